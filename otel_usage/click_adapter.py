@@ -1,0 +1,106 @@
+"""Tell a run which click or typer command and options were given.
+
+Ring 0 (foreground): loaded at the first context. Typer's own copy of click has the same shape, and is served too.
+"""
+
+import sys
+from _weakref import ref
+
+from .recorder import Run, guarded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any
+
+MAX_CHAINED = 8
+
+
+class _Invocation:
+    """The outermost invocation: click pushes each context twice, once to parse and once to invoke.
+
+    The two functions observed, ``push_context`` and ``pop_context``, return before and after code of the host runs.
+    Only contexts that are parsed count: ``ctx.invoke(other)`` is the host's own affair.
+    """
+
+    def __init__(self, run: Run, current: "Callable[..., Any]") -> None:
+        self.run = run
+        self.current = current
+        self.root: ref[Any] | None = None
+        self.parsing: ref[Any] | None = None
+        self.handled = 0  # id of the exception being handled when parsing began
+        self.chained: list[str] = []
+
+    def pushed(self, context: "Any") -> None:
+        if context._depth != 2 or context.resilient_parsing:
+            return
+        top = context
+        while top.parent is not None:
+            top = top.parent
+        if self.root is None:
+            self.root = ref(top)
+        if self.root() is not top:
+            return
+        self.parsing = ref(context)
+        self.handled = id(sys.exc_info()[1])
+        self.run.parsed = ""
+        words: list[str] = []
+        while context.parent is not None:
+            word = _word(context)
+            if getattr(context.parent.command, "chain", False):
+                if word not in self.chained and len(self.chained) < MAX_CHAINED:
+                    self.chained.append(word)
+                word = "+".join(self.chained)
+            words.insert(0, word)
+            context = context.parent
+        self.run.named(tuple(words))
+
+    def popping(self) -> None:
+        context = self.current(silent=True)
+        if context is None or self.parsing is None or self.parsing() is not context:
+            return
+        self.parsing = None
+        for parameter in context.command.params:
+            if parameter.param_type_name == "option":
+                source = context.get_parameter_source(parameter.name)
+                if source is not None and source.name == "COMMANDLINE":
+                    self.run.given(max(parameter.opts, key=len))
+        raised = sys.exc_info()[1]
+        if raised is not None and id(raised) != self.handled:
+            if type(raised).__name__ == "Exit" and getattr(raised, "exit_code", 1) == 0:
+                self.run.parsed = "help"
+            elif hasattr(raised, "exit_code"):
+                self.run.parsed = "usage_error"
+
+
+def _word(context: "Any") -> str:
+    """Return the declared name of a sub-command: what the user typed only if the program lists it."""
+    group, typed, command = context.parent.command, context.info_name, context.command
+    declared = getattr(group, "commands", None) or {}
+    if declared.get(typed) is command:
+        return str(typed)
+    for name, other in declared.items():
+        if other is command:
+            return str(name)
+    listed = group.list_commands(context.parent)  # lazy and custom groups know their names only so
+    for name in (typed, command.name):
+        if name in listed:
+            return str(name)
+    return "(unknown)"
+
+
+def install(run: Run, module: "ModuleType", push: "Callable[[Any], None]") -> None:
+    """Observe the contexts of *module*, ``click.core`` or typer's. push: its own push_context."""
+    pop = module.pop_context
+    invocation = _Invocation(run, push.__globals__["get_current_context"])
+
+    def push_context(context: "Any") -> None:
+        push(context)
+        guarded(invocation.pushed, context)
+
+    def pop_context() -> None:
+        guarded(invocation.popping)
+        pop()
+
+    module.push_context, module.pop_context = push_context, pop_context  # type: ignore[attr-defined]

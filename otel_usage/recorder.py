@@ -1,0 +1,840 @@
+"""Observe one process's run and write what it did as OTLP JSON lines into the spool.
+
+Ring 0 (foreground): os, sys, time, atexit and built-in modules, and only what tests/test_imports.py lists.
+`Run` (what happened) and `Recorder` (how it is kept) share a module: another would cost every run 0.3 M instructions.
+"""
+
+import atexit
+import os
+import sys
+import time
+from _functools import partial, reduce
+from _operator import matmul
+from _thread import get_ident
+from _weakref import ref
+
+from . import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import FrameType, ModuleType
+    from typing import Any, TypeVar
+
+    from .events import Action, Events
+    from .gate import Decision
+
+    T = TypeVar("T")
+    Pairs = list[tuple[str, object]]
+
+FORMAT = "1"  # folder of the spool's format version
+FD = 127  # our descriptor's number: low ones are the host's to count on
+MAX_OPTIONS = 64
+MAX_WAITING = 10_000  # files in new/, where no sender can be started
+SEND_DELAY_S = 10.0
+STALE_S = 86_400.0  # a token further ahead than this is a clock jump, not a circuit breaker
+INLINE_S = 0.5  # what a host waits for an inline sender, at most
+LOG_S = 10.0  # what it waits for the child that prints
+BRAKE = "OTEL_USAGE_CHILD"
+
+# What the child runs first, with nothing of ours on its path yet: let go of everything that is the host's.
+BOOT = """import os,sys,time
+try: fds=[int(n) for n in os.listdir("/proc/self/fd")]
+except OSError: fds=range(3,1024)
+for fd in fds:
+    if fd>2:
+        try: os.close(fd)
+        except OSError: pass
+text=b""
+while 1:
+    part=os.read(0,65536)
+    if not part: break
+    text+=part
+os.dup2(os.open(os.devnull,os.O_RDONLY),0)
+os.chdir("/")
+delay,_,text=text.partition(b"\\n")
+time.sleep(float(delay))
+from ast import literal_eval
+settings=literal_eval(text.decode())
+sys.path[:]=settings["path"]
+from otel_usage.sender import main
+main(settings)
+"""
+
+
+def fault() -> None:
+    """Note the exception being handled, which is ours, in ``<home>/debug/faults.log`` if that folder exists."""
+    try:
+        folder = os.path.join(os.environ.get("OTEL_USAGE_HOME", ""), "debug")
+        if os.path.isdir(folder):
+            import traceback
+
+            with open(os.path.join(folder, "faults.log"), "a", encoding="utf-8") as log:
+                traceback.print_exc(file=log)
+    except Exception:  # not even that: the host must never know
+        pass
+
+
+def guarded(step: "Callable[..., object]", *args: object) -> None:
+    """Call ``step(*args)``; a fault of ours never reaches the host."""
+    try:
+        step(*args)
+    except Exception:
+        fault()
+
+
+# -- how the run ends -------------------------------------------------------------------------------------------
+
+
+class _Raise:
+    """``raised @ _Raise()`` is the C function sys.exit itself: no frame of ours is ever in a traceback."""
+
+    __array_ufunc__ = None
+    __rmatmul__ = sys.exit
+
+
+# Frames below which a sys.exit is the parser's: help and version if its status is 0, else a usage error.
+_PARSING = ("parse_args", "parse_known_args", "_parse_known_args", "parse_intermixed_args", "error")
+
+
+class Run:
+    """One run of a program, as its parent process will see it: what was called, and how it ended.
+
+    words: the command's path, None while unknown. options: names of declared options that were given.
+    parsed: ``help`` or ``usage_error`` if parsing ended there, told by an adapter.
+    How the exit code is known without touching the host: docs/decisions/0002-exit-codes.md.
+    """
+
+    __array_ufunc__ = None  # numpy scalars leave ``status @ run`` to us
+
+    def __init__(self, frame: "FrameType | None", on_named: "Callable[[], None]") -> None:
+        self.words: Sequence[str] | None = None
+        self.options: list[str] = []
+        self.parsed = ""
+        self.hint = ""  # outcome that the last sys.exit stands for, from who called it
+        self.on_named: Callable[[], None] | None = on_named
+        self.thread = get_ident()
+        self.status: object = None
+        self.fate = ""  # of the last SystemExit: "" none, "alive", "top" it ended the program, "caught"
+        self.error = ""
+        self.mark: ref[set[int]] | None = None
+        self.package = ""
+        self.frame: FrameType | None = None
+        if frame is not None:
+            names = frame.f_globals
+            self.package = (names.get("__package__") or names.get("__name__") or "").partition(".")[0]
+            self.watch(frame)
+        self.exit = sys.exit
+        _Raise.__rmatmul__ = sys.exit  # type: ignore[method-assign,assignment]
+        # sys.exit(status) is now reduce(matmul, (run, raise, raise), status): C all the way, but for `__rmatmul__`.
+        sys.exit = partial(reduce, matmul, (self, _Raise(), _Raise()))  # type: ignore[assignment]
+
+    def __rmatmul__(self, status: object) -> SystemExit:
+        """Return the SystemExit that ``sys.exit(status)`` is to raise, and note it."""
+        if isinstance(status, SystemExit):
+            raised = status
+        elif status is None:
+            raised = SystemExit()
+        elif isinstance(status, tuple):
+            raised = SystemExit(*status)
+        else:
+            raised = SystemExit(status)
+        guarded(self.leaving, raised, sys._getframe(1), sys.exc_info()[1])
+        return raised
+
+    def __matmul__(self, other: object) -> SystemExit:
+        return self.__rmatmul__(None)  # sys.exit()
+
+    def close(self) -> None:
+        """Let go of the interpreter: what is still held at its end costs it time."""
+        if getattr(sys.exit, "func", None) is reduce:
+            sys.exit = self.exit
+        self.frame = self.on_named = None
+
+    def watch(self, frame: "FrameType | None") -> None:
+        """Keep the outermost frame of the main program, reached from *frame*."""
+        threading = sys.modules.get("threading")
+        if threading is not None and threading.current_thread() is not threading.main_thread():
+            frame = sys._current_frames().get(threading.main_thread().ident)
+        while frame is not None and frame.f_back is not None:
+            frame = frame.f_back
+        if frame is not None and frame.f_globals.get("__name__") != "site":  # start-up: the program comes later
+            self.frame = frame
+
+    def named(self, words: "Sequence[str]") -> None:
+        """Note the command's path, known so far."""
+        self.words = words
+        if self.frame is None:
+            self.watch(sys._getframe())
+        if self.on_named is not None:
+            self.on_named()
+
+    def given(self, option: str) -> None:
+        """Note that a declared option was given."""
+        if option not in self.options and len(self.options) < MAX_OPTIONS:
+            self.options.append(option)
+
+    def leaving(self, raised: SystemExit, frame: "FrameType | None", handled: "BaseException | None") -> None:
+        """Note a SystemExit about to be raised. Whether it ends the program shows when it dies: see `_died`."""
+        if get_ident() != self.thread:
+            return
+        if self.frame is None:
+            self.watch(frame)
+        self.status = raised.code
+        self.hint = ""
+        depth = 0
+        while frame is not None and depth < 64:
+            name = frame.f_code.co_name
+            if name in _PARSING and frame.f_globals.get("__name__") == "argparse":
+                self.hint = "usage_error" if raised.code else "help"
+                break
+            if name == "_main_shell_completion":
+                self.hint = "help"
+                break
+            frame = frame.f_back
+            depth += 1
+        self.error = "SystemExit"
+        if handled is not None:
+            self.error = error_type(handled, self.package)
+            self.hint = hint_of(handled) or hint_of(handled.__cause__) or self.hint
+        raised.__dict__["_otel_usage"] = mark = set()  # dies with it
+        self.mark = ref(mark, self._died)
+        self.fate = "alive"
+
+    def _died(self, mark: "ref[set[int]]") -> None:
+        # With no Python frame left it was the interpreter that let go of it: it ended the program.
+        if mark is self.mark:
+            self.fate = "top" if sys._getframe().f_back is None and get_ident() == self.thread else "caught"
+
+    def _surfaced(self) -> bool:
+        """True if the noted SystemExit, kept alive by somebody (asyncio does), left the outermost frame."""
+        mark = self.mark and self.mark()
+        if mark is None:
+            return self.fate == "top"
+        import gc
+
+        for holder in gc.get_referrers(mark):
+            for raised in gc.get_referrers(holder):
+                if isinstance(raised, SystemExit) and raised.__traceback__ is not None:
+                    return raised.__traceback__.tb_frame is self.frame
+        return False
+
+    def ending(self) -> "tuple[int | None, str, str]":
+        """Return (exit code the parent sees, outcome, error type); the code is None where it can't be known."""
+        code: int | None = None
+        hint, error = self.hint or self.parsed, ""
+        last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+        trace = last.__traceback__ if last is not None else None
+        frame = self.frame
+        if frame is not None and _returned(frame):
+            code = 0
+        elif trace is not None and (trace.tb_frame is frame or (frame is None and trace.tb_frame.f_back is None)):
+            code = 130 if isinstance(last, KeyboardInterrupt) else 1
+            hint, error = hint_of(last), error_type(last, self.package)
+        elif self.fate and self._surfaced():
+            code, error = status_code(self.status), self.error
+        if code is not None and not _flushed():
+            code, error, hint = 120, "BrokenPipeError", ""
+        if code is None:
+            return None, "unknown", ""
+        if code == 0:
+            return 0, "help" if hint == "help" else "success", ""
+        return code, hint if hint and hint != "help" else "failure", error
+
+
+def _returned(frame: "FrameType") -> bool:
+    """True if *frame* ended by returning."""
+    at = frame.f_lasti
+    returns = ((lambda: None).__code__.co_code[-2], (lambda x: x).__code__.co_code[-2])
+    return at >= 0 and frame.f_code.co_code[at] in returns
+
+
+def _flushed() -> bool:
+    """Flush stdout if it is a pipe or socket; False if nobody reads it: the interpreter will exit with 120."""
+    try:
+        if os.fstat(1).st_mode & 0o170000 in (0o010000, 0o140000) and sys.stdout is not None and not sys.stdout.closed:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return False
+    except (OSError, ValueError, AttributeError):
+        pass
+    return True
+
+
+def status_code(status: object) -> int:
+    """Return the exit code the parent sees for ``SystemExit(status)``. Source: CPython, handle_system_exit."""
+    if status is None:
+        return 0
+    if not isinstance(status, int):
+        return 1
+    if not -(1 << 63) <= status < 1 << 63:
+        status = -1
+    return status & 0xFF if os.name == "posix" else status & 0xFFFFFFFF
+
+
+def error_type(raised: BaseException, package: str) -> str:
+    """Return the qualified class name of *raised*, if it comes from the stdlib, click, typer or *package*.
+
+    Others are ``_OTHER``, and so is a class that its module does not hold: one made at run time may be named
+    after data.
+    """
+    kind = type(raised)
+    module, name = kind.__module__, kind.__qualname__
+    top = module.partition(".")[0]
+    if top not in ("click", "typer", "__main__", package) and top not in sys.stdlib_module_names:
+        return "_OTHER"
+    held: object = sys.modules.get(module)
+    for part in name.split("."):
+        held = getattr(held, part, None)
+    if held is not kind:
+        return "_OTHER"
+    if module.startswith("typer._click"):
+        module = module[len("typer._") :]
+    return name if module == "builtins" else module + "." + name
+
+
+def hint_of(raised: "BaseException | None") -> str:
+    """Return the outcome that an exception's class stands for, or ""."""
+    for kind in type(raised).__mro__:
+        if kind is KeyboardInterrupt:
+            return "interrupted"
+        if kind.__module__.partition(".")[0] in ("click", "typer", "argparse"):
+            if kind.__name__ in ("UsageError", "ArgumentError"):
+                return "usage_error"
+            if kind.__name__ == "Abort":
+                return "interrupted"
+    return ""
+
+
+# -- frameworks -------------------------------------------------------------------------------------------------
+
+
+class Seen:
+    """A function kept as a class attribute: looking it up on an instance tells *event*, then it is itself again.
+
+    So nothing of ours is on the stack while the host's code runs.
+    """
+
+    def __init__(self, function: "Any", event: "Callable[..., object]") -> None:
+        self.function = function
+        self.event = event
+
+    def __get__(self, instance: object, owner: object = None) -> "Any":
+        if instance is not None:
+            guarded(self.event, instance)
+        return self.function.__get__(instance, owner)
+
+    def __getattr__(self, name: str) -> "Any":
+        return getattr(self.function, name)
+
+
+def _hook_argparse(run: Run, module: "ModuleType") -> None:
+    # Installed now, loaded at the first parse: many programs import argparse and never use it.
+    def event(name: str, parser: object) -> None:
+        from .argparse_adapter import began
+
+        began(run, module, name, parser)
+
+    parser = module.ArgumentParser
+    for name in ("_parse_known_args", "parse_args"):
+        setattr(parser, name, Seen(parser.__dict__[name], partial(event, name)))
+
+
+def _hook_click(run: Run, module: "ModuleType") -> None:
+    push = module.push_context
+
+    def first(context: object) -> None:
+        def load() -> None:
+            from .click_adapter import install
+
+            install(run, module, push)
+
+        module.push_context = push  # whatever happens next, the host has click as it was
+        guarded(load)
+        module.push_context(context)
+
+    module.push_context = first
+
+
+HOOKS = {"argparse": _hook_argparse, "click.core": _hook_click, "typer._click.core": _hook_click}
+
+
+class Finder:
+    """Hooks a framework when its import ends, without a frame of ours around it.
+
+    The import system sets ``spec._initializing`` to False as its last step; a spec of our class tells us then.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> "Any":
+        """Return what the other finders find; for a framework, have it tell us."""
+        if name not in HOOKS:
+            return None
+        for finder in sys.meta_path:
+            if finder is not self:
+                spec = finder.find_spec(name, path, target)  # type: ignore[arg-type]
+                if spec is not None:
+                    guarded(self._tell, spec)
+                    return spec
+        return None
+
+    def _tell(self, spec: "Any") -> None:
+        plain, run = type(spec), self.run
+
+        class Telling(plain):  # type: ignore[misc,valid-type]
+            def __setattr__(self, name: str, value: object) -> None:
+                plain.__setattr__(self, name, value)
+                if name == "_initializing" and not value:
+                    spec.__class__ = plain
+                    module = sys.modules.get(spec.name)
+                    if module is not None:  # None: the import failed
+                        guarded(HOOKS[spec.name], run, module)
+
+        spec.__class__ = Telling
+
+
+def hook(run: Run) -> None:
+    """Have every framework that is or will be imported tell *run* what is called."""
+    for name in HOOKS:
+        module = sys.modules.get(name)
+        if module is not None:
+            guarded(HOOKS[name], run, module)
+    sys.meta_path.insert(0, Finder(run))  # type: ignore[arg-type]
+
+
+# -- OTLP JSON --------------------------------------------------------------------------------------------------
+
+
+def quote(text: str) -> str:
+    """Return *text* as a JSON string."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return '"' + text + '"'
+    from _json import encode_basestring_ascii  # a shared object: loaded only when needed
+
+    return encode_basestring_ascii(text)  # type: ignore[no-any-return]
+
+
+def attributes(pairs: "Pairs") -> str:
+    """Return OTLP JSON KeyValues, comma-separated. Takes str, bool, int and lists of str."""
+    parts = []
+    for key, value in pairs:  # keys are ours or the schema's: nothing to escape
+        if value is True or value is False:
+            typed = '"boolValue":true' if value else '"boolValue":false'
+        elif isinstance(value, str):
+            typed = '"stringValue":' + quote(value)
+        elif isinstance(value, int):
+            typed = f'"intValue":"{value}"'
+        else:
+            words = ",".join(['{"stringValue":' + quote(word) + "}" for word in value])  # type: ignore[attr-defined]
+            typed = '"arrayValue":{"values":[' + words + "]}"
+        parts.append('{"key":"' + key + '","value":{' + typed + "}}")
+    return ",".join(parts)
+
+
+def span(trace: str, own: str, parent: str, name: str, start_ns: int, end_ns: int, pairs: "Pairs", failed: bool) -> str:
+    """Return one OTLP JSON Span of kind INTERNAL; ids in hexadecimal, *parent* may be ""."""
+    return (
+        f'{{"traceId":"{trace}","spanId":"{own}",'
+        + (f'"parentSpanId":"{parent}",' if parent else "")
+        + f'"name":{quote(name)},"kind":1,"startTimeUnixNano":"{start_ns}","endTimeUnixNano":"{end_ns}",'
+        f'"attributes":[{attributes(pairs)}],"status":{{'
+        + ('"code":2}}' if failed else "}}")
+    )
+
+
+def line(signal: str, inner: str, resource: str, body: str) -> bytes:
+    """Return one line of an OTLP file: one resource, one scope. signal: ``Spans`` or ``Metrics``; inner: its list.
+
+    resource and body are OTLP JSON lists already, without their brackets.
+    """
+    return (
+        f'{{"resource{signal}":[{{"resource":{{"attributes":[{resource}]}},'
+        f'"scope{signal}":[{{"scope":{{"name":"otel_usage","version":"{__version__}"}},"{inner}":[{body}]}}]}}]}}\n'
+    ).encode("ascii", "replace")
+
+
+# -- recording --------------------------------------------------------------------------------------------------
+
+
+class Command:
+    """The command that is running, named by a program without a framework."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __enter__(self) -> "Command":
+        return self
+
+    def __exit__(self, kind: object, raised: "BaseException | None", trace: object) -> None:
+        if isinstance(raised, SystemExit):
+            guarded(self._run.leaving, raised, sys._getframe(1), raised.__context__)
+
+
+class Recorder:
+    """Keeps one process's run and hands it, with what else it recorded, to the spool.
+
+    Concurrency: every method may be called from any thread; a forked child records actions and counts in files of
+    its own, and never a run. Disk: one file in ``open/``, locked while the process lives, with a stub that says what
+    to report if it dies; rewritten in place and renamed into ``new/`` at exit. See docs/spool.md.
+    """
+
+    def __init__(self, settings: "dict[str, Any]", decision: "Decision", frame: "FrameType | None") -> None:
+        ids = os.urandom(24).hex()
+        self.trace, self.root = ids[:32], ids[32:]
+        self.settings = settings
+        self.decision = decision
+        self.app: str = settings["app"]
+        self.folder = decision.home + "/" + FORMAT
+        self.start_ns = time.time_ns()
+        self.clock_ns = time.monotonic_ns()
+        self.path = f"{self.folder}/open/{self.start_ns:016x}-{self.root}.traces.jsonl"
+        self.descriptor = -1
+        self.inode = (0, 0)
+        self.owner = True  # False in forked children, and once the run is written
+        self.tty = False
+        self.log: list[bytes] = []
+        self.events: Events | None = None
+        self.resource = attributes(
+            [
+                ("service.name", self.app),
+                ("service.version", str(settings["version"])[:64]),
+                ("process.runtime.name", sys.implementation.name),
+                ("process.runtime.version", "%d.%d.%d" % sys.version_info[:3]),
+            ]
+        )
+        self.run = Run(frame, self._stub)
+
+    # Start.
+
+    def begin(self) -> "Recorder | None":
+        """Open this run's file and start observing. Returns None if this run can't be recorded."""
+        if self.decision.mode != "log":
+            try:
+                if not self._ours():
+                    self.run.close()
+                    return None
+                self._create()
+            except OSError:  # read-only, full, no folder: nothing to do, nobody to tell
+                self.run.close()
+                return None
+        try:
+            self.tty = os.isatty(1)
+        except OSError:
+            pass
+        hook(self.run)
+        atexit.register(self.finish)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+        return self
+
+    def _ours(self) -> bool:
+        """True if the app's folder is this user's; makes what is missing above it."""
+        home = self.decision.home
+        if not home:
+            return False
+        if not hasattr(os, "geteuid"):
+            return True
+        me = os.geteuid()
+        try:
+            return os.stat(home).st_uid == me
+        except FileNotFoundError:
+            pass
+        above = home
+        while not os.path.exists(above):
+            above = os.path.dirname(above)
+        if me == 0 and os.stat(above).st_uid != 0:
+            return False  # sudo with the user's HOME: folders of root's there would lock the user out
+        os.makedirs(os.path.dirname(home), 0o700, exist_ok=True)
+        return True
+
+    def _create(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        try:
+            descriptor = os.open(self.path, flags, 0o600)
+        except FileNotFoundError:
+            for folder in (self.decision.home, self.folder, self.folder + "/open", self.folder + "/new"):
+                try:
+                    os.mkdir(folder, 0o700)
+                except FileExistsError:
+                    pass
+            descriptor = os.open(self.path, flags, 0o600)
+        try:
+            for free in range(FD, FD + 64):
+                try:
+                    os.fstat(free)
+                except OSError:  # nobody's
+                    os.dup2(descriptor, free, False)
+                    os.close(descriptor)
+                    descriptor = free
+                    break
+        except OSError:  # beyond the limit on descriptors: keep the low one
+            pass
+        status = os.fstat(descriptor)
+        self.descriptor, self.inode = descriptor, (status.st_dev, status.st_ino)
+        if hasattr(os, "lockf"):
+            os.lockf(descriptor, os.F_TLOCK, 0)  # after the dup: closing any descriptor of the file drops the lock
+
+    def _own(self) -> int:
+        """Return a descriptor that still is our file's: hosts close and reuse descriptors.
+
+        Raises FileNotFoundError if the sender took us for dead: it has reported us.
+        """
+        try:
+            status = os.fstat(self.descriptor)
+            if (status.st_dev, status.st_ino) == self.inode and status.st_nlink:
+                return self.descriptor
+        except OSError:
+            pass
+        self.descriptor = os.open(self.path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        return self.descriptor
+
+    def _write(self, text: bytes) -> None:
+        """Make *text* the content of our open file, or remove it."""
+        descriptor = self._own()
+        try:
+            if os.pwrite(descriptor, text, 0) != len(text):
+                raise OSError("short write")
+            os.ftruncate(descriptor, len(text))
+        except OSError:  # disk full: half a line is worse than none
+            os.unlink(self.path)
+            raise
+
+    # What happens meanwhile.
+
+    def _stub(self) -> None:
+        """Write what the sender reports if this process dies."""
+        if self.owner and self.descriptor >= 0:
+            try:
+                self._write(line("Spans", "spans", self.resource, self._run_span(None, "unfinished", "", self.start_ns)))
+            except OSError:
+                pass
+
+    def _events(self) -> "Events":
+        from .events import Events
+
+        self.events = Events(self)
+        return self.events
+
+    def action(self, kind: str, name: str, fields: "Mapping[str, object]") -> "Action":
+        """Keep an action, error or heartbeat."""
+        return (self.events or self._events()).action(kind, name, fields)
+
+    def count(self, name: str, n: int, fields: "Mapping[str, object]") -> None:
+        """Add to a counter."""
+        (self.events or self._events()).count(name, n, fields)
+
+    def command(self, name: str, frame: "FrameType") -> Command:
+        """Name the run after *name*, if it is a literal of the code in *frame*. The first name stays."""
+        run = self.run
+        if run.words is None:
+            constants = frame.f_code.co_consts
+            literal = any([name == c or (isinstance(c, (tuple, frozenset)) and name in c) for c in constants])
+            guarded(run.named, name.split() if literal else ["(unknown)"])
+        return Command(run)
+
+    def call(self, main: "Callable[..., T]", args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> "T":
+        """Return ``main(*args, **kwargs)``; a SystemExit it raises itself has a known status."""
+        with Command(self.run):
+            return main(*args, **kwargs)
+
+    def _forked(self) -> None:
+        """In a forked child: what the parent holds is the parent's to report."""
+        self.events = None
+        if self.owner:
+            self.owner = False
+            try:
+                status = os.fstat(self.descriptor)
+                if (status.st_dev, status.st_ino) == self.inode:
+                    os.close(self.descriptor)
+            except OSError:
+                pass
+            self.descriptor = -1
+
+    # What is written.
+
+    def _run_span(self, code: "int | None", outcome: str, error: str, end_ns: int) -> str:
+        run = self.run
+        path = "(unknown)" if run.words is None else " ".join(run.words) or "(root)"
+        pairs: Pairs = [
+            ("usage.kind", "run"),
+            ("usage.command", path),
+            ("usage.outcome", outcome),
+            ("usage.options", run.options),
+            ("process.executable.name", self.app),
+        ]
+        if code is not None:
+            pairs.append(("process.exit.code", code))
+        if error:
+            pairs.append(("error.type", error))
+        pairs += [("usage.ci", bool(self.decision.ci)), ("usage.tty", self.tty)]
+        name = self.app if path == "(root)" else self.app + " " + path
+        return span(self.trace, self.root, "", name, self.start_ns, end_ns, pairs, bool(code))
+
+    def _put(self, signal: str, text: bytes) -> None:
+        """Write a new file into ``new/``: whole, or not at all."""
+        if self.decision.mode == "log":
+            self.log.append(text)
+            return
+        name = f"{time.time_ns():016x}-{os.urandom(8).hex()}.{signal}.jsonl"
+        part = f"{self.folder}/open/.{name}"
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        try:
+            whole = os.write(descriptor, text) == len(text)
+        except OSError:
+            whole = False
+        finally:
+            os.close(descriptor)
+        if whole:
+            os.rename(part, f"{self.folder}/new/{name}")
+        else:
+            os.unlink(part)
+
+    def flush(self) -> None:
+        """Hand over finished actions and counts, and see that a sender comes."""
+        try:
+            if self.events is not None:
+                spans, metrics = self.events.take()
+                if spans:
+                    self._put("traces", line("Spans", "spans", self.resource, ",".join(spans)))
+                if metrics:
+                    self._put("metrics", metrics)
+                if spans or metrics:
+                    self._wake(orphan=True)
+        except OSError:
+            pass
+        except Exception:
+            fault()
+
+    def finish(self) -> None:
+        """Write the run down and wake the sender. Called at exit; in a forked child it is only a flush."""
+        atexit.unregister(self.finish)
+        try:
+            if self.owner:
+                self.owner = False
+                self._finish()
+            else:
+                self.flush()
+        except OSError:  # full, read-only, gone: the run is lost, and nobody hears of it
+            pass
+        except Exception:
+            fault()
+        self.run.close()
+
+    def _finish(self) -> None:
+        code, outcome, error = self.run.ending()
+        end_ns = self.start_ns + max(0, time.monotonic_ns() - self.clock_ns)
+        spans, metrics = [self._run_span(code, outcome, error, end_ns)], b""
+        if self.events is not None:
+            actions, metrics = self.events.take()
+            spans += actions
+        text = line("Spans", "spans", self.resource, ",".join(spans))
+        if self.decision.mode == "log":
+            self.log.append(text)
+        else:
+            self._write(text)
+            os.rename(self.path, self.path.replace("/open/", "/new/"))
+            os.close(self.descriptor)
+        if metrics:
+            self._put("metrics", metrics)
+        self._wake()
+
+    # The sender.
+
+    def _wake(self, orphan: bool = False) -> None:
+        """Start a sender, unless one is due soon, the circuit breaker is open, or nothing may be sent.
+
+        Races are harmless: two processes may both find the token due; the second sender finds the lock.
+        """
+        mode, how = self.decision.mode, os.environ.get("OTEL_USAGE_SENDER", "")
+        if mode == "log":
+            lines, self.log = self.log, []
+            self._spawn(0.0, LOG_S, lines, orphan=False)
+            return
+        told = self.settings["sender"]
+        inline = how == "inline" or (not how and (told == "inline" or bool(self.decision.ci) or _contained()))
+        if mode != "on" or "none" in (how, told) or not hasattr(os, "posix_spawn") or getattr(sys, "frozen", False):
+            self._trim()
+            return
+        delay = SEND_DELAY_S
+        try:
+            delay = max(0.0, float(os.environ.get("OTEL_USAGE_SEND_DELAY_S", "") or delay))
+        except ValueError:
+            pass
+        now, token = time.time(), self.folder + "/wake"
+        try:
+            ahead = os.stat(token).st_mtime - now
+        except FileNotFoundError:
+            ahead = 0.0
+            os.close(os.open(token, os.O_WRONLY | os.O_CREAT, 0o600))
+        if (delay if inline else 0.0) < ahead <= STALE_S:
+            return
+        if inline:
+            self._spawn(0.0, INLINE_S, [], orphan=False)
+        else:
+            os.utime(token, (now + delay, now + delay))
+            self._spawn(delay, 0.0, [], orphan)
+
+    def _trim(self) -> None:
+        """Drop the oldest records beyond the bound: no sender will."""
+        new = self.folder + "/new"
+        names = os.listdir(new)
+        for name in sorted(names)[: max(0, len(names) - MAX_WAITING)]:
+            os.unlink(new + "/" + name)
+
+    def _spawn(self, delay: float, wait_s: float, lines: "list[bytes]", orphan: bool) -> None:
+        """Start the child: own session, no stream, descriptor or folder of the host's, nothing secret to be seen.
+
+        wait_s: wait for it that long, at most. orphan: leave no child that the host's own wait() could meet.
+        """
+        settings, decision = self.settings, self.decision
+        program = settings.get("python") or sys.executable
+        if not program:
+            return
+        # The script's folder comes last, so that its modules shadow none of ours.
+        path = settings.get("path") or [os.path.abspath(p) for p in [*sys.path[1:], *sys.path[:1]] if p]
+        schema = {
+            name: {**row, "fields": {f: "bool" if t is bool else t for f, t in (row.get("fields") or {}).items()}}
+            for name, row in settings["schema"].items()
+        }
+        told = {**settings, "schema": schema, "path": path, "home": decision.home, "mode": decision.mode}
+        told.update(since_s=decision.since_s, ci=decision.ci, lines=lines)
+        text = f"{delay}\n{told!r}".encode()
+        if hasattr(os, "memfd_create"):
+            source = os.memfd_create("otel-usage")
+            os.write(source, text)
+            os.lseek(source, 0, 0)
+        else:
+            source, sink = os.pipe()
+            os.set_blocking(sink, False)
+            whole = os.write(sink, text) == len(text)
+            os.close(sink)
+            if not whole:  # larger than a pipe holds: the records wait
+                os.close(source)
+                return
+        os.set_inheritable(source, True)
+        command = [program, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), "-c", BOOT, "otel-usage", self.app]
+        if orphan and os.access("/bin/sh", os.X_OK):
+            command, wait_s = ["/bin/sh", "-c", '"$@" <&0 &', "sh", *command], 1.0
+        actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+        if decision.mode != "log":
+            actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
+        environ = {**os.environ, BRAKE: "1"}
+        try:
+            try:
+                pid = os.posix_spawn(command[0], command, environ, file_actions=actions, setsid=True)
+            except NotImplementedError:
+                pid = os.posix_spawn(command[0], command, environ, file_actions=actions, setpgroup=0)
+        finally:
+            os.close(source)
+        end = time.monotonic() + wait_s
+        while wait_s and time.monotonic() < end and not os.waitpid(pid, os.WNOHANG)[0]:
+            time.sleep(0.001 if orphan else 0.005)
+
+
+def _contained() -> bool:
+    """True if a container ends when we do, and would take the sender along."""
+    return 1 in (os.getpid(), os.getppid()) and (
+        os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv") or "KUBERNETES_SERVICE_HOST" in os.environ
+    )
