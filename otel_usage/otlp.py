@@ -6,7 +6,8 @@ integers as decimal strings, enums as integers, unknown keys ignored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import (
@@ -28,7 +29,14 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _STATUS = {0: Status(StatusCode.UNSET), 1: Status(StatusCode.OK), 2: Status(StatusCode.ERROR)}
-_KINDS = {0: SpanKind.INTERNAL, 1: SpanKind.INTERNAL, 2: SpanKind.SERVER, 3: SpanKind.CLIENT, 4: SpanKind.PRODUCER, 5: SpanKind.CONSUMER}
+_KINDS = {
+    0: SpanKind.INTERNAL,
+    1: SpanKind.INTERNAL,
+    2: SpanKind.SERVER,
+    3: SpanKind.CLIENT,
+    4: SpanKind.PRODUCER,
+    5: SpanKind.CONSUMER,
+}
 
 
 class MalformedError(ValueError):
@@ -190,6 +198,44 @@ def json_of(metrics: MetricsData) -> dict[str, Any]:
             for group in metrics.resource_metrics
         ]
     }
+
+
+def merge(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return OTLP JSON metrics, delta sums and histograms, as one: each resource, scope, metric and series only once.
+
+    Points of one series are added up; histograms are kept side by side. Needed too because the official encoder keeps
+    only the last of two equal resources.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        for group in row["resourceMetrics"]:
+            told = groups.setdefault(
+                json.dumps(group["resource"]["attributes"]), {"resource": group["resource"], "scopeMetrics": [{}]}
+            )
+            for scoped in group["scopeMetrics"]:
+                held = told["scopeMetrics"][0]
+                held.setdefault("scope", scoped["scope"])
+                metrics = held.setdefault("metrics", [])
+                for metric in scoped["metrics"]:
+                    same = next((m for m in metrics if m["name"] == metric["name"] and m.keys() == metric.keys()), None)
+                    if same is None:
+                        metrics.append(metric)
+                    elif "sum" in metric:
+                        _add(same["sum"]["dataPoints"], metric["sum"]["dataPoints"])
+                    else:
+                        same["histogram"]["dataPoints"] += metric["histogram"]["dataPoints"]
+    return {"resourceMetrics": list(groups.values())}
+
+
+def _add(points: list[dict[str, Any]], more: Iterable[dict[str, Any]]) -> None:
+    for point in more:
+        same = next((p for p in points if p["attributes"] == point["attributes"]), None)
+        if same is None:
+            points.append(point)
+            continue
+        same["asInt"] = str(int(same["asInt"]) + int(point["asInt"]))
+        for key, choose in (("startTimeUnixNano", min), ("timeUnixNano", max)):
+            same[key] = str(choose(int(same[key]), int(point[key])))
 
 
 def _json_metric(metric: Metric) -> dict[str, Any]:

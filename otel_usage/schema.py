@@ -130,6 +130,7 @@ REASONS = {
     "attribute": "an attribute that is not in the table",
     "unknown_delivery": "the sender died while sending to a destination that can't tell a repetition",
     "rejected": "the destination refused it",
+    "nameless": "the process died before its command was known",
 }  # fmt: skip
 
 
