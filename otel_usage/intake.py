@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .events import metrics_body
-from .otlp import attributes_of, merge
+from .otlp import Record, attributes_of, merge, records_of
 from .queue import MAX_AGE_S, Queue, segment_id, write
 from .recorder import attributes as attribute_list
 from .recorder import line
@@ -44,6 +44,9 @@ class Intake:
         self.since_s = since_s
         self.dropped: Counter[str] = Counter()
         self.sequence = 0
+        self.resources: dict[bytes, Mapping[str, Any]] = {}
+        self.ours: dict[int, bool] = {}
+        self.fresh: tuple[str, list[Record]] = ("", [])  # the newest segment: most often sent at once
 
     def recover(self) -> None:
         """Finish or undo the batch that an earlier sender was killed in; forget torn files."""
@@ -100,13 +103,15 @@ class Intake:
         """Put the first of *names* into every queue, as many as a segment holds, and return how many that were."""
         self.sequence += 1
         segment = segment_id(self.sequence)
+        if len(self.resources) > 1_000:
+            self.resources, self.ours = {}, {}
         traces: list[bytes] = []
+        records: list[Record] = []
         counts: list[dict[str, Any]] = []
         taken: list[str] = []
         tally = Tally()
-        spans = 0
         for name in names:
-            if spans >= MAX_SPANS:
+            if len(records) >= MAX_SPANS:
                 break
             taken.append(name)
             text = self._read(name)
@@ -114,10 +119,9 @@ class Intake:
                 continue
             for row in text.splitlines(keepends=True):
                 if name.endswith(".traces.jsonl"):
-                    kept, n = self._traces(row, tally)
-                    spans += n
-                    if kept:
-                        traces.append(kept)
+                    kept, lines = self._traces(row, tally)
+                    records += kept
+                    traces.append(lines)
                 else:
                     told = self._metrics(row)
                     if told is not None:
@@ -128,12 +132,13 @@ class Intake:
         metrics = [json.dumps(merge(counts), separators=(",", ":")).encode() + b"\n"] if counts else []
         write(os.path.join(self.spool, "batch"), "\n".join([segment, *taken]).encode())
         for queue in self.queues:
-            if traces:
+            if records:
                 queue.put(segment + ".traces.jsonl", traces)
             if metrics:
                 queue.put(segment + ".metrics.jsonl", metrics)
         os.rename(os.path.join(self.spool, "batch"), os.path.join(self.spool, "batch.done"))
         self.dropped.clear()
+        self.fresh = (segment + ".traces.jsonl", records)
         self._remove(taken)
         os.unlink(os.path.join(self.spool, "batch.done"))
         return len(taken)
@@ -159,7 +164,7 @@ class Intake:
             status = os.fstat(descriptor)
             ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and status.st_size <= MAX_FILE
             if ours and name.endswith((".traces.jsonl", ".metrics.jsonl")):
-                text = os.read(descriptor, MAX_FILE)
+                text = os.read(descriptor, status.st_size)
                 if text.endswith(b"\n"):
                     return text
         finally:
@@ -181,36 +186,32 @@ class Intake:
         except OSError:
             pass
 
-    def _traces(self, row: bytes, tally: Tally) -> tuple[bytes, int]:
-        """Return the line with what may be sent of it ("" for nothing), and how many spans that is."""
+    def _traces(self, row: bytes, tally: Tally) -> tuple[list[Record], bytes]:
+        """Return what may be sent of a line of spans, and the lines that say so."""
         try:
-            told = json.loads(row)
-            changed = False
-            n = 0
-            for group in told["resourceSpans"]:
-                resource = attributes_of(group["resource"]["attributes"])
-                whose = check_resource(resource) and resource.get("service.name") == self.app
-                for scoped in group["scopeSpans"]:
-                    kept = []
-                    for span in scoped["spans"]:
-                        attributes = attributes_of(span["attributes"])
-                        reason = check_span(span, attributes, self.schema, self.app) if whose else "attribute"
-                        if not reason:
-                            reason = self._stale(int(span["startTimeUnixNano"]) / 1e9)
-                        if reason:
-                            self.dropped[reason] += 1
-                            changed = True
-                        else:
-                            kept.append(span)
-                            tally.add(resource, span, attributes)
-                    scoped["spans"] = kept
-                    n += len(kept)
+            records = records_of(row, self.resources)
+            kept = []
+            for record in records:
+                reason = self._refused(record)
+                if reason:
+                    self.dropped[reason] += 1
+                else:
+                    kept.append(record)
+                    tally.add(record)
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
             self.dropped["corrupt"] += 1
-            return b"", 0
-        if not changed:
-            return row, n
-        return (json.dumps(told, separators=(",", ":")).encode() + b"\n" if n else b""), n
+            return [], b""
+        return kept, row if len(kept) == len(records) else b"".join([record.line() for record in kept])
+
+    def _refused(self, record: Record) -> str:
+        whose = self.ours.get(id(record.resource))
+        if whose is None:  # the resource lives as long as self.resources: its id stays its own
+            told = record.resource
+            whose = self.ours[id(told)] = check_resource(told) and told.get("service.name") == self.app
+        if not whose:
+            return "attribute"
+        reason = check_span(record.span, record.attributes, self.schema, self.app)
+        return reason or self._stale(int(record.span["startTimeUnixNano"]) / 1e9)
 
     def _metrics(self, row: bytes) -> dict[str, Any] | None:
         try:

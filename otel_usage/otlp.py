@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -107,6 +107,43 @@ def span_of(
         end_time=int(span["endTimeUnixNano"]),
         instrumentation_scope=scope,
     )
+
+
+class Record(NamedTuple):
+    """One span of OTLP JSON, with its attributes as Python values and whose it is."""
+
+    resource: Mapping[str, Any]
+    scope: tuple[str, str]  # name, version
+    span: Mapping[str, Any]
+    attributes: Mapping[str, Any]
+
+    def line(self) -> bytes:
+        """Return the record as a line of OTLP JSON of its own."""
+        told = {
+            "resource": {"attributes": pairs_of(self.resource)},
+            "scopeSpans": [{"scope": {"name": self.scope[0], "version": self.scope[1]}, "spans": [self.span]}],
+        }
+        return json.dumps({"resourceSpans": [told]}, separators=(",", ":")).encode() + b"\n"
+
+
+def records_of(row: bytes, resources: dict[bytes, Mapping[str, Any]]) -> list[Record]:
+    """Return the spans of one line of OTLP JSON. Raises ValueError and its like if it is not one.
+
+    resources: what earlier lines' resources said; equal ones are one object.
+    """
+    told = json.loads(row)
+    records = []
+    groups = told["resourceSpans"]
+    for group in groups:
+        key = row.partition(b'"scopeSpans"')[0] if len(groups) == 1 else json.dumps(group["resource"]).encode()
+        resource = resources.get(key)
+        if resource is None:
+            resource = resources[key] = attributes_of(group["resource"]["attributes"])
+        for scoped in group["scopeSpans"]:
+            scope = (scoped["scope"]["name"], scoped["scope"]["version"])
+            for span in scoped["spans"]:
+                records.append(Record(resource, scope, span, attributes_of(span["attributes"])))
+    return records
 
 
 def spans_of(traces: Mapping[str, Any]) -> Iterator[ReadableSpan]:

@@ -14,82 +14,91 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from .otlp import attributes_of, metrics_of, pairs_of, span_of
+from .otlp import Record, metrics_of, pairs_of, records_of, span_of
 
 
-class Segment:
-    """Spans, or data points, with their resources enriched.
+class Spans:
+    """A segment of spans, their resources enriched. items: what a span exporter takes."""
 
-    items: ``list[ReadableSpan]`` or ``MetricsData``. Its length counts spans or data points.
-    """
-
-    def __init__(self, signal: str, rows: Sequence[Mapping[str, Any]], extra: Mapping[str, str]) -> None:
-        self.signal = signal
-        self.rows = rows
-        self.items: list[ReadableSpan] | MetricsData = (
-            _spans(rows, extra) if signal == "traces" else _metrics(rows, extra)
-        )
+    def __init__(self, records: Sequence[Record], extra: Mapping[str, str]) -> None:
+        self.records = records
+        resources: dict[int, Resource] = {}
+        scopes: dict[tuple[str, str], InstrumentationScope] = {}
+        self.items: list[ReadableSpan] = []
+        for record in records:
+            key = id(record.resource)
+            if key not in resources:
+                resources[key] = Resource({**record.resource, **extra})
+            if record.scope not in scopes:
+                scopes[record.scope] = InstrumentationScope(*record.scope)
+            self.items.append(span_of(record.span, record.attributes, resources[key], scopes[record.scope]))
 
     @classmethod
-    def read(cls, path: str, signal: str, extra: Mapping[str, str]) -> Segment:
+    def read(cls, path: str, extra: Mapping[str, str]) -> Spans:
         """Return the segment at *path*. extra: resource attributes to add. Raises ValueError if it is not one."""
-        with open(path, "rb") as file:
-            return cls(signal, [json.loads(row) for row in file], extra)
+        resources: dict[bytes, Mapping[str, Any]] = {}
+        try:
+            with open(path, "rb") as file:
+                return cls([record for row in file for record in records_of(row, resources)], extra)
+        except (AttributeError, KeyError, TypeError) as exc:
+            raise ValueError(f"{path!r} holds no spans") from exc
 
     def __len__(self) -> int:
-        if isinstance(self.items, list):
-            return len(self.items)
-        return sum(
-            len(metric.data.data_points)
-            for group in self.items.resource_metrics
-            for scoped in group.scope_metrics
-            for metric in scoped.metrics
-        )
+        return len(self.records)
 
     def lines(self, positions: Sequence[int]) -> list[bytes]:
-        """Return lines with only the spans or data points at *positions*, as they were read."""
-        wanted, at, rows = set(positions), 0, []
-        for row in self.rows:
-            outer, inner = ("resourceSpans", "scopeSpans") if self.signal == "traces" else ("resourceMetrics", "scopeMetrics")
-            n = 0
-            for group in row[outer]:
-                for scoped in group[inner]:
-                    lists = (
-                        [(scoped, "spans")]
-                        if self.signal == "traces"
-                        else [(m.get("sum") or m.get("histogram") or m["gauge"], "dataPoints") for m in scoped["metrics"]]
-                    )
-                    for holder, key in lists:
-                        end = at + len(holder[key])
-                        holder[key] = [item for i, item in enumerate(holder[key], at) if i in wanted]
-                        n, at = n + len(holder[key]), end
-            if n:
-                rows.append(json.dumps(row, separators=(",", ":")).encode() + b"\n")
-        return rows
+        """Return the spans at *positions* as lines of a segment."""
+        return [self.records[position].line() for position in positions]
 
 
-def _spans(rows: Sequence[Mapping[str, Any]], extra: Mapping[str, str]) -> list[ReadableSpan]:
-    resources: dict[str, Resource] = {}
-    scopes: dict[str, InstrumentationScope] = {}
-    spans = []
-    for row in rows:
-        for group in row["resourceSpans"]:
-            told = repr(group["resource"])
-            resource = resources.get(told)
-            if resource is None:
-                resource = resources[told] = Resource({**attributes_of(group["resource"]["attributes"]), **extra})
-            for scoped in group["scopeSpans"]:
-                version = scoped["scope"].get("version", "")
-                scope = scopes.setdefault(version, InstrumentationScope(scoped["scope"]["name"], version))
-                for span in scoped["spans"]:
-                    spans.append(span_of(span, attributes_of(span["attributes"]), resource, scope))
-    return spans
+class Points:
+    """A segment of metrics, their resources enriched. items: what a metric exporter takes; its length counts points."""
+
+    def __init__(self, told: Mapping[str, Any], extra: Mapping[str, str]) -> None:
+        self.told = told
+        more = pairs_of(extra)
+        groups = [
+            {"resource": {"attributes": [*group["resource"]["attributes"], *more]}, "scopeMetrics": group["scopeMetrics"]}
+            for group in told["resourceMetrics"]
+        ]
+        self.items: MetricsData = metrics_of({"resourceMetrics": groups})
+
+    @classmethod
+    def read(cls, path: str, extra: Mapping[str, str]) -> Points:
+        """Return the segment at *path*: one line. Raises ValueError if it is not one."""
+        try:
+            with open(path, "rb") as file:
+                return cls(json.loads(file.readline()), extra)
+        except (AttributeError, KeyError, TypeError) as exc:
+            raise ValueError(f"{path!r} holds no metrics") from exc
+
+    def _lists(self) -> list[list[Any]]:
+        return [
+            _points(metric)
+            for group in self.told["resourceMetrics"]
+            for scoped in group["scopeMetrics"]
+            for metric in scoped["metrics"]
+        ]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lists()))
+
+    def lines(self, positions: Sequence[int]) -> list[bytes]:
+        """Return the points at *positions*, counted through in order, as the line of a segment."""
+        wanted, at = set(positions), 0
+        told = json.loads(json.dumps(self.told))
+        for group in told["resourceMetrics"]:
+            for scoped in group["scopeMetrics"]:
+                for metric in scoped["metrics"]:
+                    points = _points(metric)
+                    kept = [point for i, point in enumerate(points, at) if i in wanted]
+                    at += len(points)
+                    points[:] = kept
+                scoped["metrics"] = [metric for metric in scoped["metrics"] if _points(metric)]
+        told["resourceMetrics"] = [g for g in told["resourceMetrics"] if any(s["metrics"] for s in g["scopeMetrics"])]
+        return [json.dumps(told, separators=(",", ":")).encode() + b"\n"]
 
 
-def _metrics(rows: Sequence[Mapping[str, Any]], extra: Mapping[str, str]) -> MetricsData:
-    groups: list[dict[str, Any]] = []
-    for row in rows:
-        for group in row["resourceMetrics"]:
-            attributes = [*group["resource"]["attributes"], *pairs_of(extra)]
-            groups.append({"resource": {"attributes": attributes}, "scopeMetrics": group["scopeMetrics"]})
-    return metrics_of({"resourceMetrics": groups})
+def _points(metric: Mapping[str, Any]) -> list[Any]:
+    points: list[Any] = (metric.get("sum") or metric.get("histogram") or metric["gauge"])["dataPoints"]
+    return points

@@ -142,7 +142,7 @@ class Sender:
 
     def _deliver(self, queue: Queue, segment: str) -> bool:
         """Send one segment. False if the destination should be left alone for a while."""
-        from .segment import Segment
+        from .segment import Points, Spans
 
         destination = self._destination(queue)
         if destination is None:
@@ -154,7 +154,11 @@ class Sender:
             queue.done(segment)
             return True
         try:
-            content = Segment.read(path, signal_, self._resource())
+            content: Spans | Points
+            if segment == self.intake.fresh[0]:
+                content = Spans(self.intake.fresh[1], self._resource())
+            else:
+                content = (Spans if signal_ == "traces" else Points).read(path, self._resource())
         except ValueError:
             self.intake.dropped["corrupt"] += _records(path)
             queue.done(segment)

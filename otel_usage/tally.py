@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMet
 from opentelemetry.sdk.resources import Resource
 
 from . import __version__
-from .otlp import json_of
+from .otlp import Record, json_of
 
 _DELTA = {Counter: AggregationTemporality.DELTA, Histogram: AggregationTemporality.DELTA}
 BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
@@ -24,22 +24,24 @@ class Tally:
     """Counts the spans of one batch, per resource."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[Any, ...], Multiset[tuple[str, ...]]] = {}
-        self._durations: dict[tuple[Any, ...], list[tuple[float, str, str]]] = {}
+        self._resources: dict[int, Mapping[str, Any]] = {}
+        self._counts: dict[int, Multiset[tuple[str, ...]]] = {}
+        self._durations: dict[int, list[tuple[float, str, str]]] = {}
 
-    def add(self, resource: Mapping[str, Any], span: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
-        """Count one span. span: OTLP JSON; resource and attributes: Python values."""
-        key = tuple(resource.items())
-        counts = self._counts.setdefault(key, Multiset())
-        kind = attributes["usage.kind"]
+    def add(self, record: Record) -> None:
+        """Count one span."""
+        key, told = id(record.resource), record.attributes
+        if key not in self._counts:
+            self._resources[key], self._counts[key], self._durations[key] = record.resource, Multiset(), []
+        kind = told["usage.kind"]
         if kind == "run":
-            command, outcome = attributes["usage.command"], attributes["usage.outcome"]
-            counts[("run", command, outcome)] += 1
+            command, outcome = told["usage.command"], told["usage.outcome"]
+            self._counts[key][("run", command, outcome)] += 1
             if outcome != "unfinished":  # nobody knows how long that one took
-                seconds = (int(span["endTimeUnixNano"]) - int(span["startTimeUnixNano"])) / 1e9
-                self._durations.setdefault(key, []).append((seconds, command, outcome))
+                seconds = (int(record.span["endTimeUnixNano"]) - int(record.span["startTimeUnixNano"])) / 1e9
+                self._durations[key].append((seconds, command, outcome))
         elif kind in ("action", "error"):
-            counts[(kind, attributes[f"usage.{kind}"])] += 1
+            self._counts[key][(kind, told[f"usage.{kind}"])] += 1
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the counters as OTLP JSON metrics, one object per resource."""
@@ -48,7 +50,7 @@ class Tally:
             reader = InMemoryMetricReader(preferred_temporality=_DELTA)
             provider = MeterProvider(
                 metric_readers=[reader],
-                resource=Resource(dict(key)),
+                resource=Resource(dict(self._resources[key])),
                 exemplar_filter=AlwaysOffExemplarFilter(),
                 shutdown_on_exit=False,
             )
@@ -66,7 +68,7 @@ class Tally:
                     actions.add(n, {"usage.action": names[0]})
                 else:
                     errors.add(n, {"usage.error": names[0]})
-            for seconds, command, outcome in self._durations.get(key, ()):
+            for seconds, command, outcome in self._durations[key]:
                 duration.record(seconds, {"usage.command": command, "usage.outcome": outcome})
             told = reader.get_metrics_data()
             provider.shutdown()
