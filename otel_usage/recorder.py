@@ -113,6 +113,8 @@ class Run:
         self.parsed = ""
         self.hint = ""  # outcome that the last sys.exit stands for, from who called it
         self.on_named: Callable[[], None] | None = on_named
+        self.pid = os.getpid()
+        self.ended: tuple[int | None, str, str] | None = None  # where another process than this one is watched
         threading = sys.modules.get("threading")
         self.thread = threading.main_thread().ident if threading is not None else get_ident()
         self.status: object = None
@@ -121,6 +123,8 @@ class Run:
         self.origin: tuple[object, int] | None = None  # who raised it, (code, instruction), if somebody may catch it
         self.hooked = False  # it was sys.excepthook
         self.error = ""
+        self.framework = ""  # module that invokes commands, and the class of what a command last raised in it
+        self.escaped: type[BaseException] | None = None
         self.mark: ref[set[int]] | None = None
         self.package = ""
         self.frame: FrameType | None = None
@@ -164,7 +168,8 @@ class Run:
             frame = sys._current_frames().get(self.thread)
         while frame is not None and frame.f_back is not None:
             frame = frame.f_back
-        if frame is not None and frame.f_globals.get("__name__") != "site":  # start-up: the program comes later
+        # Any other is the interpreter's own start-up: the program comes later.
+        if frame is not None and frame.f_globals.get("__name__") in ("__main__", "runpy"):
             self.frame = frame
 
     def named(self, words: "Sequence[str]", final: bool = True) -> None:
@@ -212,11 +217,15 @@ class Run:
             )
         if self.frame is not None:
             self.at = self.frame.f_lasti
-        if handled is not None and raised.code:
+        escaped = type(handled) if handled is not None else None
+        if escaped is None and frame is not None and frame.f_globals.get("__name__") == self.framework:
+            escaped = self.escaped  # click leaves the handler before it exits
+        if escaped is not None and raised.code:
             from .failure import error_type, outcome_of
 
-            self.error = error_type(handled, self.package)
-            self.hint = outcome_of(handled) or outcome_of(handled.__cause__) or self.hint
+            cause = getattr(handled, "__cause__", None)
+            self.error = error_type(escaped, self.package)
+            self.hint = outcome_of(escaped) or outcome_of(type(cause)) or self.hint
         raised.__dict__["_otel_usage"] = mark = set()  # dies with it
         self.mark = ref(mark, self._died)
         self.fate = "alive"
@@ -259,11 +268,17 @@ class Run:
                 return
         self.fate = "top"
 
+    def path(self) -> str:
+        """Return what ``usage.command`` says."""
+        return "(unknown)" if self.words is None else " ".join(self.words) or "(root)"
+
     def find_spec(self, name: str, path: object = None, target: object = None) -> "Any":
         """Return what the other finders find; have a framework's spec tell us when its import ends.
 
         The import system sets ``spec._initializing`` to False as its last step, so no frame of ours is around it.
         """
+        if self.frame is None:  # we were there before the program: this is it, importing
+            self.watch(sys._getframe())
         if name not in HOOKS:
             return None
         for finder in sys.meta_path:
@@ -285,6 +300,8 @@ class Run:
 
     def ending(self) -> "tuple[int | None, str, str]":
         """Return (exit code the parent sees, outcome, error type); the code is None where it can't be known."""
+        if self.ended is not None:
+            return self.ended
         code: int | None = None
         hint, error = self.hint or self.parsed, ""
         last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
@@ -301,7 +318,7 @@ class Run:
             from .failure import error_type, outcome_of
 
             code = 130 if isinstance(last, KeyboardInterrupt) else 1
-            hint, error = outcome_of(last), error_type(last, self.package)
+            hint, error = outcome_of(type(last)), error_type(type(last), self.package)
         elif self.fate == "top" and (self.status is None or (self.status.__class__ is int and not self.status)):
             code = 0
         elif self.fate in ("top", "alive"):
@@ -508,7 +525,11 @@ class Recorder:
                 ("process.runtime.version", "%d.%d.%d" % sys.version_info[:3]),
             ]
         )
-        self.run = Run(frame, self._stub)
+        if getattr(sys.exit, "func", None) is reduce:  # `otel` watches already: a run is watched once
+            self.run: Run = sys.exit.args[1][0]  # type: ignore[attr-defined]
+            self.run.on_named = self._stub
+        else:
+            self.run = Run(frame, self._stub)
 
     # Start.
 
@@ -527,7 +548,8 @@ class Recorder:
             self.tty = os.isatty(1)
         except OSError:
             pass
-        hook(self.run)
+        if self.run not in sys.meta_path:
+            hook(self.run)
         atexit.register(self.finish)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
@@ -635,7 +657,7 @@ class Recorder:
 
     def _run_span(self, code: "int | None", outcome: str, error: str, end_ns: int) -> str:
         run = self.run
-        path = "(unknown)" if run.words is None else " ".join(run.words) or "(root)"
+        path = run.path()
         pairs: Pairs = [
             ("usage.kind", "run"),
             ("usage.command", path),
