@@ -111,6 +111,7 @@ class Run:
         self.words: Sequence[str] | None = None
         self.options: list[str] = []
         self.parsed = ""
+        self.noted = ("", "")  # (error type, outcome) of what a framework turns into an exit code
         self.hint = ""  # outcome that the last sys.exit stands for, from who called it
         self.on_named: Callable[[], None] | None = on_named
         threading = sys.modules.get("threading")
@@ -212,11 +213,14 @@ class Run:
             )
         if self.frame is not None:
             self.at = self.frame.f_lasti
-        if handled is not None and raised.code:
-            from .failure import error_type, outcome_of
+        if raised.code:
+            error, outcome = self.noted if frame is not None and _module(frame) in ("click", "typer") else ("", "")
+            if handled is not None:
+                from .failure import error_type, outcome_of
 
-            self.error = error_type(handled, self.package)
-            self.hint = outcome_of(handled) or outcome_of(handled.__cause__) or self.hint
+                error = error or error_type(handled, self.package)
+                outcome = outcome or outcome_of(handled) or outcome_of(handled.__cause__)
+            self.error, self.hint = error or self.error, outcome or self.hint
         raised.__dict__["_otel_usage"] = mark = set()  # dies with it
         self.mark = ref(mark, self._died)
         self.fate = "alive"
@@ -225,7 +229,7 @@ class Run:
         """Take a hint from who called sys.exit in *frame*; True if somebody on the way out may catch it."""
         doubt = False
         for _ in range(64):
-            code, module = frame.f_code, frame.f_globals.get("__name__") or ""
+            code, module = frame.f_code, _module(frame)
             if code.co_name in _PARSING and module == "argparse":
                 self.hint = "usage_error" if self.status else "help"
             elif code.co_name == "_main_shell_completion":
@@ -234,7 +238,7 @@ class Run:
                 self.hooked = code is getattr(sys.excepthook, "__code__", None)
                 return doubt or frame is not self.frame
             if not doubt and _catches(code):
-                doubt = module.partition(".")[0] not in _TRUSTED
+                doubt = module not in _TRUSTED
             frame = frame.f_back
         return True
 
@@ -316,6 +320,12 @@ class Run:
         if code == 0:
             return 0, "help" if hint == "help" else "success", ""
         return code, hint if hint and hint != "help" else "failure", error
+
+
+def _module(frame: "FrameType") -> str:
+    """Return the name of the top-level package whose code *frame* runs."""
+    name = frame.f_globals.get("__name__")
+    return name.partition(".")[0] if isinstance(name, str) else ""
 
 
 def _catches(code: "CodeType") -> bool:
