@@ -26,7 +26,7 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
     from typing import Any, TypeVar
 
@@ -40,21 +40,32 @@ if TYPE_CHECKING:
         """What may happen in this run.
 
         mode: ``on``, ``local`` (recorded, never sent), ``off`` or ``log`` (printed, never sent).
-        layer: who decided: ``environment``, ``machine``, ``stored`` or ``default``; source: the variable, file or rule.
+        layer: who decided: ``flag``, ``environment``, ``machine``, ``stored`` or ``default``; source: the variable,
+        file or rule. overruled: the mode that was asked for and lost to an off, or "".
         home: the folder of this app, "" where there is none. ci: vendor of the CI system, or "".
-        since_s: Unix seconds; nothing begun earlier may be sent. notice: the first-run notice is due.
+        since_s: Unix seconds; nothing begun earlier may be sent. notice: a notice, or the question, is due.
         """
 
         mode: str
         layer: str
         source: str
+        overruled: str
         home: str
         ci: str
         since_s: int
         notice: bool
 
         def __init__(
-            self, *, mode: str, layer: str, source: str, home: str, ci: str, since_s: int, notice: bool
+            self,
+            *,
+            mode: str,
+            layer: str,
+            source: str,
+            overruled: str,
+            home: str,
+            ci: str,
+            since_s: int,
+            notice: bool,
         ) -> None: ...
 
 else:
@@ -262,6 +273,25 @@ def __getattr__(name: str) -> object:
 
 MACHINE = "/etc/otel-usage"  # ``off`` or ``<app>.off`` in it switches everybody off
 
+# Who may say something, strongest first: (layer, where, how it is read). {APP} is the app's name as in variables;
+# files are in MACHINE.
+# Above all of them stands the host's flag, below them the user's stored choice. Any off beats any on; otherwise the
+# strongest that says something decides; otherwise the host's default. docs/consent.md is checked against this.
+VOICES = (
+    ("environment", "{APP}_DISABLE_ANALYTICS", "switch"),
+    ("environment", "{APP}_TELEMETRY", "word"),
+    ("environment", "DO_NOT_TRACK", "switch"),
+    ("environment", "OTEL_SDK_DISABLED", "switch"),
+    ("environment", "OTEL_USAGE_DISABLED", "switch"),
+    ("machine", "/off", "file"),
+    ("machine", "/{app}.off", "file"),
+)
+WORDS = {
+    "1": "on", "true": "on", "yes": "on", "on": "on", "enabled": "on",
+    "0": "off", "false": "off", "no": "off", "off": "off", "disabled": "off",
+    "local": "local", "log": "log",
+}  # fmt: skip
+
 # (variable, vendor): the first that is set, and not to a false value, names the CI system.
 CI = (
     ("GITHUB_ACTIONS", "github"),
@@ -279,20 +309,17 @@ CI = (
     ("CI", "other"),
 )
 
-# Off-switches for every app: a false value says nothing, any other says off.
-OFF_SWITCHES = ("DO_NOT_TRACK", "OTEL_SDK_DISABLED", "OTEL_USAGE_DISABLED")
-FALSE = ("", "0", "false", "no", "off")
-WORDS = {
-    "1": "on", "true": "on", "yes": "on", "on": "on", "enabled": "on",
-    "0": "off", "false": "off", "no": "off", "off": "off", "disabled": "off",
-    "local": "local", "log": "log",
-}  # fmt: skip
 
+def word(text: str, switch: bool = False) -> str:
+    """Return the mode that a variable's *text* asks for; "" if it is empty, "off" if it can't be understood.
 
-def word(text: str) -> str:
-    """Return the mode that *text* names; "" if it is empty, "off" if it can't be understood."""
+    switch: the variable's name says off already (``DO_NOT_TRACK``): a false value asks for nothing, any other for off.
+    """
     text = text.strip().lower()
-    return WORDS.get(text, "off") if text else ""
+    said = WORDS.get(text, "off") if text else ""
+    if switch and said:
+        return "" if said == "off" and text in WORDS else "off"
+    return said
 
 
 def variable(app: str) -> str:
@@ -304,7 +331,7 @@ def getter(environ: "Mapping[str, str]") -> "Callable[[str], str]":
     """Return a function that looks a variable up, "" if unset. os.environ raises and catches on every miss: go below."""
     if os.name == "posix" and environ is os.environ:
         raw = os.environ._data  # type: ignore[attr-defined]
-        return lambda name: raw.get(name.encode(), b"").decode("utf-8", "surrogateescape")  # type: ignore[no-any-return]
+        return lambda name: text.decode("utf-8", "surrogateescape") if (text := raw.get(name.encode())) else ""
     return lambda name: environ.get(name, "")
 
 
@@ -345,47 +372,72 @@ def stored(path: str) -> "tuple[str, int, int]":
     return ("off", 0, 0)
 
 
-def decide(app: str, consent: str, policy: int, environ: "Mapping[str, str]", testing: bool = False) -> Decision:
+def voices(app: str, get: "Callable[[str], str]", flag: str = "") -> "Iterator[tuple[str, str, str]]":
+    """Yield (layer, where, mode) of all that say something, strongest first, but for the stored choice."""
+    if flag:
+        yield "flag", flag, "off"
+    prefix = variable(app)
+    for layer, where, reading in VOICES:
+        if reading == "file":
+            where = MACHINE + where.replace("{app}", app)
+            if os.path.exists(where):
+                yield layer, where, "off"
+        else:
+            where = where.replace("{APP}", prefix)
+            text = get(where)
+            said = text and word(text, reading == "switch")
+            if said:
+                yield layer, where, said
+
+
+def decide(
+    app: str,
+    consent: str,
+    policy: int,
+    environ: "Mapping[str, str]",
+    testing: bool = False,
+    flag: str = "",
+    service: bool = False,
+) -> Decision:
     """Return what may happen in this run: any explicit off, else the strongest setting, else the host's default.
 
-    testing: we run inside a test runner, whose default is off.
+    testing: we run inside a test runner, whose default is off. flag: the host's flag, if it was given.
     """
     get = getter(environ)
     root = home(get)
     folder = root and root + "/" + app
-    prefix = variable(app)
-    notice, since, vendor = False, 0, ""
-    layer, source = "environment", prefix + "_TELEMETRY"
-    mode = word(get(source))
-    if mode != "off":
-        for switch in (prefix + "_DISABLE_ANALYTICS", *OFF_SWITCHES):
-            if get(switch).strip().lower() not in FALSE:
-                mode, source = "off", switch
-                break
-    if mode != "off":
-        for file in (MACHINE + "/off", MACHINE + "/" + app + ".off"):
-            if os.path.exists(file):
-                mode, layer, source = "off", "machine", file
-                break
-    if mode != "off":
+    mode, layer, source, overruled, vendor = "", "", "", "", ""
+    notice, since = False, 0
+    for at, where, said in voices(app, get, flag):
+        if said == "off":
+            overruled, mode, layer, source = mode, said, at, where
+            break
+        if not mode:
+            mode, layer, source = said, at, where
+    else:
         file = folder + "/consent"
         choice, since, seen = stored(file) if folder else ("off", 0, 0)
         for name, vendor in CI:
-            if get(name).strip().lower() not in FALSE:
+            text = get(name)
+            if text and word(text, True):
                 break
         else:
             vendor = ""
         if choice == "off" or (choice in ("on", "local") and not mode):
-            mode, layer, source = choice, "stored", file
+            overruled, mode, layer, source = mode, choice, "stored", file
+            if choice == "on" and seen < policy:  # agreed to less than is collected now
+                mode, notice = "off", not (vendor or testing)
         elif not mode:
             layer, source, mode = "default", consent, "off"
             if testing:
                 source = "test runner"
             elif vendor:
                 source = "CI"
-            elif consent == "opt-out":
-                if choice == "noticed" and seen >= policy:
+            elif consent != "opt-in":
+                if service or (choice == "noticed" and seen >= policy):
                     mode = "on"
                 else:
                     notice = True
-    return Decision(mode=mode, layer=layer, source=source, home=folder, ci=vendor, since_s=since, notice=notice)
+    return Decision(
+        mode=mode, layer=layer, source=source, overruled=overruled, home=folder, ci=vendor, since_s=since, notice=notice
+    )
