@@ -122,6 +122,11 @@ class Batch:
         return merge(rows) if rows else None
 
 
+def young(status: os.stat_result, now_s: float) -> bool:
+    """True if the host that made this file may not have locked it yet."""
+    return now_s - status.st_mtime < STARTING_S and status.st_mtime <= now_s
+
+
 class Intake:
     """What the sender takes in. dropped: ``{reason: how many}`` not kept so far, and not told yet."""
 
@@ -133,6 +138,8 @@ class Intake:
         self.dropped: Counter[str] = Counter()
         self.sequence = 0
         self.fresh: tuple[str, list[Record]] = ("", [])  # the newest segment: most often sent at once
+        self.lost: Counter[str] = Counter()  # what the newest batch left out
+        self._bad: list[str] = []  # files of the newest batch that are none of ours
 
     def recover(self) -> None:
         """Finish or undo the batch that an earlier sender was killed in; forget torn files."""
@@ -163,7 +170,7 @@ class Intake:
                 continue
             try:
                 status = os.fstat(descriptor)
-                if now_s - status.st_mtime < STARTING_S and status.st_mtime <= now_s:
+                if young(status, now_s):
                     continue
                 if name.startswith("."):  # written and renamed at once; an old one is torn
                     if now_s - status.st_mtime > 3600:
@@ -185,11 +192,13 @@ class Intake:
         """Return the files that wait, oldest first."""
         return sorted(os.listdir(os.path.join(self.spool, "new")))
 
-    def take(self, names: Sequence[str]) -> int:
-        """Put the first of *names* into every queue, as many as a segment holds, and return how many that were."""
-        self.sequence += 1
-        segment = segment_id(self.sequence)
+    def gather(self, names: Sequence[str]) -> tuple[Batch, list[bytes], list[str]]:
+        """Return what may leave of the first of *names*, as many as a segment holds; its lines of spans; which those were.
+
+        Moves and removes nothing.
+        """
         batch = Batch(self.settings, self.since_s)
+        self._bad = []
         traces: list[bytes] = []
         taken: list[str] = []
         for name in names:
@@ -202,6 +211,18 @@ class Intake:
                     traces.append(batch.add_traces(row))
                 else:
                     batch.add_metrics(row)
+        if self._bad:
+            batch.dropped["corrupt"] += len(self._bad)
+        return batch, traces, taken
+
+    def take(self, names: Sequence[str]) -> int:
+        """Put the first of *names* into every queue, as many as a segment holds, and return how many that were."""
+        self.sequence += 1
+        segment = segment_id(self.sequence)
+        batch, traces, taken = self.gather(names)
+        for name in self._bad:
+            self._aside(name)
+        self.lost = Counter(batch.dropped)
         batch.dropped += self.dropped
         metrics = batch.metrics()
         write(os.path.join(self.spool, "batch"), "\n".join([segment, *taken]).encode())
@@ -225,14 +246,14 @@ class Intake:
                 pass
 
     def _read(self, name: str) -> bytes | None:
-        """Return the file's content; None, after setting it aside, if it is not one of ours."""
+        """Return the file's content; None, after noting it as bad, if it is not one of ours."""
         path = os.path.join(self.spool, "new", name)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         except OSError:  # a symbolic link, or unreadable
-            self._aside(name)
+            self._bad.append(name)
             return None
         try:
             status = os.fstat(descriptor)
@@ -243,12 +264,11 @@ class Intake:
                     return text
         finally:
             os.close(descriptor)
-        self._aside(name)
+        self._bad.append(name)
         return None
 
     def _aside(self, name: str) -> None:
-        """Keep a file that can't be read for whoever wants to know why, and count it."""
-        self.dropped["corrupt"] += 1
+        """Keep a file that can't be read for whoever wants to know why."""
         bad = os.path.join(self.spool, "bad")
         os.makedirs(bad, 0o700, exist_ok=True)
         path = os.path.join(self.spool, "new", name)
