@@ -19,7 +19,9 @@ __all__ = [
     "heartbeat",
     "init",
     "integer",
+    "mount",
     "run",
+    "show_flag",
     "shutdown",
     "version",
 ]
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from .events import Action
+    from .mounting import mount, show_flag
     from .recorder import Recorder, Run
     from .schema import SettingError
 
@@ -266,6 +269,10 @@ def __getattr__(name: str) -> object:
         from .schema import SettingError
 
         return SettingError
+    if name in ("mount", "show_flag"):
+        from . import mounting
+
+        return getattr(mounting, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -328,7 +335,7 @@ def variable(app: str) -> str:
 
 
 def getter(environ: "Mapping[str, str]") -> "Callable[[str], str]":
-    """Return a function that looks a variable up, "" if unset. os.environ raises and catches on every miss: go below."""
+    """Return a function that looks a variable up, "" if unset. os.environ raises on every miss: go below it."""
     if os.name == "posix" and environ is os.environ:
         raw = os.environ._data  # type: ignore[attr-defined]
         return lambda name: text.decode("utf-8", "surrogateescape") if (text := raw.get(name.encode())) else ""
@@ -417,19 +424,18 @@ def decide(
     else:
         file = folder + "/consent"
         choice, since, seen = stored(file) if folder else ("off", 0, 0)
-        for name, vendor in CI:
+        for name, kind in CI:
             text = get(name)
             if text and word(text, True):
+                vendor = kind
                 break
-        else:
-            vendor = ""
         if choice == "off" or (choice in ("on", "local") and not mode):
             overruled, mode, layer, source = mode, choice, "stored", file
             if choice == "on" and seen < policy:  # agreed to less than is collected now
                 mode, notice = "off", not (vendor or testing)
         elif not mode:
             layer, source, mode = "default", consent, "off"
-            if testing:
+            if testing or get("PYTEST_CURRENT_TEST"):
                 source = "test runner"
             elif vendor:
                 source = "CI"

@@ -159,8 +159,9 @@ class Intake:
                             os.unlink(os.path.join(queue.wait, name))
             os.unlink(path)
 
-    def reap(self, now_s: float) -> None:
-        """Hand in the stubs of processes that died: their files' locks are free."""
+    def reap(self, now_s: float) -> Counter[str]:
+        """Hand in the stubs of processes that died: their files' locks are free. Returns what was lost: reasons, how many."""
+        lost: Counter[str] = Counter()
         folder = os.path.join(self.spool, "open")
         for name in os.listdir(folder):
             path = os.path.join(folder, name)
@@ -175,18 +176,20 @@ class Intake:
                 if name.startswith("."):  # written and renamed at once; an old one is torn
                     if now_s - status.st_mtime > 3600:
                         os.unlink(path)
-                        self.dropped["corrupt"] += 1
+                        lost["corrupt"] += 1
                     continue
                 os.lockf(descriptor, os.F_TLOCK, 0)
                 if status.st_size:
                     os.rename(path, os.path.join(self.spool, "new", name))
                 else:
                     os.unlink(path)
-                    self.dropped["nameless"] += 1
+                    lost["nameless"] += 1
             except OSError:  # locked: its process lives
                 continue
             finally:
                 os.close(descriptor)
+        self.dropped += lost
+        return lost
 
     def names(self) -> list[str]:
         """Return the files that wait, oldest first."""

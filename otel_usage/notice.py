@@ -3,7 +3,6 @@
 Ring 0 (foreground): loaded only while the notice is due; that run is not recorded.
 """
 
-import os
 import sys
 import time
 
@@ -36,17 +35,9 @@ def show(settings: "dict[str, Any]", decision: "Decision") -> None:
     if not decision.home or sys.stderr is None or not sys.stderr.isatty():
         return
     try:
-        from .spool import own
+        from .spool import keep
 
-        if not os.path.exists(decision.home):
-            if not own(decision.home):
-                return
-            os.mkdir(decision.home, 0o700)
-        part = f"{decision.home}/consent.{os.getpid()}"
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.write(descriptor, f"noticed {int(time.time())} {settings['policy']}\n".encode())
-        os.close(descriptor)
-        os.rename(part, decision.home + "/consent")
+        keep(decision.home, "noticed", int(time.time()), settings["policy"])
     except OSError:
         return
     sys.stderr.write(text(settings))
