@@ -49,7 +49,9 @@ while 1:
     part=os.read(0,65536)
     if not part: break
     text+=part
-os.dup2(os.open(os.devnull,os.O_RDONLY),0)
+fd=os.open(os.devnull,os.O_RDONLY)
+os.dup2(fd,0)
+os.close(fd)
 os.chdir("/")
 delay,_,text=text.partition(b"\\n")
 time.sleep(float(delay))
@@ -791,9 +793,11 @@ class Recorder:
             "otel-usage",
             self.app,
         ]
+        stdin = 0
         if orphan and os.access("/bin/sh", os.X_OK):
-            command, wait_s = ["/bin/sh", "-c", '"$@" <&0 &', "sh", *command], 1.0
-        actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+            # By way of 3: a shell takes the standard input of what it puts into the background from /dev/null.
+            stdin, command, wait_s = 3, ["/bin/sh", "-c", '"$@" <&3 3<&- &', "sh", *command], 1.0
+        actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, stdin), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
         if decision.mode != "log":
             actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
         environ = {**os.environ._data, BRAKE: b"1"}  # type: ignore[attr-defined]
