@@ -36,6 +36,7 @@ def began(run: Run, module: "ModuleType", name: str, parser: "Any") -> None:
     parse = _parse
     if parse is None:
         parse = _parse = _Parse()
+        parse.full = run.settled
         _watch_options(run, module, parse)
     if name == "parse_args":
         if not parse.full:
@@ -53,7 +54,7 @@ def began(run: Run, module: "ModuleType", name: str, parser: "Any") -> None:
             parse.chain = []
         return
     if parser is parse.pending:
-        parse.full = True
+        parse.full = run.settled = True
     elif parse.words:
         return
     parse.chain, parse.words = [parser], []

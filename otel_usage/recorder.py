@@ -123,6 +123,8 @@ class Run:
     def __init__(self, frame: "FrameType | None", on_named: "Callable[[], None]") -> None:
         self.words: Sequence[str] | None = None
         self.options: list[str] = []
+        self.settled = False  # a framework has told the path: others, called later, are the host's own affair
+        self.fixed = False  # the host has
         self.parsed = ""
         self.noted = ("", "")  # (error type, outcome) of what a framework turns into an exit code
         self.hint = ""  # outcome that the last sys.exit stands for, from who called it
@@ -185,7 +187,8 @@ class Run:
 
     def named(self, words: "Sequence[str]", final: bool = True) -> None:
         """Note the command's path as known so far; not *final* if a sub-command is about to follow."""
-        self.words = words
+        if not self.fixed:
+            self.words = words
         if self.frame is None:
             self.watch(sys._getframe())
         if final and self.on_named is not None:
@@ -193,10 +196,11 @@ class Run:
 
     def command(self, name: str, frame: "FrameType") -> "Run":
         """Name the run after *name*, if it is a literal of the code in *frame*. The first name stays."""
-        if self.words is None:
+        if not self.words:
             constants = frame.f_code.co_consts
             literal = any([name == c or (isinstance(c, (tuple, frozenset)) and name in c) for c in constants])
-            guarded(self.named, name.split() if literal else ["(unknown)"])
+            guarded(self.named, str(name).split() if literal else ["(unknown)"])
+            self.fixed = True
         return self
 
     def given(self, option: str) -> None:
@@ -219,8 +223,10 @@ class Run:
             return
         if self.frame is None:
             self.watch(frame)
+        last = self.mark() if self.mark is not None else None
+        if not (handled is not None and handled.__dict__.get("_otel_usage", self) is last and raised.code == self.status):
+            self.hint, self.error = "", "SystemExit"  # else the same once more
         self.status = raised.code
-        self.hint, self.error = "", "SystemExit"
         self.origin, self.hooked = None, False
         if self._doubtful(frame):
             self.origin = (
