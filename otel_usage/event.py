@@ -135,9 +135,7 @@ def events_from_spans(
                 position, str(kind), named, event_id, origin, start_ns, end_ns, error_type=error_type, fields=fields
             )
         elif kind is None:
-            event = UsageEvent(
-                position, "span", span.name, event_id, origin, start_ns, end_ns, fields=dict(attributes)
-            )
+            event = UsageEvent(position, "span", span.name, event_id, origin, start_ns, end_ns, fields=dict(attributes))
         else:
             skipped["unknown_kind"] += 1
             continue
@@ -171,7 +169,8 @@ def events_from_metrics(metrics: MetricsData, *, derived: bool = False) -> tuple
             for key, value in attributes.items()
             if key.startswith("usage.") or key == "reason"
         }
-        reason, count = "", 0
+        reason = ""
+        count: int | float = 0
         if isinstance(data, Sum) and data.is_monotonic and isinstance(point, NumberDataPoint):
             count = point.value
         elif isinstance(data, Histogram) and name in DERIVED:

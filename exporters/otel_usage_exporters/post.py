@@ -55,7 +55,12 @@ def check_endpoint(url: str) -> str:
         _ = parts.port
     except ValueError:
         raise ValueError(expected) from None
-    if not host or not plain or " " in url or not (parts.scheme == "https" or (parts.scheme == "http" and loopback(host))):
+    if (
+        not host
+        or not plain
+        or " " in url
+        or not (parts.scheme == "https" or (parts.scheme == "http" and loopback(host)))
+    ):
         raise ValueError(expected)
     return url.rstrip("/")
 
@@ -207,7 +212,9 @@ class Post:
     def __enter__(self) -> Post:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._adapter.close()
 
     def __call__(self, url: str, headers: dict[str, str], body: bytes, *, secret: str = "") -> Answer:

@@ -83,9 +83,9 @@ class Reader:
             self.read("spans", choice("usage", "all"), "usage", '"usage" or "all"') == "all",
             self.read("derived", flag, False, '"true" or "false"'),
             self.read("timeout_s", _seconds, DEFAULT_TIMEOUT_S, f"seconds, more than 0 and at most {MAX_TIMEOUT_S:g}"),
-            self._given["folder"] if self._given.get("folder") == "" else self.read("folder", _path, None, "a folder"),
+            self.read("folder", _path, None, "a folder"),
         )
-        unknown = sorted(set(self._given) - self._asked - {"folder"})
+        unknown = sorted(set(self._given) - self._asked)
         if unknown:
             raise SettingError(f"unknown setting {', '.join(unknown)}: expected {', '.join(sorted(self._asked))}")
         return settings
@@ -119,8 +119,6 @@ def choice(*words: str) -> Callable[[Any], str]:
         return word
 
     return parse
-
-
 
 
 def _seconds(value: Any) -> float:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from math import isfinite
 from typing import Any
@@ -139,6 +140,17 @@ def shortened(name: str, limit: int, whole: str) -> str:
     if len(name) <= limit:
         return name
     return name[: limit - 5] + "_" + sha256(whole.encode("utf-8", "replace")).hexdigest()[:4]
+
+
+def cached(make: Callable[[str], str]) -> Callable[[str], str]:
+    """Return *make*, a pure function, remembering its results for names as people write them."""
+    remembered = lru_cache(maxsize=4_096)(make)
+
+    def made(name: str) -> str:
+        return remembered(name) if len(name) <= 100 else make(name)
+
+    made.__doc__ = make.__doc__
+    return made
 
 
 def distinct(name: str, taken: Mapping[str, Any], limit: int) -> str:
