@@ -45,7 +45,6 @@ class Origin:
     arch: str = ""
     runtime: str = ""
     runtime_version: str = ""
-    instance: str = ""  # tells processes apart in event ids; never sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +190,15 @@ def events_from_metrics(metrics: MetricsData, *, derived: bool = False) -> tuple
             skipped[reason] += 1
             continue
         origin = origins.of(resource)
-        identity = (origin, name, sorted((key, repr(value)) for key, value in attributes.items()), start_ns, end_ns)
+        instance = resource.attributes.get("service.instance.id", "")  # tells processes apart; never sent
+        identity = (
+            origin,
+            instance,
+            name,
+            sorted((key, repr(value)) for key, value in attributes.items()),
+            start_ns,
+            end_ns,
+        )
         kind = "derived" if name in DERIVED else "dropped" if name == DROPPED else "count"
         named = name.removeprefix(COUNT)
         events.append(
@@ -231,7 +238,6 @@ class _Origins:
                 _text(get("host.arch")),
                 _text(get("process.runtime.name")),
                 _text(get("process.runtime.version")),
-                _text(get("service.instance.id")),
             )
             origin = self._same.setdefault(origin, origin)
             self._by_id[id(resource)] = origin  # the spans keep their resource alive: no id is used twice

@@ -148,7 +148,7 @@ class Exporter:
         with suppress_instrumentation(), Post(timeout_s or vendor.common.timeout_s) as post:
             while waiting:
                 request = waiting.popleft()
-                address, secret, headers, body = vendor.write(request, now_ns, redact=False)
+                address, secret, headers, body = vendor.write(request, time.time_ns(), redact=False)
                 answer = post(address, headers, body, secret=secret)
                 fate, reason = vendor.judge(answer, len(request.units))
                 status = answer.status if answer.status is not None else status

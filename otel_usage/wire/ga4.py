@@ -16,6 +16,11 @@ from urllib.parse import parse_qsl
 # Any in this module: JSON, of any shape.
 Message = dict[str, str]
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _BODY = {
     "client_id", "app_instance_id", "user_id", "timestamp_micros", "user_properties", "consent", "events",
@@ -25,17 +30,23 @@ _DEVICE = {
     "category", "language", "screen_resolution", "operating_system", "operating_system_version", "model", "brand",
     "browser", "browser_version",
 }  # fmt: skip
-_EVENT_NAMES = (  # reference, "Reserved event names"
-    "ad_activeview ad_click ad_exposure ad_query ad_reward adunit_exposure app_clear_data app_exception app_install "
-    "app_remove app_store_refund app_update app_upgrade dynamic_link_app_open dynamic_link_app_update "
-    "dynamic_link_first_open error firebase_campaign firebase_in_app_message_action firebase_in_app_message_dismiss "
-    "firebase_in_app_message_impression first_open first_visit notification_dismiss notification_foreground "
-    "notification_open notification_receive notification_send os_update session_start user_engagement"
-).split()  # noqa: SIM905
-_COLLECTED = (  # Help 13316687: collected by GA4 itself
-    "app_store_subscription_cancel app_store_subscription_convert app_store_subscription_renew click file_download "
-    "form_start form_submit scroll view_complete video_progress video_start video_complete view_search_results"
-).split()  # noqa: SIM905
+# reference, "Reserved event names"
+_EVENT_NAMES = _words(
+    """
+    ad_activeview ad_click ad_exposure ad_query ad_reward adunit_exposure app_clear_data app_exception app_install
+    app_remove app_store_refund app_update app_upgrade dynamic_link_app_open dynamic_link_app_update
+    dynamic_link_first_open error firebase_campaign firebase_in_app_message_action firebase_in_app_message_dismiss
+    firebase_in_app_message_impression first_open first_visit notification_dismiss notification_foreground
+    notification_open notification_receive notification_send os_update session_start user_engagement
+    """
+)
+# Help 13316687: collected by GA4 itself
+_COLLECTED = _words(
+    """
+    app_store_subscription_cancel app_store_subscription_convert app_store_subscription_renew click file_download
+    form_start form_submit scroll view_complete video_progress video_start video_complete view_search_results
+    """
+)
 _APP_ONLY = ("ad_impression", "in_app_purchase", "screen_view")
 _NEEDS = {  # parameters that recommended events require
     "add_payment_info": "value items", "add_shipping_info": "value items", "add_to_cart": "value items",
@@ -46,19 +57,24 @@ _NEEDS = {  # parameters that recommended events require
     "spend_virtual_currency": "value virtual_currency_name", "unlock_achievement": "achievement_id",
     "page_view": "page_location", "screen_view": "screen_name",
 }  # fmt: skip
-_TEXTS = (  # parameters with a meaning of their own, as text
-    "currency transaction_id affiliation coupon shipping_tier virtual_currency_name payment_type group_id character "
-    "method search_term content_type item_id item_list_id item_list_name creative_name creative_slot location_id "
-    "promotion_id promotion_name item_name achievement_id page_title page_location page_referrer screen_name "
-    "screen_class"
-).split()  # noqa: SIM905
+# parameters with a meaning of their own, as text
+_TEXTS = _words(
+    """
+    currency transaction_id affiliation coupon shipping_tier virtual_currency_name payment_type group_id character
+    method search_term content_type item_id item_list_id item_list_name creative_name creative_slot location_id
+    promotion_id promotion_name item_name achievement_id page_title page_location page_referrer screen_name
+    screen_class
+    """
+)
 _NUMBERS = ("value", "shipping", "tax", "level", "score", "engagement_time_msec")
 _LONGER = {"page_title": 300, "page_referrer": 420, "page_location": 1000}  # Help 9267744
-_PROPERTY_NAMES = (
-    "first_open_time first_visit_time last_deep_link_referrer user_id first_open_after_install cid customer_id "
-    "customerid google_allow_ad_personalization_signals last_advertising_id_reset last_gclid lifetime_user_engagement "
-    "non_personalized_ads session_id session_number sessionid sfmc_id sid uid userid"
-).split()  # noqa: SIM905
+_PROPERTY_NAMES = _words(
+    """
+    first_open_time first_visit_time last_deep_link_referrer user_id first_open_after_install cid customer_id
+    customerid google_allow_ad_personalization_signals last_advertising_id_reset last_gclid lifetime_user_engagement
+    non_personalized_ads session_id session_number sessionid sfmc_id sid uid userid
+    """
+)
 
 
 def answer(path: str, query: str, body: bytes) -> tuple[int, dict[str, str], bytes, list[str]]:
@@ -217,7 +233,8 @@ def _check_event(check: _Check, index: int, event: Any, *, app: bool, now_s: flo
         text = f"Event at index: [{index}] has invalid name [{name}]. Names must start with an alphabetic character."
         check.add(f"{path}.name", "NAME_INVALID", text)
     elif not _NAME.fullmatch(name):
-        text = f"Event at index: [{index}] has invalid name [{name}]. Only alphanumeric characters and underscores are allowed."
+        text = f"Event at index: [{index}] has invalid name [{name}]. "
+        text += "Only alphanumeric characters and underscores are allowed."
         check.add(f"{path}.name", "NAME_INVALID", text)
     if len(name) > 40:
         check.add(f"{path}.name", "NAME_INVALID", f"Event at index: [{index}] has a name longer than 40 characters.")

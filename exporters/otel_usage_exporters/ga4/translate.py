@@ -101,7 +101,7 @@ def translate(
     dropped: Counter[str] = Counter()
     altered: Altered = Counter()
     learned: dict[str, Any] = {}
-    groups: dict[tuple[Origin, bool | None], list[UsageEvent]] = {}
+    by_origin: dict[Origin, list[UsageEvent]] = {}
     oldest_ns, newest_ns = now_ns - MAX_AGE_S * 10**9, now_ns + MAX_AHEAD_S * 10**9
     for event in events:
         if event.end_ns < oldest_ns:
@@ -109,11 +109,10 @@ def translate(
         elif event.end_ns > newest_ns:
             dropped["future"] += 1
         else:
-            groups.setdefault((event.origin, event.ci), []).append(event)
+            by_origin.setdefault(event.origin, []).append(event)
     requests: list[Request] = []
-    for (origin, ci), group in groups.items():
+    for origin, ci, group in _groups(by_origin):
         client = style.client_id or client_id(origin.installation_id, app_stream=style.app_stream)
-        group.sort(key=_when)
         session = learned.get(client) or (sessions or {}).get(client)
         head = _head(origin, ci, client, style)
         units = []
@@ -174,6 +173,20 @@ def param_name(name: str) -> str:
     if not made or made in RESERVED_PARAMS or made.startswith(PREFIXES):
         made = "field_" + made
     return shortened(made, MAX_NAME, name)
+
+
+def _groups(by_origin: Mapping[Origin, list[UsageEvent]]) -> Iterator[tuple[Origin, bool | None, list[UsageEvent]]]:
+    """Yield events that may share a request, oldest first. What does not say if it was in CI goes with what does."""
+    for origin, events in by_origin.items():
+        events.sort(key=_when)
+        said = [ci for ci in (False, True) if any(event.ci is ci for event in events)]
+        if len(said) < 2:
+            yield origin, said[0] if said else None, events
+            continue
+        for ci in (None, *said):
+            some = [event for event in events if event.ci is ci]
+            if some:
+                yield origin, ci, some
 
 
 def _when(event: UsageEvent) -> tuple[int, int]:
