@@ -17,12 +17,12 @@ from . import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from types import FrameType, ModuleType
+    from collections.abc import Callable, Sequence
+    from types import CodeType, FrameType, ModuleType, TracebackType
     from typing import Any, TypeVar
 
-    from .events import Action, Events
-    from .gate import Decision
+    from . import Decision
+    from .events import Events
 
     T = TypeVar("T")
     Pairs = list[tuple[str, object]]
@@ -30,12 +30,11 @@ if TYPE_CHECKING:
 FORMAT = "1"  # folder of the spool's format version
 FD = 127  # our descriptor's number: low ones are the host's to count on
 MAX_OPTIONS = 64
-MAX_WAITING = 10_000  # files in new/, where no sender can be started
 SEND_DELAY_S = 10.0
 STALE_S = 86_400.0  # a token further ahead than this is a clock jump, not a circuit breaker
 INLINE_S = 0.5  # what a host waits for an inline sender, at most
 LOG_S = 10.0  # what it waits for the child that prints
-BRAKE = "OTEL_USAGE_CHILD"
+BRAKE = b"OTEL_USAGE_CHILD"
 
 # What the child runs first, with nothing of ours on its path yet: let go of everything that is the host's.
 BOOT = """import os,sys,time
@@ -95,6 +94,7 @@ class _Raise:
 
 # Frames below which a sys.exit is the parser's: help and version if its status is 0, else a usage error.
 _PARSING = ("parse_args", "parse_known_args", "_parse_known_args", "parse_intermixed_args", "error")
+_TRUSTED = ("argparse", "click", "otel_usage", "runpy", "typer")  # where nobody turns one SystemExit into another
 
 
 class Run:
@@ -113,9 +113,13 @@ class Run:
         self.parsed = ""
         self.hint = ""  # outcome that the last sys.exit stands for, from who called it
         self.on_named: Callable[[], None] | None = on_named
-        self.thread = get_ident()
+        threading = sys.modules.get("threading")
+        self.thread = threading.main_thread().ident if threading is not None else get_ident()
         self.status: object = None
         self.fate = ""  # of the last SystemExit: "" none, "alive", "top" it ended the program, "caught"
+        self.at = -1  # where the outermost frame stood when it was raised
+        self.origin: tuple[object, int] | None = None  # who raised it, (code, instruction), if somebody may catch it
+        self.hooked = False  # it was sys.excepthook
         self.error = ""
         self.mark: ref[set[int]] | None = None
         self.package = ""
@@ -125,7 +129,8 @@ class Run:
             self.package = (names.get("__package__") or names.get("__name__") or "").partition(".")[0]
             self.watch(frame)
         self.exit = sys.exit
-        _Raise.__rmatmul__ = sys.exit  # type: ignore[method-assign,assignment]
+        if _Raise.__rmatmul__ is not sys.exit:
+            _Raise.__rmatmul__ = sys.exit  # type: ignore[method-assign,assignment]
         # sys.exit(status) is now reduce(matmul, (run, raise, raise), status): C all the way, but for `__rmatmul__`.
         sys.exit = partial(reduce, matmul, (self, _Raise(), _Raise()))  # type: ignore[assignment]
 
@@ -149,75 +154,134 @@ class Run:
         """Let go of the interpreter: what is still held at its end costs it time."""
         if getattr(sys.exit, "func", None) is reduce:
             sys.exit = self.exit
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)  # type: ignore[arg-type]
         self.frame = self.on_named = None
 
     def watch(self, frame: "FrameType | None") -> None:
         """Keep the outermost frame of the main program, reached from *frame*."""
-        threading = sys.modules.get("threading")
-        if threading is not None and threading.current_thread() is not threading.main_thread():
-            frame = sys._current_frames().get(threading.main_thread().ident)
+        if get_ident() != self.thread:
+            frame = sys._current_frames().get(self.thread)
         while frame is not None and frame.f_back is not None:
             frame = frame.f_back
         if frame is not None and frame.f_globals.get("__name__") != "site":  # start-up: the program comes later
             self.frame = frame
 
-    def named(self, words: "Sequence[str]") -> None:
-        """Note the command's path, known so far."""
+    def named(self, words: "Sequence[str]", final: bool = True) -> None:
+        """Note the command's path as known so far; not *final* if a sub-command is about to follow."""
         self.words = words
         if self.frame is None:
             self.watch(sys._getframe())
-        if self.on_named is not None:
+        if final and self.on_named is not None:
             self.on_named()
+
+    def command(self, name: str, frame: "FrameType") -> "Run":
+        """Name the run after *name*, if it is a literal of the code in *frame*. The first name stays."""
+        if self.words is None:
+            constants = frame.f_code.co_consts
+            literal = any([name == c or (isinstance(c, (tuple, frozenset)) and name in c) for c in constants])
+            guarded(self.named, name.split() if literal else ["(unknown)"])
+        return self
 
     def given(self, option: str) -> None:
         """Note that a declared option was given."""
         if option not in self.options and len(self.options) < MAX_OPTIONS:
             self.options.append(option)
 
-    def leaving(self, raised: SystemExit, frame: "FrameType | None", handled: "BaseException | None") -> None:
-        """Note a SystemExit about to be raised. Whether it ends the program shows when it dies: see `_died`."""
-        if get_ident() != self.thread:
+    def leaving(
+        self,
+        raised: SystemExit,
+        frame: "FrameType | None",
+        handled: "BaseException | None",
+        trace: "TracebackType | None" = None,
+    ) -> None:
+        """Note a SystemExit about to be raised. Whether it ends the program shows when it dies: see `_died`.
+
+        frame: who called sys.exit; handled: the exception it was handling; trace: the traceback so far.
+        """
+        if get_ident() != self.thread or self.fate == "top":
             return
         if self.frame is None:
             self.watch(frame)
         self.status = raised.code
-        self.hint = ""
-        depth = 0
-        while frame is not None and depth < 64:
-            name = frame.f_code.co_name
-            if name in _PARSING and frame.f_globals.get("__name__") == "argparse":
-                self.hint = "usage_error" if raised.code else "help"
-                break
-            if name == "_main_shell_completion":
-                self.hint = "help"
-                break
-            frame = frame.f_back
-            depth += 1
-        self.error = "SystemExit"
-        if handled is not None:
+        self.hint, self.error = "", "SystemExit"
+        self.origin, self.hooked = None, False
+        if frame is not None and self._doubtful(frame):
+            self.origin = (
+                (trace.tb_frame.f_code, trace.tb_lasti) if trace is not None else (frame.f_code, frame.f_lasti)
+            )
+        if self.frame is not None:
+            self.at = self.frame.f_lasti
+        if handled is not None and raised.code:
+            from .failure import error_type, outcome_of
+
             self.error = error_type(handled, self.package)
-            self.hint = hint_of(handled) or hint_of(handled.__cause__) or self.hint
+            self.hint = outcome_of(handled) or outcome_of(handled.__cause__) or self.hint
         raised.__dict__["_otel_usage"] = mark = set()  # dies with it
         self.mark = ref(mark, self._died)
         self.fate = "alive"
 
+    def _doubtful(self, frame: "FrameType") -> bool:
+        """Take a hint from who called sys.exit in *frame*; True if somebody on the way out may catch it."""
+        doubt = False
+        for _ in range(64):
+            code, module = frame.f_code, frame.f_globals.get("__name__") or ""
+            if code.co_name in _PARSING and module == "argparse":
+                self.hint = "usage_error" if self.status else "help"
+            elif code.co_name == "_main_shell_completion":
+                self.hint = "help"
+            if frame.f_back is None:
+                self.hooked = code is getattr(sys.excepthook, "__code__", None)
+                return doubt or frame is not self.frame
+            if not doubt and _catches(code):
+                doubt = module.partition(".")[0] not in _TRUSTED
+            frame = frame.f_back
+        return True
+
     def _died(self, mark: "ref[set[int]]") -> None:
-        # With no Python frame left it was the interpreter that let go of it: it ended the program.
+        # With no Python frame left it was the interpreter that let go of it: it ended the program, or was the
+        # __context__ of the one that did, raised by somebody who caught this one.
         if mark is self.mark:
-            self.fate = "top" if sys._getframe().f_back is None and get_ident() == self.thread else "caught"
+            top = sys._getframe().f_back is None and get_ident() == self.thread
+            self.fate = "caught"
+            if top:
+                guarded(self._ended)
 
-    def _surfaced(self) -> bool:
-        """True if the noted SystemExit, kept alive by somebody (asyncio does), left the outermost frame."""
-        mark = self.mark and self.mark()
-        if mark is None:
-            return self.fate == "top"
-        import gc
+    def _ended(self) -> None:
+        """Note that the last SystemExit ended the program, if it did."""
+        frame = self.frame
+        if frame is None:
+            return
+        if not self.hooked and (self.origin is not None or frame.f_lasti != self.at):
+            from .failure import passed, reached
 
-        for holder in gc.get_referrers(mark):
-            for raised in gc.get_referrers(holder):
-                if isinstance(raised, SystemExit) and raised.__traceback__ is not None:
-                    return raised.__traceback__.tb_frame is self.frame
-        return False
+            if not passed(frame, self.at) or not reached(frame, self.origin):
+                return
+        self.fate = "top"
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> "Any":
+        """Return what the other finders find; have a framework's spec tell us when its import ends.
+
+        The import system sets ``spec._initializing`` to False as its last step, so no frame of ours is around it.
+        """
+        if name not in HOOKS:
+            return None
+        for finder in sys.meta_path:
+            if finder is not self:
+                spec = finder.find_spec(name, path, target)  # type: ignore[arg-type]
+                if spec is not None:
+                    guarded(_tell, self, spec)
+                    return spec
+        return None
+
+    # As a context manager: the command of a program without a framework.
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, kind: object, raised: "BaseException | None", trace: object) -> None:
+        if isinstance(raised, SystemExit):
+            guarded(self.leaving, raised, sys._getframe(1), raised.__context__, trace)
 
     def ending(self) -> "tuple[int | None, str, str]":
         """Return (exit code the parent sees, outcome, error type); the code is None where it can't be known."""
@@ -228,11 +292,23 @@ class Run:
         frame = self.frame
         if frame is not None and _returned(frame):
             code = 0
-        elif trace is not None and (trace.tb_frame is frame or (frame is None and trace.tb_frame.f_back is None)):
+        elif (
+            last is not None
+            and trace is not None
+            and (trace.tb_frame is frame or (frame is None and trace.tb_frame.f_back is None))
+            and not (self.hooked and self.fate == "top")
+        ):
+            from .failure import error_type, outcome_of
+
             code = 130 if isinstance(last, KeyboardInterrupt) else 1
-            hint, error = hint_of(last), error_type(last, self.package)
-        elif self.fate and self._surfaced():
-            code, error = status_code(self.status), self.error
+            hint, error = outcome_of(last), error_type(last, self.package)
+        elif self.fate == "top" and (self.status is None or (self.status.__class__ is int and not self.status)):
+            code = 0
+        elif self.fate in ("top", "alive"):
+            from .failure import status_code, surfaced
+
+            if self.fate == "top" or surfaced(self.mark and self.mark(), frame, self.at):
+                code, error = status_code(self.status), self.error
         if code is not None and not _flushed():
             code, error, hint = 120, "BrokenPipeError", ""
         if code is None:
@@ -240,6 +316,15 @@ class Run:
         if code == 0:
             return 0, "help" if hint == "help" else "success", ""
         return code, hint if hint and hint != "help" else "failure", error
+
+
+def _catches(code: "CodeType") -> bool:
+    """True if *code* has a try or with statement anywhere."""
+    table = getattr(code, "co_exceptiontable", None)
+    if table is not None:
+        return bool(table)
+    operations = code.co_code[::2]  # Python 3.10
+    return any([number in operations for number in (122, 143, 154)])  # SETUP_FINALLY, SETUP_WITH, SETUP_ASYNC_WITH
 
 
 def _returned(frame: "FrameType") -> bool:
@@ -259,51 +344,6 @@ def _flushed() -> bool:
     except (OSError, ValueError, AttributeError):
         pass
     return True
-
-
-def status_code(status: object) -> int:
-    """Return the exit code the parent sees for ``SystemExit(status)``. Source: CPython, handle_system_exit."""
-    if status is None:
-        return 0
-    if not isinstance(status, int):
-        return 1
-    if not -(1 << 63) <= status < 1 << 63:
-        status = -1
-    return status & 0xFF if os.name == "posix" else status & 0xFFFFFFFF
-
-
-def error_type(raised: BaseException, package: str) -> str:
-    """Return the qualified class name of *raised*, if it comes from the stdlib, click, typer or *package*.
-
-    Others are ``_OTHER``, and so is a class that its module does not hold: one made at run time may be named
-    after data.
-    """
-    kind = type(raised)
-    module, name = kind.__module__, kind.__qualname__
-    top = module.partition(".")[0]
-    if top not in ("click", "typer", "__main__", package) and top not in sys.stdlib_module_names:
-        return "_OTHER"
-    held: object = sys.modules.get(module)
-    for part in name.split("."):
-        held = getattr(held, part, None)
-    if held is not kind:
-        return "_OTHER"
-    if module.startswith("typer._click"):
-        module = module[len("typer._") :]
-    return name if module == "builtins" else module + "." + name
-
-
-def hint_of(raised: "BaseException | None") -> str:
-    """Return the outcome that an exception's class stands for, or ""."""
-    for kind in type(raised).__mro__:
-        if kind is KeyboardInterrupt:
-            return "interrupted"
-        if kind.__module__.partition(".")[0] in ("click", "typer", "argparse"):
-            if kind.__name__ in ("UsageError", "ArgumentError"):
-                return "usage_error"
-            if kind.__name__ == "Abort":
-                return "interrupted"
-    return ""
 
 
 # -- frameworks -------------------------------------------------------------------------------------------------
@@ -359,40 +399,19 @@ def _hook_click(run: Run, module: "ModuleType") -> None:
 HOOKS = {"argparse": _hook_argparse, "click.core": _hook_click, "typer._click.core": _hook_click}
 
 
-class Finder:
-    """Hooks a framework when its import ends, without a frame of ours around it.
+def _tell(run: Run, spec: "Any") -> None:
+    plain = type(spec)
 
-    The import system sets ``spec._initializing`` to False as its last step; a spec of our class tells us then.
-    """
+    class Telling(plain):  # type: ignore[misc,valid-type]
+        def __setattr__(self, name: str, value: object) -> None:
+            plain.__setattr__(self, name, value)
+            if name == "_initializing" and not value:
+                spec.__class__ = plain
+                module = sys.modules.get(spec.name)
+                if module is not None:  # None: the import failed
+                    guarded(HOOKS[spec.name], run, module)
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> "Any":
-        """Return what the other finders find; for a framework, have it tell us."""
-        if name not in HOOKS:
-            return None
-        for finder in sys.meta_path:
-            if finder is not self:
-                spec = finder.find_spec(name, path, target)  # type: ignore[arg-type]
-                if spec is not None:
-                    guarded(self._tell, spec)
-                    return spec
-        return None
-
-    def _tell(self, spec: "Any") -> None:
-        plain, run = type(spec), self.run
-
-        class Telling(plain):  # type: ignore[misc,valid-type]
-            def __setattr__(self, name: str, value: object) -> None:
-                plain.__setattr__(self, name, value)
-                if name == "_initializing" and not value:
-                    spec.__class__ = plain
-                    module = sys.modules.get(spec.name)
-                    if module is not None:  # None: the import failed
-                        guarded(HOOKS[spec.name], run, module)
-
-        spec.__class__ = Telling
+    spec.__class__ = Telling
 
 
 def hook(run: Run) -> None:
@@ -401,7 +420,7 @@ def hook(run: Run) -> None:
         module = sys.modules.get(name)
         if module is not None:
             guarded(HOOKS[name], run, module)
-    sys.meta_path.insert(0, Finder(run))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, run)  # type: ignore[arg-type]
 
 
 # -- OTLP JSON --------------------------------------------------------------------------------------------------
@@ -439,8 +458,7 @@ def span(trace: str, own: str, parent: str, name: str, start_ns: int, end_ns: in
         f'{{"traceId":"{trace}","spanId":"{own}",'
         + (f'"parentSpanId":"{parent}",' if parent else "")
         + f'"name":{quote(name)},"kind":1,"startTimeUnixNano":"{start_ns}","endTimeUnixNano":"{end_ns}",'
-        f'"attributes":[{attributes(pairs)}],"status":{{'
-        + ('"code":2}}' if failed else "}}")
+        f'"attributes":[{attributes(pairs)}],"status":{{' + ('"code":2}}' if failed else "}}")
     )
 
 
@@ -456,20 +474,6 @@ def line(signal: str, inner: str, resource: str, body: str) -> bytes:
 
 
 # -- recording --------------------------------------------------------------------------------------------------
-
-
-class Command:
-    """The command that is running, named by a program without a framework."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def __enter__(self) -> "Command":
-        return self
-
-    def __exit__(self, kind: object, raised: "BaseException | None", trace: object) -> None:
-        if isinstance(raised, SystemExit):
-            guarded(self._run.leaving, raised, sys._getframe(1), raised.__context__)
 
 
 class Recorder:
@@ -495,7 +499,7 @@ class Recorder:
         self.owner = True  # False in forked children, and once the run is written
         self.tty = False
         self.log: list[bytes] = []
-        self.events: Events | None = None
+        self._events: Events | None = None
         self.resource = attributes(
             [
                 ("service.name", self.app),
@@ -540,25 +544,18 @@ class Recorder:
         try:
             return os.stat(home).st_uid == me
         except FileNotFoundError:
-            pass
-        above = home
-        while not os.path.exists(above):
-            above = os.path.dirname(above)
-        if me == 0 and os.stat(above).st_uid != 0:
-            return False  # sudo with the user's HOME: folders of root's there would lock the user out
-        os.makedirs(os.path.dirname(home), 0o700, exist_ok=True)
-        return True
+            from .spool import own
+
+            return own(home)
 
     def _create(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         try:
             descriptor = os.open(self.path, flags, 0o600)
         except FileNotFoundError:
-            for folder in (self.decision.home, self.folder, self.folder + "/open", self.folder + "/new"):
-                try:
-                    os.mkdir(folder, 0o700)
-                except FileExistsError:
-                    pass
+            from .spool import make
+
+            make(self.decision.home, self.folder)
             descriptor = os.open(self.path, flags, 0o600)
         try:
             for free in range(FD, FD + 64):
@@ -607,41 +604,23 @@ class Recorder:
         """Write what the sender reports if this process dies."""
         if self.owner and self.descriptor >= 0:
             try:
-                self._write(line("Spans", "spans", self.resource, self._run_span(None, "unfinished", "", self.start_ns)))
+                self._write(
+                    line("Spans", "spans", self.resource, self._run_span(None, "unfinished", "", self.start_ns))
+                )
             except OSError:
                 pass
 
-    def _events(self) -> "Events":
-        from .events import Events
+    def events(self) -> "Events":
+        """Return what keeps actions and counts, loading it for the first of them."""
+        if self._events is None:
+            from .events import Events
 
-        self.events = Events(self)
-        return self.events
-
-    def action(self, kind: str, name: str, fields: "Mapping[str, object]") -> "Action":
-        """Keep an action, error or heartbeat."""
-        return (self.events or self._events()).action(kind, name, fields)
-
-    def count(self, name: str, n: int, fields: "Mapping[str, object]") -> None:
-        """Add to a counter."""
-        (self.events or self._events()).count(name, n, fields)
-
-    def command(self, name: str, frame: "FrameType") -> Command:
-        """Name the run after *name*, if it is a literal of the code in *frame*. The first name stays."""
-        run = self.run
-        if run.words is None:
-            constants = frame.f_code.co_consts
-            literal = any([name == c or (isinstance(c, (tuple, frozenset)) and name in c) for c in constants])
-            guarded(run.named, name.split() if literal else ["(unknown)"])
-        return Command(run)
-
-    def call(self, main: "Callable[..., T]", args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> "T":
-        """Return ``main(*args, **kwargs)``; a SystemExit it raises itself has a known status."""
-        with Command(self.run):
-            return main(*args, **kwargs)
+            self._events = Events(self)
+        return self._events
 
     def _forked(self) -> None:
         """In a forked child: what the parent holds is the parent's to report."""
-        self.events = None
+        self._events = None
         if self.owner:
             self.owner = False
             try:
@@ -672,41 +651,6 @@ class Recorder:
         name = self.app if path == "(root)" else self.app + " " + path
         return span(self.trace, self.root, "", name, self.start_ns, end_ns, pairs, bool(code))
 
-    def _put(self, signal: str, text: bytes) -> None:
-        """Write a new file into ``new/``: whole, or not at all."""
-        if self.decision.mode == "log":
-            self.log.append(text)
-            return
-        name = f"{time.time_ns():016x}-{os.urandom(8).hex()}.{signal}.jsonl"
-        part = f"{self.folder}/open/.{name}"
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
-        try:
-            whole = os.write(descriptor, text) == len(text)
-        except OSError:
-            whole = False
-        finally:
-            os.close(descriptor)
-        if whole:
-            os.rename(part, f"{self.folder}/new/{name}")
-        else:
-            os.unlink(part)
-
-    def flush(self) -> None:
-        """Hand over finished actions and counts, and see that a sender comes."""
-        try:
-            if self.events is not None:
-                spans, metrics = self.events.take()
-                if spans:
-                    self._put("traces", line("Spans", "spans", self.resource, ",".join(spans)))
-                if metrics:
-                    self._put("metrics", metrics)
-                if spans or metrics:
-                    self._wake(orphan=True)
-        except OSError:
-            pass
-        except Exception:
-            fault()
-
     def finish(self) -> None:
         """Write the run down and wake the sender. Called at exit; in a forked child it is only a flush."""
         atexit.unregister(self.finish)
@@ -714,8 +658,8 @@ class Recorder:
             if self.owner:
                 self.owner = False
                 self._finish()
-            else:
-                self.flush()
+            elif self._events is not None:
+                self._events.flush()
         except OSError:  # full, read-only, gone: the run is lost, and nobody hears of it
             pass
         except Exception:
@@ -726,8 +670,8 @@ class Recorder:
         code, outcome, error = self.run.ending()
         end_ns = self.start_ns + max(0, time.monotonic_ns() - self.clock_ns)
         spans, metrics = [self._run_span(code, outcome, error, end_ns)], b""
-        if self.events is not None:
-            actions, metrics = self.events.take()
+        if self._events is not None:
+            actions, metrics = self._events.take()
             spans += actions
         text = line("Spans", "spans", self.resource, ",".join(spans))
         if self.decision.mode == "log":
@@ -736,13 +680,13 @@ class Recorder:
             self._write(text)
             os.rename(self.path, self.path.replace("/open/", "/new/"))
             os.close(self.descriptor)
-        if metrics:
-            self._put("metrics", metrics)
-        self._wake()
+        if metrics and self._events is not None:
+            self._events.put("metrics", metrics)
+        self.wake()
 
     # The sender.
 
-    def _wake(self, orphan: bool = False) -> None:
+    def wake(self, orphan: bool = False) -> None:
         """Start a sender, unless one is due soon, the circuit breaker is open, or nothing may be sent.
 
         Races are harmless: two processes may both find the token due; the second sender finds the lock.
@@ -755,7 +699,9 @@ class Recorder:
         told = self.settings["sender"]
         inline = how == "inline" or (not how and (told == "inline" or bool(self.decision.ci) or _contained()))
         if mode != "on" or "none" in (how, told) or not hasattr(os, "posix_spawn") or getattr(sys, "frozen", False):
-            self._trim()
+            from .spool import trim
+
+            trim(self.folder)
             return
         delay = SEND_DELAY_S
         try:
@@ -776,13 +722,6 @@ class Recorder:
             os.utime(token, (now + delay, now + delay))
             self._spawn(delay, 0.0, [], orphan)
 
-    def _trim(self) -> None:
-        """Drop the oldest records beyond the bound: no sender will."""
-        new = self.folder + "/new"
-        names = os.listdir(new)
-        for name in sorted(names)[: max(0, len(names) - MAX_WAITING)]:
-            os.unlink(new + "/" + name)
-
     def _spawn(self, delay: float, wait_s: float, lines: "list[bytes]", orphan: bool) -> None:
         """Start the child: own session, no stream, descriptor or folder of the host's, nothing secret to be seen.
 
@@ -793,7 +732,9 @@ class Recorder:
         if not program:
             return
         # The script's folder comes last, so that its modules shadow none of ours.
-        path = settings.get("path") or [os.path.abspath(p) for p in [*sys.path[1:], *sys.path[:1]] if p]
+        path = settings.get("path") or [
+            p if p[0] == "/" else os.path.abspath(p) for p in sys.path[1:] + sys.path[:1] if p
+        ]
         schema = {
             name: {**row, "fields": {f: "bool" if t is bool else t for f, t in (row.get("fields") or {}).items()}}
             for name, row in settings["schema"].items()
@@ -814,13 +755,22 @@ class Recorder:
                 os.close(source)
                 return
         os.set_inheritable(source, True)
-        command = [program, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), "-c", BOOT, "otel-usage", self.app]
+        command = [
+            program,
+            "-I",
+            "-S",
+            *(["-B"] if sys.dont_write_bytecode else []),
+            "-c",
+            BOOT,
+            "otel-usage",
+            self.app,
+        ]
         if orphan and os.access("/bin/sh", os.X_OK):
             command, wait_s = ["/bin/sh", "-c", '"$@" <&0 &', "sh", *command], 1.0
         actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
         if decision.mode != "log":
             actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
-        environ = {**os.environ, BRAKE: "1"}
+        environ = {**os.environ._data, BRAKE: b"1"}  # type: ignore[attr-defined]
         try:
             try:
                 pid = os.posix_spawn(command[0], command, environ, file_actions=actions, setsid=True)
