@@ -10,19 +10,21 @@ import socket
 import ssl
 import time
 
-import exporter_servers as servers
 import pytest
 import trustme
-from exporter_servers import INSTALLATION, action, counter, metrics, point, resource, run, span
 from opentelemetry.sdk.metrics.export import MetricExportResult
 from opentelemetry.sdk.trace.export import SpanExportResult
-
-from otel_usage.wire import ga4 as ga4_wire
-from otel_usage.wire import segment as segment_wire
 from otel_usage_exporters import plugins, post
 from otel_usage_exporters.ga4 import GA4MetricExporter, GA4SpanExporter
 from otel_usage_exporters.post import check_endpoint, retry_after_s
 from otel_usage_exporters.segment import SegmentMetricExporter, SegmentSpanExporter
+
+from otel_usage import SettingError
+from otel_usage.wire import ga4 as ga4_wire
+from otel_usage.wire import segment as segment_wire
+
+from . import servers
+from .servers import INSTALLATION, action, counter, metrics, point, resource, run, span
 
 SECRET = "sh-secret-9"
 GA4 = {"measurement_id": "G-AB12CD", "api_secret": SECRET}
@@ -125,9 +127,9 @@ def test_endpoints_are_https_but_on_this_machine():
         "http://127.evil.org",
         "https://a b",
     ):
-        with pytest.raises(ValueError, match="expected|https") as raised:
+        with pytest.raises(ValueError, match="an https:// address") as raised:
             check_endpoint(bad)
-        assert bad not in str(raised.value)
+        assert "evil" not in str(raised.value)
 
 
 def test_retry_after_dates_are_relative_to_now():
@@ -490,8 +492,6 @@ def test_a_firebase_id_keeps_its_colons(serve):
 )
 def test_wrong_settings_in_code_raise(cls, given, variable):
     """In code a wrong or missing setting is a SettingError that names the variable, and shows no value."""
-    from otel_usage_exporters.settings import SettingError
-
     with pytest.raises(SettingError, match=f"{variable} .*expected ") as raised:
         cls(**given)
     assert SECRET not in str(raised.value)
@@ -528,7 +528,7 @@ def test_what_entry_points_name_never_raises(cls, given, text, caplog):
 
     assert text in caplog.text
     assert SECRET not in caplog.text
-    assert exporter.shutdown() is None
+    assert text in exporter.problem
 
 
 def test_variables_and_keywords_pair_up(monkeypatch, serve):
