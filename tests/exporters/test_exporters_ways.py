@@ -17,11 +17,11 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from otel_usage_exporters.ga4 import GA4MetricExporter, GA4SpanExporter
+from otel_usage_exporters.segment import SegmentMetricExporter, SegmentSpanExporter
 
 from otel_usage.wire import ga4 as ga4_wire
 from otel_usage.wire import segment as segment_wire
-from otel_usage_exporters.ga4 import GA4MetricExporter, GA4SpanExporter
-from otel_usage_exporters.segment import SegmentMetricExporter, SegmentSpanExporter
 
 SECRET = "sh-secret-9"
 PROGRAM = """

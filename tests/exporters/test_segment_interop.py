@@ -8,11 +8,11 @@ import time
 from datetime import datetime, timezone
 
 import pytest
+from otel_usage_exporters.segment import SegmentSpanExporter
 from segment.analytics.client import Client
 
 from otel_usage.event import events_from_spans
 from otel_usage.wire import segment as wire
-from otel_usage_exporters.segment import SegmentSpanExporter
 
 from .servers import INSTALLATION, action, error, heartbeat, run
 
@@ -38,13 +38,15 @@ def both(serve):
     client = Client(KEY, host=theirs.url, gzip=True, sync_mode=True)
     events, _ = events_from_spans(spans)
     context = {"app": {"name": "mycli", "version": "1.4.0"}, "os": {"name": "Linux", "version": "6.8"}}
+    ran = {"command": "report upload", "outcome": "success", "exit_code": 0, "options": ["--format", "--quiet"]}
     told = {
-        "run": ("Command Run", {"command": "report upload", "outcome": "success", "exit_code": 0, "options": ["--format", "--quiet"], "ci": False, "tty": True, "duration_ms": 250}),
+        "run": ("Command Run", {**ran, "ci": False, "tty": True, "duration_ms": 250}),
         "action": ("Report Upload", {"duration_ms": 40, "format": "pdf", "retried": False}),
         "error": ("CLI Error", {"error_code": "config.invalid", "section": "auth"}),
         "heartbeat": ("Heartbeat", {"clusters": 3, "plan": "team"}),
-    }  # fmt: skip
-    traits = {"app": "mycli", "app_version": "1.4.0", "os": "linux", "os_version": "6.8", "arch": "amd64", "runtime": "cpython", "runtime_version": "3.12.4"}  # fmt: skip
+    }
+    traits = {"app": "mycli", "app_version": "1.4.0", "os": "linux", "os_version": "6.8", "arch": "amd64"}
+    traits |= {"runtime": "cpython", "runtime_version": "3.12.4"}
     moments = [datetime.fromtimestamp(event.end_ns // 10**6 / 1e3, timezone.utc) for event in events]
     client.identify(anonymous_id=INSTALLATION, traits=traits, context=dict(context), timestamp=moments[0])
     for event, moment in zip(events, moments, strict=True):
