@@ -218,28 +218,33 @@ def data_points(metrics: MetricsData) -> Iterator[tuple[Any, Any, Any]]:
                     yield of_resource.resource, metric, point
 
 
+_ABOUT = (
+    "service.name",
+    "service.version",
+    "app.installation.id",
+    "os.type",
+    "os.version",
+    "host.arch",
+    "process.runtime.name",
+    "process.runtime.version",
+)  # in the order of Origin's fields
+
+
 class _Origins:
     """Makes one `Origin` per resource, and the same one for resources that say the same."""
 
     def __init__(self) -> None:
         self._by_id: dict[int, Origin] = {}
-        self._same: dict[Origin, Origin] = {}
+        self._same: dict[tuple[str, ...], Origin] = {}
 
     def of(self, resource: Any) -> Origin:  # Any: a Resource, or None
         origin = self._by_id.get(id(resource))
         if origin is None:
             get = (resource.attributes if resource is not None else {}).get
-            origin = Origin(
-                _text(get("service.name")),
-                _text(get("service.version")),
-                _text(get("app.installation.id")),
-                _text(get("os.type")),
-                _text(get("os.version")),
-                _text(get("host.arch")),
-                _text(get("process.runtime.name")),
-                _text(get("process.runtime.version")),
-            )
-            origin = self._same.setdefault(origin, origin)
+            about = tuple([_text(get(name)) for name in _ABOUT])
+            origin = self._same.get(about)
+            if origin is None:
+                origin = self._same[about] = Origin(*about)
             self._by_id[id(resource)] = origin  # the spans keep their resource alive: no id is used twice
         return origin
 
