@@ -49,7 +49,9 @@ while 1:
     part=os.read(0,65536)
     if not part: break
     text+=part
-os.dup2(os.open(os.devnull,os.O_RDONLY),0)
+fd=os.open(os.devnull,os.O_RDONLY)
+os.dup2(fd,0)
+os.close(fd)
 os.chdir("/")
 delay,_,text=text.partition(b"\\n")
 time.sleep(float(delay))
@@ -111,8 +113,11 @@ class Run:
         self.words: Sequence[str] | None = None
         self.options: list[str] = []
         self.parsed = ""
+        self.noted = ("", "")  # (error type, outcome) of what a framework turns into an exit code
         self.hint = ""  # outcome that the last sys.exit stands for, from who called it
         self.on_named: Callable[[], None] | None = on_named
+        self.pid = os.getpid()
+        self.ended: tuple[int | None, str, str] | None = None  # where another process than this one is watched
         threading = sys.modules.get("threading")
         self.thread = threading.main_thread().ident if threading is not None else get_ident()
         self.status: object = None
@@ -164,7 +169,8 @@ class Run:
             frame = sys._current_frames().get(self.thread)
         while frame is not None and frame.f_back is not None:
             frame = frame.f_back
-        if frame is not None and frame.f_globals.get("__name__") != "site":  # start-up: the program comes later
+        # Any other is the interpreter's own start-up: the program comes later.
+        if frame is not None and frame.f_globals.get("__name__") in ("__main__", "runpy"):
             self.frame = frame
 
     def named(self, words: "Sequence[str]", final: bool = True) -> None:
@@ -212,11 +218,14 @@ class Run:
             )
         if self.frame is not None:
             self.at = self.frame.f_lasti
-        if handled is not None and raised.code:
-            from .failure import error_type, outcome_of
+        if raised.code:
+            error, outcome = self.noted if frame is not None and _module(frame) in ("click", "typer") else ("", "")
+            if handled is not None:
+                from .failure import error_type, outcome_of
 
-            self.error = error_type(handled, self.package)
-            self.hint = outcome_of(handled) or outcome_of(handled.__cause__) or self.hint
+                error = error or error_type(handled, self.package)
+                outcome = outcome or outcome_of(handled) or outcome_of(handled.__cause__)
+            self.error, self.hint = error or self.error, outcome or self.hint
         raised.__dict__["_otel_usage"] = mark = set()  # dies with it
         self.mark = ref(mark, self._died)
         self.fate = "alive"
@@ -225,7 +234,7 @@ class Run:
         """Take a hint from who called sys.exit in *frame*; True if somebody on the way out may catch it."""
         doubt = False
         for _ in range(64):
-            code, module = frame.f_code, frame.f_globals.get("__name__") or ""
+            code, module = frame.f_code, _module(frame)
             if code.co_name in _PARSING and module == "argparse":
                 self.hint = "usage_error" if self.status else "help"
             elif code.co_name == "_main_shell_completion":
@@ -234,7 +243,7 @@ class Run:
                 self.hooked = code is getattr(sys.excepthook, "__code__", None)
                 return doubt or frame is not self.frame
             if not doubt and _catches(code):
-                doubt = module.partition(".")[0] not in _TRUSTED
+                doubt = module not in _TRUSTED
             frame = frame.f_back
         return True
 
@@ -259,11 +268,17 @@ class Run:
                 return
         self.fate = "top"
 
+    def path(self) -> str:
+        """Return what ``usage.command`` says."""
+        return "(unknown)" if self.words is None else " ".join(self.words) or "(root)"
+
     def find_spec(self, name: str, path: object = None, target: object = None) -> "Any":
         """Return what the other finders find; have a framework's spec tell us when its import ends.
 
         The import system sets ``spec._initializing`` to False as its last step, so no frame of ours is around it.
         """
+        if self.frame is None:  # we were there before the program: this is it, importing
+            self.watch(sys._getframe())
         if name not in HOOKS:
             return None
         for finder in sys.meta_path:
@@ -285,6 +300,8 @@ class Run:
 
     def ending(self) -> "tuple[int | None, str, str]":
         """Return (exit code the parent sees, outcome, error type); the code is None where it can't be known."""
+        if self.ended is not None:
+            return self.ended
         code: int | None = None
         hint, error = self.hint or self.parsed, ""
         last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
@@ -316,6 +333,12 @@ class Run:
         if code == 0:
             return 0, "help" if hint == "help" else "success", ""
         return code, hint if hint and hint != "help" else "failure", error
+
+
+def _module(frame: "FrameType") -> str:
+    """Return the name of the top-level package whose code *frame* runs."""
+    name = frame.f_globals.get("__name__")
+    return name.partition(".")[0] if isinstance(name, str) else ""
 
 
 def _catches(code: "CodeType") -> bool:
@@ -508,7 +531,11 @@ class Recorder:
                 ("process.runtime.version", "%d.%d.%d" % sys.version_info[:3]),
             ]
         )
-        self.run = Run(frame, self._stub)
+        if getattr(sys.exit, "func", None) is reduce:  # `otel` watches already: a run is watched once
+            self.run: Run = sys.exit.args[1][0]  # type: ignore[attr-defined]
+            self.run.on_named = self._stub
+        else:
+            self.run = Run(frame, self._stub)
 
     # Start.
 
@@ -527,7 +554,8 @@ class Recorder:
             self.tty = os.isatty(1)
         except OSError:
             pass
-        hook(self.run)
+        if self.run not in sys.meta_path:
+            hook(self.run)
         atexit.register(self.finish)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
@@ -635,7 +663,7 @@ class Recorder:
 
     def _run_span(self, code: "int | None", outcome: str, error: str, end_ns: int) -> str:
         run = self.run
-        path = "(unknown)" if run.words is None else " ".join(run.words) or "(root)"
+        path = run.path()
         pairs: Pairs = [
             ("usage.kind", "run"),
             ("usage.command", path),
@@ -765,9 +793,11 @@ class Recorder:
             "otel-usage",
             self.app,
         ]
+        stdin = 0
         if orphan and os.access("/bin/sh", os.X_OK):
-            command, wait_s = ["/bin/sh", "-c", '"$@" <&0 &', "sh", *command], 1.0
-        actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+            # By way of 3: a shell takes the standard input of what it puts into the background from /dev/null.
+            stdin, command, wait_s = 3, ["/bin/sh", "-c", '"$@" <&3 3<&- &', "sh", *command], 1.0
+        actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, stdin), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
         if decision.mode != "log":
             actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
         environ = {**os.environ._data, BRAKE: b"1"}  # type: ignore[attr-defined]

@@ -80,7 +80,7 @@ class Sender:
 
     def left(self) -> bool:
         """True if there is something that could be taken or sent now."""
-        if os.listdir(os.path.join(self.spool, "new")):
+        if self.queues and os.listdir(os.path.join(self.spool, "new")):
             return True
         now = time.time()
         return any(queue.waiting() and not queue.paused_until_s(now) for queue in self.queues)
@@ -111,7 +111,7 @@ class Sender:
         try:
             self.intake.recover()
             self._recover_flights()
-            self.intake.reap(time.time())
+            self.intake.reap()
             names = self.intake.names()
             while names:
                 del names[: self.intake.take(names)]
