@@ -27,8 +27,16 @@ PYTHON = os.path.join(VENV, "bin", "python")
 PEERS = ["click>=8.1", "opentelemetry-instrumentation-click>=0.51b0", "-r", "requirements-bench.txt"]
 PEER_NAMES = ("click", "opentelemetry-sdk", "opentelemetry-instrumentation-click", "posthog", "segment-analytics-python")
 ARGV = ["report", "upload", "--format", "html", "march"]
-# What a program is started with, as pip writes it into bin/.
-SCRIPT = "import sys\nfrom benchcli.{name} import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+# What a program is started with: as pip writes it into bin/, but for `phase`. When the garbage collector runs depends on
+# how many objects there are; that alone moves the cost of a run by a quarter million instructions. So instructions are
+# averaged over PHASES: so many objects more at the start.
+SCRIPT = """import os, sys
+phase = [[] for _ in range(int(os.environ["BENCH_PHASE"]))]
+from benchcli.{name} import main
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+PHASES = (100, 250, 400, 550)
 
 
 # -- the environment ----------------------------------------------------------------------------------------------
@@ -59,7 +67,7 @@ def prepare():
         had = json.load(file)
     with open(os.path.join(ROOT, "requirements-bench.txt"), encoding="utf-8") as file:
         peers = sys.version + file.read() + repr(PEERS)
-    want = {"peers": peers, "ours": _digest("otel_usage", "exporters"), "programs": _digest("tests/bench/programs")}
+    want = {"peers": peers, "ours": _digest("otel_usage", "exporters"), "programs": _digest("tests/bench/programs") + SCRIPT}
     if had == want:
         return
     if not os.path.exists(PYTHON):
@@ -121,6 +129,7 @@ class Lab:
             "LANG": "C.UTF-8",
             "OTEL_USAGE_SENDER": "detached",  # in a container too
             "BENCH_ENDPOINT": self.endpoint("healthy"),
+            "BENCH_PHASE": "0",
         }
         return self
 
@@ -155,14 +164,22 @@ class Lab:
 
     def end_senders(self, but=()):
         """End the senders that our programs left, known by the state folder in their environment."""
-        mark = b"OTEL_USAGE_HOME=" + self.folder.encode() + b"/"
+        mark = b"OTEL_USAGE_HOME=" + self.folder.encode() + b"/home"
         for entry in os.listdir("/proc") if os.path.isdir("/proc") else []:
             if entry.isdigit() and int(entry) not in (os.getpid(), *but):
                 with contextlib.suppress(OSError):
                     with open(f"/proc/{entry}/environ", "rb") as file:
-                        found = mark in file.read()
-                    if found:
+                        told = file.read()
+                    if mark in told and b"OTEL_USAGE_CHILD=" in told:
                         os.kill(int(entry), signal.SIGKILL)
+
+    def warm_home(self, *, due):
+        """Return a state folder that was used before; due: the next run is to start a sender."""
+        home = self.home()
+        timed("ours_click", self.ours(home, OTEL_USAGE_SEND_DELAY_S="3000"))
+        if due:
+            make_due(home)
+        return home
 
     def captured_sender(self, env):
         """Run our program once and return the sender it would have started: (argv, env, file with its input)."""
@@ -193,6 +210,16 @@ os.posix_spawn = spawn
 sys.argv = [{script!r}, *{argv!r}]
 runpy.run_path({script!r}, run_name="__main__")
 """
+
+
+def token(home):
+    """Return the path of the token that says when the next sender may be started."""
+    return os.path.join(home, "mycli", "1", "wake")
+
+
+def make_due(home):
+    """Have the next run in *home* start a sender."""
+    os.utime(token(home), (time.time() - 60,) * 2)
 
 
 # -- clocks -------------------------------------------------------------------------------------------------------
@@ -236,16 +263,16 @@ def timed(name, env, **more):
     return None if status is None else seconds
 
 
-def instructions(argv, env):
-    """Return the instructions that *argv* takes, as valgrind counts them; children do not count. None without valgrind."""
+def instructions(name, env):
+    """Return the instructions that the program *name* takes, its children's not counted. None without valgrind."""
     if not shutil.which("valgrind"):
         return None
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *argv]
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", PYTHON, script(name), *ARGV]
     done = subprocess.run(command, env={**env, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, timeout=170)
     own = re.search(r"==(\d+)== Callgrind", done.stderr)
     counts = dict(re.findall(r"==(\d+)== Collected : (\d+)", done.stderr))
     if done.returncode or not own:
-        raise RuntimeError(f"{argv} ended with {done.returncode}: {done.stderr[-2000:]}")
+        raise RuntimeError(f"{name} ended with {done.returncode}: {done.stderr[-2000:]}")
     return int(counts[own[1]])
 
 
