@@ -1,13 +1,14 @@
 """What instrumentation adds to a run: instructions and wall time, ours beside others'."""
 
 import os
+import random
 import time
 
 from . import lab
 
 RECORDED, OFF, WALL_MS = 5_000_000, 1_500_000, 2.0  # promised; the goal for RECORDED is 3,000,000
-PAIRS, PEER_PAIRS = 41, 21
-SETTLE_S = 0.04  # until a sender that was started sleeps
+PAIRS = {"plain_click": 41, "plain_argparse": 81, "peer": 21, "log": 11}
+PAUSE_S = 0.03  # before every run: a sender started by the one before sleeps by then
 
 # (what, program, base, mode of ours, is a sender due, instructions promised)
 OURS = (
@@ -63,21 +64,47 @@ def count_instructions(here):
     return added + [found[name, lab.PHASES[0]] - found["plain_click", lab.PHASES[0]] for _, name in PEERS]
 
 
-def time_pairs(here, name, base, env, pairs, ready=lambda: None):
-    """Return (median of the seconds added, median ratio) of runs of *name*, each beside one of *base*."""
-    added, ratios = [], []
-    for number in range(pairs + 1):
-        ready()
-        times = {}
-        for one in (base, name) if number % 2 else (name, base):
-            times[one] = lab.timed(one, env)
-            if one == name:
-                time.sleep(SETTLE_S)
-        if number:  # the first run warms up
-            added.append(times[name] - times[base])
-            ratios.append(times[name] / times[base])
+def time_rounds(here, base):
+    """Return {what: (median of wall seconds added, median ratio, median of CPU seconds added, rounds)}, against *base*.
+
+    Every round runs all programs once, and *base* twice, in random order; a program is compared with the base of its
+    round. "itself": one base against the other, which is how far the rest can be believed.
+    """
+    entries = []  # (what, program, environment, home to make due, rounds)
+    for what, name, of, mode, due, _ in OURS:
+        if of == base:
+            home = here.warm_home(due=due)
+            env = here.ours(home, mode, OTEL_USAGE_SEND_DELAY_S="3000")
+            entries.append((what, name, env, home if due else None, PAIRS["log" if mode == "log" else base]))
+    if base == "plain_click":
+        entries += [(what, name, here.env, None, PAIRS["peer"]) for what, name in PEERS]
+    entries += [(what, base, here.env, None, PAIRS[base]) for what in ("base", "itself")]
+    times = {entry[0]: [] for entry in entries}
+    chance = random.Random(1)
+    for at in range(-1, PAIRS[base]):
         here.end_senders()
-    return lab.median(added), lab.median(ratios)
+        for what, name, env, home, rounds in chance.sample(entries, len(entries)):
+            if at < rounds:
+                if home:
+                    lab.make_due(home)
+                time.sleep(PAUSE_S)
+                took = lab.timed(name, env)
+                if at >= 0:  # the first round warms up
+                    times[what].append(took)
+    here.end_senders()
+    results = {}
+    for what, *_, rounds in entries:
+        bases = [((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) for a, b in zip(times["base"], times["itself"])]  # noqa: B905
+        if what == "itself":
+            bases = times["base"]
+        pairs = list(zip(times[what], bases))  # noqa: B905  as many as there are
+        results[what] = (
+            lab.median([own[0] - other[0] for own, other in pairs]),
+            lab.median([own[0] / other[0] for own, other in pairs]),
+            lab.median([own[1] - other[1] for own, other in pairs]),
+            rounds,
+        )
+    return results
 
 
 def sender_cost(here):
@@ -100,39 +127,40 @@ def main():
         sender = sender_cost(here)
         counts = count_instructions(here)
         here.end_senders()
-        times = []
-        for _, name, base, mode, due, _ in OURS:
-            home = here.warm_home(due=due)
-            here.end_senders()
-            env = here.ours(home, mode, OTEL_USAGE_SEND_DELAY_S="3000")
-            ready = (lambda home=home: lab.make_due(home)) if due else (lambda: None)
-            times.append(time_pairs(here, name, base, env, 11 if mode == "log" else PAIRS, ready))
-        times += [time_pairs(here, name, "plain_click", here.env, PEER_PAIRS) for _, name in PEERS]
+        click, argparse = time_rounds(here, "plain_click"), time_rounds(here, "plain_argparse")
+    times = [(click if base == "plain_click" else argparse)[what] for what, _, base, *_ in OURS]
+    times += [click[what] for what, _ in PEERS] + [click["itself"], argparse["itself"]]
+    names = ["otel-usage: " + row[0] for row in OURS] + [what for what, _ in PEERS]
+    names += ["nothing (click): noise", "nothing (argparse): noise"]
     rows = []
-    for at, (what, *_) in enumerate((*OURS, *PEERS)):
-        count, (added, ratio) = counts[at], times[at]
-        own = at < len(OURS)
-        promised = OURS[at][5] if own else None
+    for at, (what, (added_s, ratio, cpu_s, rounds)) in enumerate(zip(names, times)):  # noqa: B905
+        count = counts[at] if at < len(counts) else 0
+        own = OURS[at] if at < len(OURS) else None
+        promised = own and own[5]
+        background = ["-", "-"]
+        if own and own[3] == "on":
+            background = [f"{sender[0]:.2f}", f"{sender[1]:.0f}"] if sender else ["not yet", "not yet"]
         rows.append(
             [
-                ("otel-usage: " if own else "") + what,
+                what,
                 "no valgrind" if count is None else f"{count:+,}",
                 lab.ok(count, promised) if promised else "",
-                f"{added * 1e3:+.1f}",
-                lab.ok(added * 1e3, WALL_MS) if promised else "",
+                f"{added_s * 1e3:+.1f}",
+                lab.ok(added_s * 1e3, WALL_MS) if promised else "",
                 f"{ratio:.2f}",
-                "not yet" if own and sender is None else f"{sender[0]:.2f}" if own and OURS[at][3] == "on" else "-",
-                "not yet" if own and sender is None else f"{sender[1]:.0f}" if own and OURS[at][3] == "on" else "-",
+                f"{cpu_s * 1e3:+.1f}",
+                rounds,
+                *background,
             ]
         )
     lab.table(
         "Foreground: what is added to one run of the same program, the endpoint being healthy",
-        ["", "instructions", "", "wall ms", "", "ratio", "sender CPU s", "sender MB"],
+        ["", "instructions", "", "wall ms", "", "ratio", "CPU ms", "pairs", "sender CPU s", "sender MB"],
         rows,
         [
-            f"Promised: recorded ≤ {RECORDED:,} instructions, off ≤ {OFF:,}, both ≤ {WALL_MS:.0f} ms.",
-            f"Wall: median of {PAIRS} pairs of runs (others {PEER_PAIRS}). The sender works later, in the background, for all runs",
-            "of 10 s at once; others work in the program.",
+            f"Promised: recorded ≤ {RECORDED:,} instructions (goal 3,000,000), off ≤ {OFF:,}, both ≤ {WALL_MS:.0f} ms.",
+            "Wall, ratio, CPU: medians of pairs of runs. A sender works later, in the background, for all runs of 10 s at",
+            "once; others work in the program, at its exit.",
         ],
     )
 

@@ -36,7 +36,7 @@ from benchcli.{name} import main
 if __name__ == "__main__":
     sys.exit(main())
 """
-PHASES = (100, 250, 400, 550)
+PHASES = (100, 300, 500)
 
 
 # -- the environment ----------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def make_due(home):
 
 
 def wall(argv, env, *, limit_s=60.0, pipe=False):
-    """Return the seconds *argv* takes, and its exit status; None as the status if it was ended at *limit_s*.
+    """Return (seconds *argv* takes, seconds of CPU, exit status); None as the status if it was ended at *limit_s*.
 
     pipe: its output goes through ``cat``, and the clock stops when both have ended.
     """
@@ -249,18 +249,19 @@ def wall(argv, env, *, limit_s=60.0, pipe=False):
             os.kill(pid, signal.SIGKILL)
     finally:
         os.close(watched)
-    _, status = os.waitpid(pid, 0)
+    _, status, usage = os.wait4(pid, 0)
     if cat:
         os.waitpid(cat, 0)
-    return time.perf_counter() - start, None if late else os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - start
+    return seconds, usage.ru_utime + usage.ru_stime, None if late else os.waitstatus_to_exitcode(status)
 
 
 def timed(name, env, **more):
-    """Return the seconds that the program *name* takes; it must succeed. None if it was ended."""
-    seconds, status = wall([PYTHON, script(name), *ARGV], env, **more)
+    """Return the seconds that the program *name* takes, and those of CPU; it must succeed. (None, None) if it was ended."""
+    seconds, cpu_s, status = wall([PYTHON, script(name), *ARGV], env, **more)
     if status not in (0, None):
         raise RuntimeError(f"{name} ended with {status}")
-    return None if status is None else seconds
+    return (None, None) if status is None else (seconds, cpu_s)
 
 
 def instructions(name, env):
