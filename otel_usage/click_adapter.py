@@ -44,7 +44,7 @@ class _Invocation:
             return
         self.parsing = ref(context)
         self.handled = id(sys.exc_info()[1])
-        self.run.parsed = ""
+        self.run.parsed, self.run.escaped = "", None
         words: list[str] = []
         command = context.command
         while context.parent is not None:
@@ -60,6 +60,9 @@ class _Invocation:
 
     def popping(self) -> None:
         context = self.current(silent=True)
+        raised = sys.exc_info()[1]
+        if raised is not None and id(raised) != self.handled:
+            self.run.escaped = type(raised)
         if context is None or self.parsing is None or self.parsing() is not context:
             return
         self.parsing = None
@@ -68,7 +71,6 @@ class _Invocation:
                 source = context.get_parameter_source(parameter.name)
                 if source is not None and source.name == "COMMANDLINE":
                     self.run.given(max(parameter.opts, key=len))
-        raised = sys.exc_info()[1]
         if raised is not None and id(raised) != self.handled:
             if type(raised).__name__ == "Exit" and getattr(raised, "exit_code", 1) == 0:
                 self.run.parsed = "help"
@@ -95,6 +97,7 @@ def _word(context: "Any") -> str:
 def install(run: Run, module: "ModuleType", push: "Callable[[Any], None]") -> None:
     """Observe the contexts of *module*, ``click.core`` or typer's. push: its own push_context."""
     pop = module.pop_context
+    run.framework = module.__name__
     invocation = _Invocation(run, push.__globals__["get_current_context"])
 
     def push_context(context: "Any") -> None:
