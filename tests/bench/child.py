@@ -4,11 +4,10 @@ Small on purpose: a child's peak memory, as the kernel reports it, starts at tha
 Input, as JSON: argv, env, stdin (a file). Output, as JSON: status, wall_s, cpu_s, peak_mb.
 """
 
+import json
 import os
 import sys
 import time
-
-import json
 
 told = json.loads(sys.stdin.read())
 opened = [(os.POSIX_SPAWN_OPEN, 0, told["stdin"], os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]

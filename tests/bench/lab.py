@@ -25,7 +25,13 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 VENV = os.path.join(ROOT, "build", "bench-venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 PEERS = ["click>=8.1", "opentelemetry-instrumentation-click>=0.51b0", "-r", "requirements-bench.txt"]
-PEER_NAMES = ("click", "opentelemetry-sdk", "opentelemetry-instrumentation-click", "posthog", "segment-analytics-python")
+PEER_NAMES = (
+    "click",
+    "opentelemetry-sdk",
+    "opentelemetry-instrumentation-click",
+    "posthog",
+    "segment-analytics-python",
+)
 ARGV = ["report", "upload", "--format", "html", "march"]
 # What a program is started with: as pip writes it into bin/, but for `phase`. When the garbage collector runs depends on
 # how many objects there are; that alone moves the cost of a run by a quarter million instructions. So instructions are
@@ -56,7 +62,9 @@ def _digest(*folders):
 
 
 def _pip(*arguments):
-    subprocess.run([PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", *arguments], cwd=ROOT, check=True)
+    subprocess.run(
+        [PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", *arguments], cwd=ROOT, check=True
+    )
 
 
 def prepare():
@@ -67,7 +75,11 @@ def prepare():
         had = json.load(file)
     with open(os.path.join(ROOT, "requirements-bench.txt"), encoding="utf-8") as file:
         peers = sys.version + file.read() + repr(PEERS)
-    want = {"peers": peers, "ours": _digest("otel_usage", "exporters"), "programs": _digest("tests/bench/programs") + SCRIPT}
+    want = {
+        "peers": peers,
+        "ours": _digest("otel_usage", "exporters"),
+        "programs": _digest("tests/bench/programs") + SCRIPT,
+    }
     if had == want:
         return
     if not os.path.exists(PYTHON):
@@ -75,21 +87,25 @@ def prepare():
     if had.get("ours") != want["ours"] or had.get("peers") != want["peers"]:
         _pip("--upgrade", *PEERS, ".")
         _pip("--force-reinstall", "--no-deps", ".")
-    library = subprocess.check_output(
-        [PYTHON, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
-    ).strip()
-    shutil.rmtree(os.path.join(library, "benchcli"), ignore_errors=True)
+    benchcli = os.path.join(library(), "benchcli")
+    shutil.rmtree(benchcli, ignore_errors=True)
     programs = os.path.join(HERE, "programs")
-    shutil.copytree(programs, os.path.join(library, "benchcli"), ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(programs, benchcli, ignore=shutil.ignore_patterns("__pycache__"))
     for name in os.listdir(programs):
         if name.endswith(".py"):
             with open(script(name[:-3]), "w", encoding="utf-8") as file:
                 file.write(SCRIPT.format(name=name[:-3]))
-    for folder in (library, os.path.dirname(os.__file__)):
+    for folder in (library(), os.path.dirname(os.__file__)):
         # Some packages ship files of other Pythons that do not compile: no matter.
         subprocess.run([PYTHON, "-m", "compileall", "-qq", folder], check=False, capture_output=True)
     with open(stamps, "w", encoding="utf-8") as file:
         json.dump(want, file)
+
+
+def library():
+    """Return the environment's site-packages."""
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    return subprocess.check_output([PYTHON, "-I", "-c", code], text=True).strip()
 
 
 def script(name):
@@ -162,16 +178,24 @@ class Lab:
         """Return the environment of a program of ours whose state is in *home*."""
         return {**self.env, "MYCLI_TELEMETRY": mode, "OTEL_USAGE_HOME": home, **more}
 
-    def end_senders(self, but=()):
-        """End the senders that our programs left, known by the state folder in their environment."""
+    def senders(self):
+        """Return the process ids of the senders our programs left, known by the state folder in their environment."""
         mark = b"OTEL_USAGE_HOME=" + self.folder.encode() + b"/home"
+        found = []
         for entry in os.listdir("/proc") if os.path.isdir("/proc") else []:
-            if entry.isdigit() and int(entry) not in (os.getpid(), *but):
-                with contextlib.suppress(OSError):
-                    with open(f"/proc/{entry}/environ", "rb") as file:
-                        told = file.read()
+            if entry.isdigit():
+                with contextlib.suppress(OSError), open(f"/proc/{entry}/environ", "rb") as file:
+                    told = file.read()
                     if mark in told and b"OTEL_USAGE_CHILD=" in told:
-                        os.kill(int(entry), signal.SIGKILL)
+                        found.append(int(entry))
+        return found
+
+    def end_senders(self, but=()):
+        """End the senders our programs left, except some."""
+        for pid in self.senders():
+            if pid not in but:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def warm_home(self, *, due):
         """Return a state folder that was used before; due: the next run is to start a sender."""
@@ -330,7 +354,10 @@ def table(title, heads, rows, notes=()):
     widths = [max(len(row[at]) for row in cells) for at in range(len(heads))]
     print(f"\n{title}\n")
     for number, row in enumerate(cells):
-        print("  " + "  ".join(c.ljust(w) if not at else c.rjust(w) for at, (c, w) in enumerate(zip(row, widths))).rstrip())  # noqa: B905
+        print(
+            "  "
+            + "  ".join(c.ljust(w) if not at else c.rjust(w) for at, (c, w) in enumerate(zip(row, widths))).rstrip()
+        )  # noqa: B905
         if not number:
             print("  " + "  ".join("-" * width for width in widths))
     for note in notes:

@@ -1,0 +1,69 @@
+"""What `count` and `action` cost a program that is running, in time and memory."""
+
+import json
+import os
+import subprocess
+
+from . import lab
+
+COUNT_US, ACTION_US = 1.0, 20.0  # promised
+GROWTH_KB = 256  # what an allocator may keep; a leak of one byte per count would be 10 MB
+FEW, MANY = "10 thousand", "10 million"
+
+
+def measure(here, mode):
+    """Return what programs/running.py found, in that mode of consent."""
+    env = here.ours(here.home(), mode, OTEL_USAGE_SEND_DELAY_S="3000")
+    program = os.path.join(lab.library(), "benchcli", "running.py")
+    done = subprocess.run([lab.PYTHON, program], env=env, capture_output=True, text=True, timeout=170, check=True)
+    return json.loads(done.stdout)
+
+
+def main():
+    """Print the table."""
+    with lab.Lab() as here:
+        on, off = measure(here, "on"), measure(here, "off")
+    if not on["recording"] or off["recording"]:
+        raise RuntimeError("did not record when on, or did when off")
+    grown = on["many_kb"] - on["few_kb"]
+    lab.table(
+        "Running: what one call costs a program that is running",
+        ["", "recording", "promised", "", "off"],
+        [
+            [
+                "count(), one field, µs",
+                f"{on['count_us']:.2f}",
+                COUNT_US,
+                lab.ok(on["count_us"], COUNT_US),
+                f"{off['count_us']:.2f}",
+            ],
+            [
+                "action(), one field, µs",
+                f"{on['action_us']:.2f}",
+                ACTION_US,
+                lab.ok(on["action_us"], ACTION_US),
+                f"{off['action_us']:.2f}",
+            ],
+            [
+                "with action(), one field, µs",
+                f"{on['context_us']:.2f}",
+                ACTION_US,
+                lab.ok(on["context_us"], ACTION_US),
+                f"{off['context_us']:.2f}",
+            ],
+            [
+                "action() and its share of the flush, µs",
+                f"{on['flushed_us']:.2f}",
+                ACTION_US,
+                lab.ok(on["flushed_us"], ACTION_US),
+                "",
+            ],
+            [f"memory after {FEW} counts, MB", f"{on['few_kb'] / 1024:.1f}", "", "", ""],
+            [f"memory after {MANY} counts, MB", f"{on['many_kb'] / 1024:.1f}", "same", lab.ok(grown, GROWTH_KB), ""],
+        ],
+        ["Medians of 50 batches of 10,000 counts or 200 actions."],
+    )
+
+
+if __name__ == "__main__":
+    main()
