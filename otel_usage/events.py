@@ -106,7 +106,7 @@ class Action:
         self.end_ns = max(self.start_ns, time.time_ns())
         if raised is not None and not isinstance(raised, (SystemExit, GeneratorExit)):
             self.failed = True
-            self.error = error_type(type(raised), self._events.recorder.run.package)
+            self.error = error_type(raised, self._events.recorder.run.package)
 
     def set(self, **fields: object) -> None:
         """Add declared fields that are known only now."""

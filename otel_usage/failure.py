@@ -22,12 +22,13 @@ def status_code(status: object) -> int:
     return status & 0xFF if os.name == "posix" else status & 0xFFFFFFFF
 
 
-def error_type(kind: "type[BaseException]", package: str) -> str:
-    """Return the qualified name of an exception's class, if it comes from the stdlib, click, typer or *package*.
+def error_type(raised: BaseException, package: str) -> str:
+    """Return the qualified class name of *raised*, if it comes from the stdlib, click, typer or *package*.
 
     Others are ``_OTHER``, and so is a class that its module does not hold: one made at run time may be named
     after data.
     """
+    kind = type(raised)
     module, name = kind.__module__, kind.__qualname__
     top = module.partition(".")[0]
     if top not in ("click", "typer", "__main__", package) and top not in sys.stdlib_module_names:
@@ -42,9 +43,9 @@ def error_type(kind: "type[BaseException]", package: str) -> str:
     return name if module == "builtins" else module + "." + name
 
 
-def outcome_of(raised: "type[BaseException]") -> str:
+def outcome_of(raised: "BaseException | None") -> str:
     """Return the outcome that an exception's class stands for, ``interrupted`` or ``usage_error``, or ""."""
-    for kind in raised.__mro__:
+    for kind in type(raised).__mro__:
         if kind is KeyboardInterrupt:
             return "interrupted"
         if kind.__module__.partition(".")[0] in ("click", "typer", "argparse"):

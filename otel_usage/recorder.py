@@ -111,6 +111,7 @@ class Run:
         self.words: Sequence[str] | None = None
         self.options: list[str] = []
         self.parsed = ""
+        self.noted = ("", "")  # (error type, outcome) of what a framework turns into an exit code
         self.hint = ""  # outcome that the last sys.exit stands for, from who called it
         self.on_named: Callable[[], None] | None = on_named
         self.pid = os.getpid()
@@ -123,8 +124,6 @@ class Run:
         self.origin: tuple[object, int] | None = None  # who raised it, (code, instruction), if somebody may catch it
         self.hooked = False  # it was sys.excepthook
         self.error = ""
-        self.framework = ""  # module that invokes commands, and the class of what a command last raised in it
-        self.escaped: type[BaseException] | None = None
         self.mark: ref[set[int]] | None = None
         self.package = ""
         self.frame: FrameType | None = None
@@ -217,15 +216,14 @@ class Run:
             )
         if self.frame is not None:
             self.at = self.frame.f_lasti
-        escaped = type(handled) if handled is not None else None
-        if escaped is None and frame is not None and frame.f_globals.get("__name__") == self.framework:
-            escaped = self.escaped  # click leaves the handler before it exits
-        if escaped is not None and raised.code:
-            from .failure import error_type, outcome_of
+        if raised.code:
+            error, outcome = self.noted if frame is not None and _module(frame) in ("click", "typer") else ("", "")
+            if handled is not None:
+                from .failure import error_type, outcome_of
 
-            cause = getattr(handled, "__cause__", None)
-            self.error = error_type(escaped, self.package)
-            self.hint = outcome_of(escaped) or outcome_of(type(cause)) or self.hint
+                error = error or error_type(handled, self.package)
+                outcome = outcome or outcome_of(handled) or outcome_of(handled.__cause__)
+            self.error, self.hint = error or self.error, outcome or self.hint
         raised.__dict__["_otel_usage"] = mark = set()  # dies with it
         self.mark = ref(mark, self._died)
         self.fate = "alive"
@@ -234,7 +232,7 @@ class Run:
         """Take a hint from who called sys.exit in *frame*; True if somebody on the way out may catch it."""
         doubt = False
         for _ in range(64):
-            code, module = frame.f_code, frame.f_globals.get("__name__") or ""
+            code, module = frame.f_code, _module(frame)
             if code.co_name in _PARSING and module == "argparse":
                 self.hint = "usage_error" if self.status else "help"
             elif code.co_name == "_main_shell_completion":
@@ -243,7 +241,7 @@ class Run:
                 self.hooked = code is getattr(sys.excepthook, "__code__", None)
                 return doubt or frame is not self.frame
             if not doubt and _catches(code):
-                doubt = module.partition(".")[0] not in _TRUSTED
+                doubt = module not in _TRUSTED
             frame = frame.f_back
         return True
 
@@ -318,7 +316,7 @@ class Run:
             from .failure import error_type, outcome_of
 
             code = 130 if isinstance(last, KeyboardInterrupt) else 1
-            hint, error = outcome_of(type(last)), error_type(type(last), self.package)
+            hint, error = outcome_of(last), error_type(last, self.package)
         elif self.fate == "top" and (self.status is None or (self.status.__class__ is int and not self.status)):
             code = 0
         elif self.fate in ("top", "alive"):
@@ -333,6 +331,12 @@ class Run:
         if code == 0:
             return 0, "help" if hint == "help" else "success", ""
         return code, hint if hint and hint != "help" else "failure", error
+
+
+def _module(frame: "FrameType") -> str:
+    """Return the name of the top-level package whose code *frame* runs."""
+    name = frame.f_globals.get("__name__")
+    return name.partition(".")[0] if isinstance(name, str) else ""
 
 
 def _catches(code: "CodeType") -> bool:

@@ -163,6 +163,8 @@ class Host:
         self, program: str, argv: tuple[str, ...], python: str = sys.executable, flags: tuple[str, ...] = ()
     ) -> list[str]:
         """Return the command line that runs *program*: a file of tests/programs, or source code."""
+        if program in ("-m", "-c"):
+            return [python, *flags, program, *argv]
         if "\n" not in program and program.endswith(".py"):
             file = PROGRAMS / program
         else:

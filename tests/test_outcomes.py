@@ -1,5 +1,8 @@
 """Exit codes, outcomes and error types are those that the parent process sees."""
 
+import os
+import signal
+import sys
 
 import pytest
 
@@ -135,3 +138,163 @@ def test_a_status_that_nobody_can_know_is_unknown(host, source, program):
     if code is None:
         assert ("unknown", None) == (outcome, error)
         assert not host.the_run.failed
+
+
+CLICK = {
+    "ctx.exit()": NONE,
+    "ctx.exit(0)": NONE,
+    "ctx.exit(4)": (4, "failure", "exceptions.Exit"),
+    "raise click.exceptions.Exit(6)": (6, "failure", "exceptions.Exit"),
+    "raise click.Abort": (1, "interrupted", "exceptions.Abort"),
+    "ctx.abort()": (1, "interrupted", "exceptions.Abort"),
+    "ctx.fail('x')": (2, "usage_error", "exceptions.UsageError"),
+    "raise click.UsageError('x')": (2, "usage_error", "exceptions.UsageError"),
+    "raise click.BadParameter('x')": (2, "usage_error", "exceptions.BadParameter"),
+    "raise click.ClickException('x')": (1, "failure", "exceptions.ClickException"),
+    "raise click.FileError('x')": (1, "failure", "exceptions.FileError"),
+    "raise EOFError": (1, "interrupted", "EOFError"),
+    "raise OSError(32, 'broken pipe')": (1, "failure", "BrokenPipeError"),
+    "try:\n ctx.fail('x')\nexcept Exception:\n pass": NONE,
+}
+TYPER = {
+    "ctx.exit()": NONE,
+    "ctx.exit(4)": (4, "failure", "exceptions.Exit"),
+    "raise typer.Exit()": NONE,
+    "raise typer.Exit(6)": (6, "failure", "exceptions.Exit"),
+    "raise typer.Abort()": (1, "interrupted", "exceptions.Abort"),
+    "raise typer.BadParameter('x')": (2, "usage_error", "click.exceptions.BadParameter"),  # of its own click
+    "ctx.fail('x')": (2, "usage_error", "click.exceptions.UsageError"),
+    "raise EOFError": (1, "interrupted", "EOFError"),
+    "raise OSError(32, 'broken pipe')": (1, "failure", "BrokenPipeError"),
+}
+
+
+@pytest.mark.parametrize(
+    ("program", "source"), [("clicks.py", s) for s in CLICK] + [("typers.py", s) for s in TYPER], ids=repr
+)
+def test_exceptions_of_click_end_as_click_says(host, program, source):
+    """Exit, Abort and click's errors raised by a command are recorded as what click makes of them."""
+    code, outcome, error = (CLICK if program == "clicks.py" else TYPER)[source]
+    if error and error.startswith("exceptions."):
+        error = program.replace("s.py", ".") + error
+
+    ended = host.run(program, "do", source)
+
+    check(host, ended, (code, outcome, error))
+
+
+@pytest.mark.parametrize("program", ["argparses.py", "clicks.py", "typers.py"])
+@pytest.mark.parametrize(
+    ("argv", "code", "outcome", "command"),
+    [
+        (["--help"], 0, "help", "(root)"),
+        (["do", "--help"], 0, "help", "do"),
+        (["report", "upload", "--help"], 0, "help", "report upload"),
+        (["--nonsense"], 2, "usage_error", "(root)"),
+        (["do"], 2, "usage_error", "do"),
+        (["do", "--nonsense", "pass"], 2, "usage_error", "do"),
+        (["do", "--number", "seven", "pass"], 2, "usage_error", "do"),
+        (["nonsense"], 2, "usage_error", "(root)"),
+        (["report", "nonsense"], 2, "usage_error", "report"),
+        (["report", "upload", "file"], 0, "success", "report upload"),
+        (["do", "sys.exit(2)"], 2, "failure", "do"),
+    ],
+    ids=repr,
+)
+def test_help_and_usage_errors_are_told_apart(host, program, argv, code, outcome, command):
+    """Help is success of another kind, and a usage error is not a failure of the program's."""
+    ended = host.run(program, *argv)
+
+    assert (code, outcome, command) == (*host.the_run.ending[:2], host.the_run.command), ended.err
+    assert code == ended.status
+    assert (command == "(root)") == (host.the_run.name == "prog")
+
+
+@pytest.mark.parametrize("program", ["argparses.py", "clicks.py"])
+def test_version_is_help(host, program):
+    """``--version`` is not a use of the program."""
+    ended = host.run(program, "--version")
+
+    assert (0, "help") == host.the_run.ending[:2]
+    assert 0 == ended.status
+
+
+@pytest.mark.parametrize("program", ["clicks.py", "typers.py"])
+def test_shell_completion_is_help(host, program):
+    """A shell that asks for completions is not a use of the program."""
+    env = {"_PROG_COMPLETE": "complete_bash" if program == "typers.py" else "bash_complete"}
+    env |= {"COMP_WORDS": "prog re", "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "prog re"}
+    ended = host.run(program, env=env)
+
+    assert b"report" in ended.out
+    assert "help" == host.the_run.ending[1]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exception groups")
+@pytest.mark.parametrize("program", ["plain.py", "argparses.py", "clicks.py", "typers.py"])
+def test_an_exception_group_is_a_failure(host, program):
+    """An exception group is recorded under its own name, not its members'."""
+    source = "raise ExceptionGroup('x', [ValueError('y'), KeyError('z')])"
+    ended = host.run(program, *([source] if program == "plain.py" else ["do", source]))
+
+    check(host, ended, (1, "failure", "ExceptionGroup"))
+
+
+@pytest.mark.parametrize(
+    ("program", "code"),
+    [("plain.py", 130), ("runs.py", 130), ("argparses.py", 130), ("clicks.py", 1), ("typers.py", 130)],
+)
+def test_ctrl_c_is_an_interruption(host, program, code):
+    """Ctrl-C ends plain programs by the signal, click with 1, typer with 130; all are ``interrupted``."""
+    source = "print('here', flush=True); import time; time.sleep(60)"
+    process = host.start(program, *([source] if program in ("plain.py", "runs.py") else ["do", source]))
+    assert b"here\n" == process.stdout.readline()
+
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+
+    assert code == (process.returncode if process.returncode >= 0 else 128 - process.returncode)
+    assert (code, "interrupted") == host.the_run.ending[:2]
+
+
+@pytest.mark.parametrize("program", ["plain.py", "argparses.py", "clicks.py", "typers.py"])
+def test_a_broken_pipe_at_the_last_flush_is_120(host, program):
+    """Nobody reads what is left in the buffer: the interpreter exits with 120, whatever the program did."""
+    source = "print('lost')"
+    argv = [source] if program == "plain.py" else ["do", source]
+    read, write = os.pipe()
+    os.close(read)
+    ended = host.run(program, *argv, stdout=write)
+    os.close(write)
+
+    assert b"BrokenPipeError" in ended.err
+    check(host, ended, (120, "failure", "BrokenPipeError"))
+
+
+def test_a_broken_pipe_while_running_is_a_failure(host):
+    """A print that fails because nobody reads is an ordinary exception."""
+    read, write = os.pipe()
+    os.close(read)
+    ended = host.run("argparses.py", "do", "print('lost', flush=True)", stdout=write)
+    os.close(write)
+
+    assert host.the_run.ending[0] == ended.status
+    assert "BrokenPipeError" == host.the_run.ending[2]
+
+
+@pytest.mark.parametrize("python", INTERPRETERS, ids=version_of)
+@pytest.mark.parametrize("source", ["pass", "sys.exit(3)", "1 / 0", "sys.exit('text')"])
+def test_modules_run_with_dash_m(host, source, python):
+    """``python -m`` programs end as the parent sees."""
+    ended = host.run("-m", "argparses", "do", source, python=python)
+
+    assert ended.status == host.the_run.ending[0]
+
+
+def test_code_given_on_the_command_line(host):
+    """``python -c`` programs end as the parent sees."""
+    source = "import otel_usage, sys; otel_usage.init('prog', version='1', consent='opt-in'); sys.exit(3)"
+    ended = host.run("-c", source)
+
+    check(host, ended, (3, "failure", "SystemExit"))
+    assert "(unknown)" == host.the_run.command
