@@ -33,9 +33,9 @@ PEER_NAMES = (
     "segment-analytics-python",
 )
 ARGV = ["report", "upload", "--format", "html", "march"]
-# What a program is started with: as pip writes it into bin/, but for `phase`. When the garbage collector runs depends on
-# how many objects there are; that alone moves the cost of a run by a quarter million instructions. So instructions are
-# averaged over PHASES: so many objects more at the start.
+# What a program is started with: as pip writes it into bin/, but for `phase`. When the garbage collector runs depends
+# on how many objects there are; that alone moves the cost of a run by a quarter million instructions. So instructions
+# are averaged over PHASES: so many objects more at the start.
 SCRIPT = """import os, sys
 phase = [[] for _ in range(int(os.environ["BENCH_PHASE"]))]
 from benchcli.{name} import main
@@ -161,13 +161,13 @@ class Lab:
         return "https://bench.invalid" if manner == "dns" else f"http://127.0.0.1:{self.ports[manner]}"
 
     def stats(self):
-        """Return what the sink took: ``{path: [requests, bytes]}``."""
+        """Return what the sink took: ``{path: [requests, bytes, runs]}``."""
         with urllib.request.urlopen(self.endpoint("healthy") + "/stats", timeout=10) as answer:
             return json.load(answer)
 
     def requests(self):
         """Return how many requests the sink took."""
-        return sum(count for count, _ in self.stats().values())
+        return sum(count for count, *_ in self.stats().values())
 
     def home(self):
         """Return a state folder that does not exist yet."""
@@ -226,7 +226,7 @@ def spawn(path, argv, env, *, file_actions=(), **more):
             if os.fstat(source).st_mode & 0o170000 == 0o010000 and len(part) < 65536:
                 break
     import json
-    text = {{(k.decode() if isinstance(k, bytes) else k): (v.decode() if isinstance(v, bytes) else v) for k, v in env.items()}}
+    text = {{os.fsdecode(name): os.fsdecode(value) for name, value in env.items()}}
     with open({told!r} + ".json", "w") as sink:
         json.dump([list(argv), text], sink)
     return os.spawnv(os.P_NOWAIT, "/bin/true", ["true"])
@@ -281,7 +281,10 @@ def wall(argv, env, *, limit_s=60.0, pipe=False):
 
 
 def timed(name, env, **more):
-    """Return the seconds that the program *name* takes, and those of CPU; it must succeed. (None, None) if it was ended."""
+    """Return the seconds that the program *name* takes, and those of CPU; (None, None) if it was ended.
+
+    Raises RuntimeError if the program fails.
+    """
     seconds, cpu_s, status = wall([PYTHON, script(name), *ARGV], env, **more)
     if status not in (0, None):
         raise RuntimeError(f"{name} ended with {status}")
@@ -350,14 +353,12 @@ def ok(value, limit):
 
 def table(title, heads, rows, notes=()):
     """Print *rows* as one readable table. The first column is text, the others are right-aligned."""
-    cells = [[str(cell) if cell is not None else "" for cell in row] for row in [heads, *rows]]
+    cells = [[*map(str, row), *[""] * (len(heads) - len(row))] for row in [heads, *rows]]
     widths = [max(len(row[at]) for row in cells) for at in range(len(heads))]
     print(f"\n{title}\n")
     for number, row in enumerate(cells):
-        print(
-            "  "
-            + "  ".join(c.ljust(w) if not at else c.rjust(w) for at, (c, w) in enumerate(zip(row, widths))).rstrip()
-        )  # noqa: B905
+        padded = [cell.rjust(width) if at else cell.ljust(width) for at, (cell, width) in enumerate(zip(row, widths))]  # noqa: B905
+        print("  " + "  ".join(padded).rstrip())
         if not number:
             print("  " + "  ".join("-" * width for width in widths))
     for note in notes:

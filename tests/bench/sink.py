@@ -1,7 +1,8 @@
 """A loopback HTTP server, as cheap as can be, that behaves in one way per port: healthy, slow, silent.
 
 Run as a script: prints the ports as one JSON line, and ends with its standard input. Takes any POST; answers
-OTLP with an empty protobuf message, everything else with JSON. ``GET /stats`` tells requests and bytes by path.
+OTLP with an empty protobuf message, everything else with JSON. ``GET /stats`` tells, by path: requests, bytes, and runs
+(how often an attribute's key that every run has once is found; of spans only, and only if nothing is compressed).
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import socket
 import sys
 
 SLOW_S = 5.0
+RUN = b"usage.outcome"
 
 
 class Connection(asyncio.Protocol):
@@ -22,6 +24,8 @@ class Connection(asyncio.Protocol):
         self.head = b""
         self.left = 0  # bytes of the current body still to come
         self.answer = b""
+        self.count = [0, 0, 0]
+        self.tail = b""  # of a body that comes in parts
 
     def connection_made(self, transport):
         self.transport = transport
@@ -29,6 +33,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, received):
         while received:
             if self.left:
+                body = self.tail + received[: self.left]
+                self.count[2] += body.count(RUN)
+                self.tail = body[1 - len(RUN) :]
                 if len(received) < self.left:
                     self.left -= len(received)
                     return
@@ -49,14 +56,15 @@ class Connection(asyncio.Protocol):
         request, *lines = head.split(b"\r\n")
         path = request.split(b" ")[1].decode()
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
+        self.tail = b""
         self.left = int(fields.get(b"content-length", 0))
         kind, body = fields.get(b"content-type", b"application/json"), b""
         if path == "/stats":
             body = json.dumps(self.stats).encode()
         else:
-            count = self.stats.setdefault(path, [0, 0])
-            count[0] += 1
-            count[1] += self.left
+            self.count = self.stats.setdefault(path, [0, 0, 0])
+            self.count[0] += 1
+            self.count[1] += self.left
             if b"protobuf" not in kind:
                 body = b'{"status":1}'
         self.answer = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (kind, len(body), body)

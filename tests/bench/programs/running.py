@@ -70,8 +70,10 @@ def main():
     found = {"recording": usage.recording}
     median = statistics.median
     loop = median([nothing(COUNTS) for _ in range(BATCHES)])
-    found["count_us"] = median([counts(COUNTS) for _ in range(BATCHES)]) - loop
-    found["action_us"], found["flushed_us"] = [median(one) for one in zip(*[actions(ACTIONS) for _ in range(BATCHES)])]
+    times = [counts(COUNTS) for _ in range(BATCHES)]
+    found["count_us"], found["best_us"] = median(times) - loop, min(times) - loop
+    both = [actions(ACTIONS) for _ in range(BATCHES)]
+    found["action_us"], found["flushed_us"] = median([one for one, _ in both]), median([one for _, one in both])
     found["context_us"] = median([contexts(ACTIONS) for _ in range(BATCHES)])
     if usage.recording:
         otel_usage.flush()
