@@ -30,6 +30,24 @@ def machine():
     ]
 
 
+def used_s():
+    """Return the CPU seconds that the machine has used, and those of ours."""
+    try:
+        with open("/proc/stat", encoding="ascii") as file:
+            user, nice, system, _idle, _wait, irq, soft, steal = map(int, file.readline().split()[1:9])
+    except (OSError, ValueError):
+        return 0.0, 0.0
+    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4])
+
+
+def others(before, start):
+    """Return the line that tells what else the machine did since."""
+    machine_s, own_s = (now - then for now, then in zip(used_s(), before, strict=True))
+    share = max(0.0, machine_s - own_s) / ((time.monotonic() - start) * (os.cpu_count() or 1))
+    judged = "instructions hold, times do not" if share > 0.1 else "quiet enough"
+    return f"others   used {share:.0%} of the machine meanwhile: {judged}"
+
+
 def main(names):
     """Return the exit code: 0, or 1 if a benchmark failed to run. A promise not kept is printed, and no failure."""
     unknown = [name for name in names if name not in NAMES]
@@ -38,6 +56,7 @@ def main(names):
         return 2
     lab.prepare()
     results = []
+    began, used = time.monotonic(), used_s()
     for name in names or NAMES:
         start = time.monotonic()
         try:
@@ -50,7 +69,7 @@ def main(names):
         except Exception:  # the others are still worth running
             traceback.print_exc()
             results.append((name, "FAILED"))
-    print("\n" + "\n".join(machine()))
+    print("\n" + "\n".join([*machine(), others(used, began)]))
     print("took     " + ", ".join(f"{name} {result}" for name, result in results))
     return int(any(result == "FAILED" for _, result in results))
 

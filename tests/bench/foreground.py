@@ -163,7 +163,7 @@ def main():
         ["", "instructions", "", "wall ms", "", "ratio", "CPU ms", "pairs", "sender CPU s", "sender MB"],
         rows,
         [
-            f"Promised: recorded ≤ {RECORDED:,} instructions (goal 3,000,000), off ≤ {OFF:,}, both ≤ {WALL_MS:.0f} ms wall.",
+            f"Promised: recorded ≤ {RECORDED:,} instructions (goal 3,000,000), off ≤ {OFF:,}, both ≤ {WALL_MS:.0f} ms.",
             "Wall, ratio, CPU: medians of pairs of runs. A sender works later, in the background, for all runs of 10 s",
             "at once; others work in the program, at its exit.",
         ],
