@@ -113,8 +113,8 @@ def main():
         ratios,
         [
             f"Promised: ≤ {RATIO}. Ours: medians of {rounds} runs, a sender being at work on that endpoint meanwhile.",
-            f"Others: median of {PEER_ROUNDS} where healthy, else one run, ended after {LIMIT_S:.0f} s. Nothing: the same",
-            "program without instrumentation; its ratios are the noise, and what a pipe costs any program.",
+            f"Others: median of {PEER_ROUNDS} where healthy, else one run, ended after {LIMIT_S:.0f} s. Nothing: the",
+            "same program without instrumentation; its ratios are the noise, and what a pipe costs any program.",
         ],
     )
 

@@ -291,11 +291,11 @@ def timed(name, env, **more):
     return (None, None) if status is None else (seconds, cpu_s)
 
 
-def instructions(name, env):
+def instructions(name, env, arguments=ARGV):
     """Return the instructions that the program *name* takes, its children's not counted. None without valgrind."""
     if not shutil.which("valgrind"):
         return None
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", PYTHON, script(name), *ARGV]
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", PYTHON, script(name), *arguments]
     done = subprocess.run(command, env={**env, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, timeout=170)
     own = re.search(r"==(\d+)== Callgrind", done.stderr)
     counts = dict(re.findall(r"==(\d+)== Collected : (\d+)", done.stderr))

@@ -1,4 +1,8 @@
-"""A program that runs on: prints as JSON what `count` and `action` cost it. Not a tool; started by bench/running.py."""
+"""A program that runs on: prints as JSON what `count` and `action` cost it. Not a tool; started by bench/running.py.
+
+Times are CPU times: what others do on the machine is not part of a call. With a number as argument
+it only does so many counts.
+"""
 
 import json
 import os
@@ -30,43 +34,46 @@ def resident_kb():
 
 def counts(n):
     """Return µs per count, over *n* of them."""
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(n):
         otel_usage.count("events.handled", channel="slack")
-    return (time.perf_counter() - start) / n * 1e6
+    return (time.process_time() - start) / n * 1e6
 
 
 def nothing(n):
     """Return µs per turn of an empty loop."""
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(n):
         pass
-    return (time.perf_counter() - start) / n * 1e6
+    return (time.process_time() - start) / n * 1e6
 
 
 def actions(n):
     """Return µs per action, and µs per action with the flush that follows."""
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(n):
         otel_usage.action("report.upload", format="pdf")
-    done = time.perf_counter()
+    done = time.process_time()
     otel_usage.flush()
-    return (done - start) / n * 1e6, (time.perf_counter() - start) / n * 1e6
+    return (done - start) / n * 1e6, (time.process_time() - start) / n * 1e6
 
 
 def contexts(n):
     """Return µs per action used as a context manager."""
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(n):
         with otel_usage.action("report.upload", format="pdf"):
             pass
-    done = time.perf_counter()
+    done = time.process_time()
     otel_usage.flush()
     return (done - start) / n * 1e6
 
 
 def main():
     """Measure."""
+    if sys.argv[1:]:
+        counts(int(sys.argv[1]))
+        return
     found = {"recording": usage.recording}
     median = statistics.median
     loop = median([nothing(COUNTS) for _ in range(BATCHES)])
