@@ -122,11 +122,6 @@ class Batch:
         return merge(rows) if rows else None
 
 
-def young(status: os.stat_result, now_s: float) -> bool:
-    """True if the host that made this file may not have locked it yet."""
-    return now_s - status.st_mtime < STARTING_S and status.st_mtime <= now_s
-
-
 class Intake:
     """What the sender takes in. dropped: ``{reason: how many}`` not kept so far, and not told yet."""
 
@@ -142,7 +137,11 @@ class Intake:
         self._bad: list[str] = []  # files of the newest batch that are none of ours
 
     def recover(self) -> None:
-        """Finish or undo the batch that an earlier sender was killed in; forget torn files."""
+        """Finish or undo the batch that an earlier sender was killed in; forget what it had half written."""
+        for folder in (self.spool, *[queue.folder for queue in self.queues], *[queue.wait for queue in self.queues]):
+            for name in os.listdir(folder):
+                if name.endswith(".part"):
+                    os.unlink(os.path.join(folder, name))
         done, begun = os.path.join(self.spool, "batch.done"), os.path.join(self.spool, "batch")
         for path in (done, begun):
             try:
@@ -159,8 +158,8 @@ class Intake:
                             os.unlink(os.path.join(queue.wait, name))
             os.unlink(path)
 
-    def reap(self, now_s: float) -> Counter[str]:
-        """Hand in the stubs of processes that died: their files' locks are free. Returns what was lost: reasons, how many."""
+    def reap(self) -> Counter[str]:
+        """Hand in the stubs of processes that died: their files' locks are free. Returns {reason: how many} of the lost."""
         lost: Counter[str] = Counter()
         folder = os.path.join(self.spool, "open")
         for name in os.listdir(folder):
@@ -171,10 +170,11 @@ class Intake:
                 continue
             try:
                 status = os.fstat(descriptor)
-                if young(status, now_s):
+                age_s = time.time() - status.st_mtime
+                if -60 < age_s < STARTING_S:  # further in the future: the clock jumped
                     continue
                 if name.startswith("."):  # written and renamed at once; an old one is torn
-                    if now_s - status.st_mtime > 3600:
+                    if age_s > 3600:
                         os.unlink(path)
                         lost["corrupt"] += 1
                     continue

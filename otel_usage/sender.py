@@ -113,7 +113,7 @@ class Sender:
         try:
             self.intake.recover()
             self._recover_flights()
-            for reason, n in self.intake.reap(time.time()).items():
+            for reason, n in self.intake.reap().items():
                 self.ledger.note("", "", n, "dropped", None, {reason: n})
             names = self.intake.names()
             while names:
