@@ -235,3 +235,16 @@ def settings_of(target: str, python: str = sys.executable) -> dict[str, Any]:
         )
     told: dict[str, Any] = literal_eval(text)
     return told
+
+
+def privacy(programs: Sequence[Mapping[str, Any]]) -> str:
+    """Return docs/privacy.md: what the example programs collect. programs: their settings."""
+    head = """# What we collect
+
+otel-usage itself collects nothing: it sends nothing to its own authors, and neither does the `otel-usage` command. What a
+program that uses it collects is that program's to say. `otel-usage describe mycli:usage` writes such a page from the
+program's schema and settings, and `--check` in its CI fails once the page is no longer true.
+
+These are the pages of the example programs. This file is generated: `make docs`.
+"""
+    return "\n".join([head, *[page(settings, level=2) for settings in programs]])

@@ -183,8 +183,9 @@ def assert_event(events: Captured, name: str, /, *, times: int | None = None, **
 _attempts: list[str] = []
 
 
-def _refuse(self: Recorder, *args: Any, **kwargs: Any) -> None:  # noqa: ARG001  the method's shape
-    _attempts.append(self.app)
+def _refuse(self: Recorder, orphan: bool = False) -> None:  # noqa: ARG001  the shape of `wake`
+    if self.decision.mode == "on":
+        _attempts.append(self.app)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -193,11 +194,14 @@ def pytest_configure(config: pytest.Config) -> None:
     told = {"OTEL_USAGE_SENDER": "none", "OTEL_USAGE_HOME": home}  # for the programs that tests start
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
-    plain = Recorder._spawn
-    Recorder._spawn = _refuse  # type: ignore[method-assign]
+    plain = Recorder.wake
+    Recorder.wake = _refuse  # type: ignore[method-assign]
 
     def restore() -> None:
-        Recorder._spawn = plain  # type: ignore[method-assign]
+        recorder, _usage._recorder = _usage._recorder, None
+        if recorder is not None:  # the test runner's own run is nobody's
+            recorder.forget()
+        Recorder.wake = plain  # type: ignore[method-assign]
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
