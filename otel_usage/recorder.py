@@ -85,18 +85,16 @@ def guarded(step: "Callable[..., object]", *args: object) -> None:
 # -- how the run ends -------------------------------------------------------------------------------------------
 
 
-class _Raise:
-    """``raised @ _Raise()`` is the C function sys.exit itself: no frame of ours is ever in a traceback."""
-
-    __array_ufunc__ = None
-    __rmatmul__ = sys.exit
-
-
 class _Exit(partial):  # type: ignore[type-arg]
-    """What sys.exit is while a run is observed. Calling it runs C code; asked who it is, it says sys.exit."""
+    """What sys.exit is while a run is observed. Calling it runs C code only; asked who it is, it says sys.exit.
+
+    ``raised @ _Exit(…)`` is the C function sys.exit itself: no frame of ours is ever in a traceback.
+    """
 
     __module__ = "sys"
     __doc__ = sys.exit.__doc__
+    __array_ufunc__ = None
+    __rmatmul__ = sys.exit
 
     def __repr__(self) -> str:
         return "<built-in function exit>"
@@ -146,9 +144,9 @@ class Run:
             self.watch(frame)
         self.exit = plain = sys.exit
         if type(plain) is type(len):  # else it is the host's own, and stays
-            _Raise.__rmatmul__ = plain  # type: ignore[method-assign,assignment]
             # sys.exit(status) is now reduce(matmul, (run, raise, raise), status): C all the way, but for `__rmatmul__`.
-            sys.exit = exit = _Exit(reduce, matmul, (self, _Raise(), _Raise()))  # type: ignore[assignment]
+            again = _Exit(reduce)
+            sys.exit = exit = _Exit(reduce, matmul, (self, again, again))  # type: ignore[assignment]
             exit.__dict__.update(__name__="exit", __qualname__="exit", __wrapped__=plain)
 
     def __rmatmul__(self, status: object) -> SystemExit:
