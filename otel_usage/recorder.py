@@ -543,6 +543,11 @@ class Recorder:
 
     def begin(self) -> "Recorder | None":
         """Open this run's file and start observing. Returns None if this run can't be recorded."""
+        if _worker():
+            self.owner = False
+            self.run.close()
+            atexit.register(self.finish)
+            return self
         if self.decision.mode != "log":
             try:
                 if not self._ours():
@@ -810,6 +815,14 @@ class Recorder:
         end = time.monotonic() + wait_s
         while wait_s and time.monotonic() < end and not os.waitpid(pid, os.WNOHANG)[0]:
             time.sleep(0.001 if orphan else 0.005)
+
+
+def _worker() -> bool:
+    """True if multiprocessing started this process: what it does is its parent's run."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return False
+    return process.parent_process() is not None or hasattr(process.current_process(), "_inheriting")
 
 
 def _contained() -> bool:
