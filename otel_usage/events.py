@@ -53,16 +53,17 @@ def fit(declared: "Any", value: object) -> "str | bool | int | None":
     if declared is bool or declared == "bool":
         return value if isinstance(value, bool) else None
     if isinstance(declared, list):
-        return value if isinstance(value, str) and value in declared else None
+        # The declared choice, not the value: a subclass of str may be equal to it, and hold something else.
+        return next((choice for choice in declared if choice == value), None) if isinstance(value, str) else None
     kind = declared[0]
     if kind == "version":
-        parts = value.split(".") if isinstance(value, str) else []
+        parts = str.split(value, ".") if isinstance(value, str) else []
         plain = 0 < len(parts) <= 4 and all([p.isascii() and p.isdigit() and len(p) < 7 for p in parts])
-        return value if plain else None  # type: ignore[return-value]
+        return ".".join(parts) if plain else None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
         return None
     if kind == "integer":
-        return min(value, declared[1]) if isinstance(value, int) and value >= 0 else None
+        return min(int.__pos__(value), declared[1]) if isinstance(value, int) and value >= 0 else None
     return bucket_label(declared, value)
 
 
@@ -186,7 +187,7 @@ class Events:
         pairs = self.accepted("count", name, fields)
         if pairs is None:
             return
-        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+        if n.__class__ is not int or n < 0:
             self.drop("value")
             return
         key = (name, *pairs)
