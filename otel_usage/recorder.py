@@ -87,18 +87,16 @@ def guarded(step: "Callable[..., object]", *args: object) -> None:
 # -- how the run ends -------------------------------------------------------------------------------------------
 
 
-class _Raise:
-    """``raised @ _Raise()`` is the C function sys.exit itself: no frame of ours is ever in a traceback."""
-
-    __array_ufunc__ = None
-    __rmatmul__ = sys.exit
-
-
 class _Exit(partial):  # type: ignore[type-arg]
-    """What sys.exit is while a run is observed. Calling it runs C code; asked who it is, it says sys.exit."""
+    """What sys.exit is while a run is observed. Calling it runs C code only; asked who it is, it says sys.exit.
+
+    ``raised @ _Exit(…)`` is the C function sys.exit itself: no frame of ours is ever in a traceback.
+    """
 
     __module__ = "sys"
     __doc__ = sys.exit.__doc__
+    __array_ufunc__ = None
+    __rmatmul__ = sys.exit
 
     def __repr__(self) -> str:
         return "<built-in function exit>"
@@ -150,9 +148,9 @@ class Run:
             self.watch(frame)
         self.exit = plain = sys.exit
         if type(plain) is type(len):  # else it is the host's own, and stays
-            _Raise.__rmatmul__ = plain  # type: ignore[method-assign,assignment]
             # sys.exit(status) is now reduce(matmul, (run, raise, raise), status): C all the way, but for `__rmatmul__`.
-            sys.exit = exit = _Exit(reduce, matmul, (self, _Raise(), _Raise()))  # type: ignore[assignment]
+            again = _Exit(reduce)
+            sys.exit = exit = _Exit(reduce, matmul, (self, again, again))  # type: ignore[assignment]
             exit.__dict__.update(__name__="exit", __qualname__="exit", __wrapped__=plain)
 
     def __rmatmul__(self, status: object) -> SystemExit:
@@ -562,6 +560,11 @@ class Recorder:
 
     def begin(self) -> "Recorder | None":
         """Open this run's file and start observing. Returns None if this run can't be recorded."""
+        if _worker():
+            self.owner = False
+            self.run.close()
+            atexit.register(self.finish)
+            return self
         if self.decision.mode != "log":
             try:
                 if not self._ours():
@@ -832,6 +835,14 @@ class Recorder:
         end = time.monotonic() + wait_s
         while wait_s and time.monotonic() < end and not os.waitpid(pid, os.WNOHANG)[0]:
             time.sleep(0.001 if orphan else 0.005)
+
+
+def _worker() -> bool:
+    """True if multiprocessing started this process: what it does is its parent's run."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return False
+    return process.parent_process() is not None or hasattr(process.current_process(), "_inheriting")
 
 
 def _contained() -> bool:
