@@ -24,7 +24,7 @@ from . import Decision, _usage, decide, getter, home, stored, voices
 from .ledger import Ledger
 from .queue import Queue
 from .recorder import FORMAT
-from .settings import recall
+from .remembered import recall
 from .spool import keep
 
 STOP_S = 2.0  # how long a sender is waited for that was told to stop

@@ -72,7 +72,7 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
 
     level: of the first heading. The same settings always give the same text: `check` compares it with a file.
     """
-    from .settings import redacted
+    from .remembered import redacted
 
     app, schema, mark = settings["app"], settings["schema"], "#" * level
     prefix = variable(app)
@@ -190,7 +190,7 @@ _CHILD = """import sys, os
 sink, target = int(sys.argv[1]), sys.argv[2]
 sys.argv[:] = [target]
 import otel_usage
-from otel_usage.settings import plain, redacted
+from otel_usage.remembered import plain, redacted
 if target.partition(":")[0].endswith(".py"):
     import runpy
     name, _, attribute = target.partition(":")

@@ -237,7 +237,7 @@ class Sender:
     def _remember(self) -> None:
         """Keep the settings for the standalone commands, without what may be secret."""
         from .ledger import Ledger
-        from .settings import remember
+        from .remembered import remember
 
         self.ledger = Ledger(self.home)
         remember(self.home, self.settings)

@@ -1,80 +1,47 @@
-"""What the sender remembers of a host's settings, for commands that run without the host.
+"""Every setting, under each of its names: the table that docs/settings.md is made from.
 
 Ring 1 (background).
 """
 
 from __future__ import annotations
 
-import json
-import os
-from ast import literal_eval
-from collections.abc import Mapping
-from typing import Any
-from urllib.parse import urlsplit
-
-from .queue import write
-
-SECRET = "(kept secret)"  # stands for what may be a key
-KEPT = ("app", "version", "consent", "policy", "about", "service", "flag")
-PLAIN = ("endpoint", "protocol", "measurement_id", "firebase_app_id")  # keywords whose text is nobody's secret
+from typing import NamedTuple
 
 
-def remember(home: str, settings: Mapping[str, Any]) -> None:
-    """Write *settings* to ``<home>/settings.json``, unless it says so already. Keys and headers are not kept.
+class Setting(NamedTuple):
+    """One setting. keyword: of `otel_usage.init`, or ""; variable: "" if it has none."""
 
-    Shape: a JSON object; ``schema`` is Python text in it, since JSON knows no tuples (``bucket``, ``integer``).
-    """
-    seen = {key: settings[key] for key in KEPT if key in settings}
-    seen["schema"] = repr(plain(settings["schema"]))
-    seen["destinations"] = redacted(settings["destinations"])
-    path, text = os.path.join(home, "settings.json"), json.dumps(seen, indent=1).encode()
-    try:
-        with open(path, "rb") as file:
-            if file.read() == text:
-                return
-    except FileNotFoundError:
-        pass
-    write(path, text)
+    keyword: str
+    variable: str
+    default: str
+    meaning: str
 
 
-def recall(home: str) -> dict[str, Any] | None:
-    """Return what `remember` wrote; None if there is nothing, or nothing that can be read."""
-    try:
-        with open(os.path.join(home, "settings.json"), encoding="utf-8") as file:
-            told: dict[str, Any] = json.load(file)
-        told["schema"] = literal_eval(told["schema"])
-        return told if isinstance(told["schema"], dict) and "app" in told and "destinations" in told else None
-    except (OSError, ValueError, TypeError, KeyError, SyntaxError):
-        return None
-
-
-def plain(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *schema* as Python literals: ``bool`` is a class, and becomes ``"bool"``."""
-    return {
-        name: {**row, "fields": {f: "bool" if t is bool else t for f, t in (row.get("fields") or {}).items()}}
-        for name, row in schema.items()
-    }
-
-
-def redacted(destinations: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return *destinations* with every text hidden but addresses: what it is for, we can't know."""
-    if destinations is None:
-        return None
-    return {
-        name: _address(value) if isinstance(value, str) else {key: _hidden(key, told) for key, told in value.items()}
-        for name, value in destinations.items()
-    }
-
-
-def _hidden(key: str, value: object) -> object:
-    if key in PLAIN and isinstance(value, str):
-        return _address(value)
-    if isinstance(value, Mapping):
-        return {str(inner): SECRET for inner in value}
-    return value if value is None or isinstance(value, (bool, int, float)) else SECRET
-
-
-def _address(text: str) -> str:
-    """Return an address without what follows its path: some take keys there."""
-    parts = urlsplit(text)
-    return text if not (parts.query or parts.fragment) else f"{text.partition('?')[0].partition('#')[0]}?{SECRET}"
+SETTINGS = (
+    Setting("app", "", "required", "name of the program, lower case; names its variables and its folder"),
+    Setting("version", "", "required", "the program's version"),
+    Setting("consent", "<APP>_TELEMETRY", "required", "`opt-in` or `opt-out`; the variable is the user's own word: "
+            "`on`, `off`, `local`, `log`"),
+    Setting("", "<APP>_DISABLE_ANALYTICS", "", "switches this app off; a false value (`0`, `false`, `no`, `off`, empty) "
+            "says nothing"),
+    Setting("", "DO_NOT_TRACK", "", "switches every app off; likewise"),
+    Setting("", "OTEL_SDK_DISABLED", "", "switches every app off; likewise"),
+    Setting("", "OTEL_USAGE_DISABLED", "", "switches every app off; likewise"),
+    Setting("destinations", "OTEL_TRACES_EXPORTER, OTEL_METRICS_EXPORTER, OTEL_EXPORTER_*", "None: the variables",
+            "`{exporter: endpoint, or {keyword: value}}`; what a host gives here beats the variables"),
+    Setting("schema", "", "nothing but runs", "what may be recorded besides runs; see schema.md"),
+    Setting("sender", "OTEL_USAGE_SENDER", "`detached`", "`detached`, `inline` (waited for, at most 500 ms) or `none`; "
+            "in CI and where a container would end with the program, `detached` is `inline` unless the variable says "
+            "otherwise"),
+    Setting("policy", "", "1", "version of what is collected; a larger one shows the notice again"),
+    Setting("about", "", "", "address of the page that tells users what is collected"),
+    Setting("flush_s", "", "60", "seconds after which a long-running program hands over actions and counts"),
+    Setting("", "OTEL_USAGE_HOME", "`$XDG_STATE_HOME/otel-usage`, `~/.local/state/otel-usage`",
+            "folder of all apps' state"),
+    Setting("", "OTEL_USAGE_SEND_DELAY_S", "10", "seconds between a run and its sending; at most one sender is started "
+            "in that time"),
+    Setting("", "OTEL_USAGE_STRICT", "", "`1` makes wrong settings and undeclared records errors, as in tests and under "
+            "`python -X dev`"),
+    Setting("", "OTEL_USAGE_CHILD", "", "set by us in the sender and in what it starts: nothing is recorded there"),
+    Setting("", "OTEL_USAGE_RUN", "", "set by `otel-usage run` for the program's start-up, and removed there"),
+)  # fmt: skip

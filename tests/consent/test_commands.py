@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from otel_usage.cli.telemetry import VERBS
-from otel_usage.settings import SECRET, recall, redacted, remember
+from otel_usage.remembered import SECRET, recall, redacted, remember
 from tests.conftest import until
 
 from .conftest import Sink, User, senders, settled
