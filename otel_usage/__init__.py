@@ -20,6 +20,7 @@ __all__ = [
     "init",
     "integer",
     "mount",
+    "retired",
     "run",
     "show_flag",
     "shutdown",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .events import Action
     from .mounting import mount, show_flag
     from .recorder import Recorder, Run
+    from .retired import retired
     from .schema import SettingError
 
     T = TypeVar("T")
@@ -194,17 +196,22 @@ def init(
     policy: int = 1,
     about: str = "",
     flush_s: float = 60.0,
+    service: bool = False,
+    flag: str = "--disable-analytics",
 ) -> Usage:
     """Start recording this program's run, if its user lets us, and return the handle.
 
     app: the program's name, lower case; it names the environment variables (``my-cli`` → ``MY_CLI_TELEMETRY``).
-    consent: ``"opt-in"`` or ``"opt-out"`` (a notice is shown first, and that run is not recorded).
+    consent: ``"opt-in"``, ``"opt-out"`` (a notice is shown first, and that run is not recorded) or ``"ask"`` (once, on
+        a terminal; that run is not recorded).
     destinations: ``{exporter entry-point name: endpoint, or {constructor keyword: value}}``;
         None leaves it to ``OTEL_TRACES_EXPORTER`` and ``OTEL_EXPORTER_*``.
     schema: what may be recorded besides runs; see docs/schema.md.
     sender: ``"detached"``, ``"inline"`` (waited for, at most 500 ms) or ``"none"`` (records wait).
     policy: raise it when more is collected than before; about: address of the page that tells what.
     flush_s: how often a long-running program hands over actions and counts.
+    service: nobody sits at a terminal: the operator's environment decides, and one line at start-up says so.
+    flag: switches this run off; taken out of ``sys.argv`` before the program's parser sees it. "" for none.
     Raises SettingError in tests and development (pytest, ``python -X dev``, ``OTEL_USAGE_STRICT=1``);
     elsewhere a wrong setting turns recording off.
     Calling it again returns the first handle; for another app, one that records nothing.
@@ -212,7 +219,11 @@ def init(
     usage = _usage
     if usage.app:
         return usage if usage.app == app else Usage()
-    environ = os.environ
+    environ, given = os.environ, ""
+    if flag and flag in sys.argv:
+        from .flags import take
+
+        given = take(flag)
     if "OTEL_USAGE_CHILD" in environ:  # we are the sender, or something it started
         return usage
     usage.settings = settings = {
@@ -225,6 +236,8 @@ def init(
         "policy": policy,
         "about": about,
         "flush_s": flush_s,
+        "service": service,
+        "flag": flag,
     }
     testing = "pytest" in sys.modules
     usage._strict = testing or sys.flags.dev_mode or environ.get("OTEL_USAGE_STRICT", "") not in ("", "0")
@@ -234,8 +247,8 @@ def init(
         check_settings(settings)
     usage.app = app
     try:
-        usage.decision = decision = decide(app, consent, policy, environ, testing)
-        if decision.notice:
+        usage.decision = decision = decide(app, consent, policy, environ, testing, given, service)
+        if decision.notice or service or decision.overruled == "log":
             from .notice import show
 
             show(settings, decision)
@@ -273,6 +286,10 @@ def __getattr__(name: str) -> object:
         from . import mounting
 
         return getattr(mounting, name)
+    if name == "retired":
+        from .retired import retired
+
+        return retired
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -359,7 +376,7 @@ def home(get: "Callable[[str], str]") -> str:
 def stored(path: str) -> "tuple[str, int, int]":
     """Return the user's stored (mode, since_s, policy).
 
-    Shape of the file: one line, ``<on|local|off|noticed> <Unix seconds> <policy version>``.
+    Shape of the file: one line, ``<on|local|off|noticed|asked> <Unix seconds> <policy version>``.
     A missing file is ``("", 0, 0)``; one that can't be read or understood is off: it may have said so.
     """
     try:
@@ -370,7 +387,7 @@ def stored(path: str) -> "tuple[str, int, int]":
         return ("off", 0, 0)
     try:
         mode, since, policy = os.read(descriptor, 256).split()[:3]
-        if mode in (b"on", b"local", b"off", b"noticed"):
+        if mode in (b"on", b"local", b"off", b"noticed", b"asked"):
             return (mode.decode(), int(since), int(policy))
     except (OSError, ValueError):
         pass
@@ -431,7 +448,7 @@ def decide(
                 break
         if choice == "off" or (choice in ("on", "local") and not mode):
             overruled, mode, layer, source = mode, choice, "stored", file
-            if choice == "on" and seen < policy:  # agreed to less than is collected now
+            if choice == "on" and seen < policy and not service:  # agreed to less than is collected now
                 mode, notice = "off", not (vendor or testing)
         elif not mode:
             layer, source, mode = "default", consent, "off"
@@ -439,11 +456,10 @@ def decide(
                 source = "test runner"
             elif vendor:
                 source = "CI"
-            elif consent != "opt-in":
-                if service or (choice == "noticed" and seen >= policy):
-                    mode = "on"
-                else:
-                    notice = True
+            elif consent == "opt-out" and (service or (choice == "noticed" and seen >= policy)):
+                mode = "on"
+            else:
+                notice = consent == "opt-out" or (consent == "ask" and choice != "asked")
     return Decision(
         mode=mode, layer=layer, source=source, overruled=overruled, home=folder, ci=vendor, since_s=since, notice=notice
     )

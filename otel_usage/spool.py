@@ -24,7 +24,7 @@ def own(home: str) -> bool:
 
 def make(home: str, folder: str) -> None:
     """Make *home*, the spool *folder* in it, and the spool's parts."""
-    for path in (home, folder, folder + "/open", folder + "/new"):
+    for path in (home, os.path.dirname(folder), folder, folder + "/open", folder + "/new"):
         try:
             os.mkdir(path, 0o700)
         except FileExistsError:
