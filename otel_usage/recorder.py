@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .events import Events
 
     T = TypeVar("T")
-    Pairs = list[tuple[str, object]]
 
 FORMAT = "1"  # folder of the spool's format version
 FD = 127  # our descriptor's number: low ones are the host's to count on
@@ -477,33 +476,6 @@ def quote(text: str) -> str:
     return encode_basestring_ascii(text)  # type: ignore[no-any-return]
 
 
-def attributes(pairs: "Pairs") -> str:
-    """Return OTLP JSON KeyValues, comma-separated. Takes str, bool, int and lists of str."""
-    parts = []
-    for key, value in pairs:  # keys are ours or the schema's: nothing to escape
-        if value is True or value is False:
-            typed = '"boolValue":true' if value else '"boolValue":false'
-        elif isinstance(value, str):
-            typed = '"stringValue":' + quote(value)
-        elif isinstance(value, int):
-            typed = f'"intValue":"{value}"'
-        else:
-            words = ",".join(['{"stringValue":' + quote(word) + "}" for word in value])  # type: ignore[attr-defined]
-            typed = '"arrayValue":{"values":[' + words + "]}"
-        parts.append('{"key":"' + key + '","value":{' + typed + "}}")
-    return ",".join(parts)
-
-
-def span(trace: str, own: str, parent: str, name: str, start_ns: int, end_ns: int, pairs: "Pairs", failed: bool) -> str:
-    """Return one OTLP JSON Span of kind INTERNAL; ids in hexadecimal, *parent* may be ""."""
-    return (
-        f'{{"traceId":"{trace}","spanId":"{own}",'
-        + (f'"parentSpanId":"{parent}",' if parent else "")
-        + f'"name":{quote(name)},"kind":1,"startTimeUnixNano":"{start_ns}","endTimeUnixNano":"{end_ns}",'
-        f'"attributes":[{attributes(pairs)}],"status":{{' + ('"code":2}}' if failed else "}}")
-    )
-
-
 def line(signal: str, inner: str, resource: str, body: str) -> bytes:
     """Return one line of an OTLP file: one resource, one scope. signal: ``Spans`` or ``Metrics``; inner: its list.
 
@@ -543,13 +515,12 @@ class Recorder:
         self.tty = False
         self.log: list[bytes] = []
         self._events: Events | None = None
-        self.resource = attributes(
-            [
-                ("service.name", self.app),
-                ("service.version", str(settings["version"])[:64]),
-                ("process.runtime.name", sys.implementation.name),
-                ("process.runtime.version", "%d.%d.%d" % sys.version_info[:3]),
-            ]
+        app, version = quote(self.app), quote(str(settings["version"])[:64])
+        self.resource = (
+            f'{{"key":"service.name","value":{{"stringValue":{app}}}}},'
+            f'{{"key":"service.version","value":{{"stringValue":{version}}}}},'
+            f'{{"key":"process.runtime.name","value":{{"stringValue":"{sys.implementation.name}"}}}},'
+            f'{{"key":"process.runtime.version","value":{{"stringValue":"{sys.version.split()[0]}"}}}}'
         )
         if getattr(sys.exit, "func", None) is reduce:  # `otel` watches already: a run is watched once
             self.run: Run = sys.exit.args[1][0]  # type: ignore[attr-defined]
@@ -687,22 +658,25 @@ class Recorder:
     # What is written.
 
     def _run_span(self, code: "int | None", outcome: str, error: str, end_ns: int) -> str:
+        """Return the run as OTLP JSON. Written out: put together from pairs it costs ten times as much."""
         run = self.run
         path = run.path()
-        pairs: Pairs = [
-            ("usage.kind", "run"),
-            ("usage.command", path),
-            ("usage.outcome", outcome),
-            ("usage.options", run.options),
-            ("process.executable.name", self.app),
-        ]
-        if code is not None:
-            pairs.append(("process.exit.code", code))
-        if error:
-            pairs.append(("error.type", error))
-        pairs += [("usage.ci", bool(self.decision.ci)), ("usage.tty", self.tty)]
         name = self.app if path == "(root)" else self.app + " " + path
-        return span(self.trace, self.root, "", name, self.start_ns, end_ns, pairs, bool(code))
+        options = ",".join(['{"stringValue":' + quote(option) + "}" for option in run.options])
+        return (
+            f'{{"traceId":"{self.trace}","spanId":"{self.root}","name":{quote(name)},"kind":1,'
+            f'"startTimeUnixNano":"{self.start_ns}","endTimeUnixNano":"{end_ns}","attributes":['
+            f'{{"key":"usage.kind","value":{{"stringValue":"run"}}}},'
+            f'{{"key":"usage.command","value":{{"stringValue":{quote(path)}}}}},'
+            f'{{"key":"usage.outcome","value":{{"stringValue":"{outcome}"}}}},'
+            f'{{"key":"usage.options","value":{{"arrayValue":{{"values":[{options}]}}}}}},'
+            f'{{"key":"process.executable.name","value":{{"stringValue":{quote(self.app)}}}}},'
+            + ("" if code is None else f'{{"key":"process.exit.code","value":{{"intValue":"{code}"}}}},')
+            + (f'{{"key":"error.type","value":{{"stringValue":{quote(error)}}}}},' if error else "")
+            + f'{{"key":"usage.ci","value":{{"boolValue":{"true" if self.decision.ci else "false"}}}}},'
+            f'{{"key":"usage.tty","value":{{"boolValue":{"true" if self.tty else "false"}}}}}],'
+            + ('"status":{"code":2}}' if code else '"status":{}}')
+        )
 
     def finish(self) -> None:
         """Write the run down and wake the sender. Called at exit; in a forked child it is only a flush."""
