@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, TypeVar
 
+    from .decision import Decision
     from .events import Action
     from .mounting import mount, show_flag
     from .recorder import Recorder, Run
@@ -40,39 +41,6 @@ if TYPE_CHECKING:
     from .schema import SettingError
 
     T = TypeVar("T")
-
-    class Decision:
-        """What may happen in this run.
-
-        mode: ``on``, ``local`` (recorded, never sent), ``off`` or ``log`` (printed, never sent).
-        layer: who decided: ``flag``, ``environment``, ``machine``, ``stored`` or ``default``; source: the variable,
-        file or rule. overruled: the mode that was asked for and lost to an off, or "".
-        home: the folder of this app, "" where there is none. ci: vendor of the CI system, or "".
-        since_s: Unix seconds; nothing begun earlier may be sent. notice: a notice, or the question, is due.
-        """
-
-        mode: str
-        layer: str
-        source: str
-        overruled: str
-        home: str
-        ci: str
-        since_s: int
-        notice: bool
-
-        def __init__(
-            self,
-            *,
-            mode: str,
-            layer: str,
-            source: str,
-            overruled: str,
-            home: str,
-            ci: str,
-            since_s: int,
-            notice: bool,
-        ) -> None: ...
-
 else:
     Decision = type(sys.implementation)  # types.SimpleNamespace, without importing it
 
@@ -278,37 +246,27 @@ def version() -> "tuple[object, ...]":
 
 
 def __getattr__(name: str) -> object:
-    if name == "SettingError":
-        from .schema import SettingError
+    from .lazy import find
 
-        return SettingError
-    if name in ("mount", "show_flag"):
-        from . import mounting
-
-        return getattr(mounting, name)
-    if name == "retired":
-        from .retired import retired
-
-        return retired
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return find(name)
 
 
 # -- the gate -----------------------------------------------------------------------------------------------------
 
 MACHINE = "/etc/otel-usage"  # ``off`` or ``<app>.off`` in it switches everybody off
 
-# Who may say something, strongest first: (layer, where, how it is read). {APP} is the app's name as in variables;
-# files are in MACHINE.
-# Above all of them stands the host's flag, below them the user's stored choice. Any off beats any on; otherwise the
-# strongest that says something decides; otherwise the host's default. docs/consent.md is checked against this.
+# Where somebody may say something, strongest first: variables, {APP} being the app's name in capitals, that hold a mode or,
+# with a "!", are an off by being set; and files in MACHINE, an off by being there. Above all of them stands the host's
+# flag, below them the user's stored choice. Any off beats any on; otherwise the strongest that says something decides;
+# otherwise the host's default. docs/consent.md is checked against this.
 VOICES = (
-    ("environment", "{APP}_DISABLE_ANALYTICS", "switch"),
-    ("environment", "{APP}_TELEMETRY", "word"),
-    ("environment", "DO_NOT_TRACK", "switch"),
-    ("environment", "OTEL_SDK_DISABLED", "switch"),
-    ("environment", "OTEL_USAGE_DISABLED", "switch"),
-    ("machine", "/off", "file"),
-    ("machine", "/{app}.off", "file"),
+    "!{APP}_DISABLE_ANALYTICS",
+    "{APP}_TELEMETRY",
+    "!DO_NOT_TRACK",
+    "!OTEL_SDK_DISABLED",
+    "!OTEL_USAGE_DISABLED",
+    "/off",
+    "/{app}.off",
 )
 WORDS = {
     "1": "on", "true": "on", "yes": "on", "on": "on", "enabled": "on",
@@ -316,22 +274,22 @@ WORDS = {
     "local": "local", "log": "log",
 }  # fmt: skip
 
-# (variable, vendor): the first that is set, and not to a false value, names the CI system.
-CI = (
-    ("GITHUB_ACTIONS", "github"),
-    ("GITLAB_CI", "gitlab"),
-    ("JENKINS_URL", "jenkins"),
-    ("CIRCLECI", "circleci"),
-    ("TRAVIS", "travis"),
-    ("TF_BUILD", "azure"),
-    ("BUILDKITE", "buildkite"),
-    ("TEAMCITY_VERSION", "teamcity"),
-    ("BITBUCKET_BUILD_NUMBER", "bitbucket"),
-    ("CODEBUILD_BUILD_ID", "codebuild"),
-    ("APPVEYOR", "appveyor"),
-    ("DRONE", "drone"),
-    ("CI", "other"),
-)
+# {variable: vendor}: the first that is set, and not to a false value, names the CI system.
+CI = {
+    "GITHUB_ACTIONS": "github",
+    "GITLAB_CI": "gitlab",
+    "JENKINS_URL": "jenkins",
+    "CIRCLECI": "circleci",
+    "TRAVIS": "travis",
+    "TF_BUILD": "azure",
+    "BUILDKITE": "buildkite",
+    "TEAMCITY_VERSION": "teamcity",
+    "BITBUCKET_BUILD_NUMBER": "bitbucket",
+    "CODEBUILD_BUILD_ID": "codebuild",
+    "APPVEYOR": "appveyor",
+    "DRONE": "drone",
+    "CI": "other",
+}
 
 
 def word(text: str, switch: bool = False) -> str:
@@ -401,17 +359,18 @@ def voices(app: str, get: "Callable[[str], str]", flag: str = "") -> "Iterator[t
     if flag:
         yield "flag", flag, "off"
     prefix = variable(app)
-    for layer, where, reading in VOICES:
-        if reading == "file":
+    for where in VOICES:
+        if where[0] == "/":
             where = MACHINE + where.replace("{app}", app)
             if os.path.exists(where):
-                yield layer, where, "off"
+                yield "machine", where, "off"
         else:
-            where = where.replace("{APP}", prefix)
+            switch = where[0] == "!"
+            where = where[switch:].replace("{APP}", prefix)
             text = get(where)
-            said = text and word(text, reading == "switch")
+            said = text and word(text, switch)
             if said:
-                yield layer, where, said
+                yield "environment", where, said
 
 
 def decide(
@@ -441,10 +400,10 @@ def decide(
     else:
         file = folder + "/consent"
         choice, since, seen = stored(file) if folder else ("off", 0, 0)
-        for name, kind in CI:
+        for name in CI:
             text = get(name)
             if text and word(text, True):
-                vendor = kind
+                vendor = CI[name]
                 break
         if choice == "off" or (choice in ("on", "local") and not mode):
             overruled, mode, layer, source = mode, choice, "stored", file

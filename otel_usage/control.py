@@ -34,13 +34,6 @@ class ControlError(Exception):
     """It could not be done. The text says what, why, and what to do."""
 
 
-def unrecorded() -> None:
-    """Forget the run of this process: who looks at telemetry, or says no to it, is nobody's business."""
-    recorder, _usage._recorder = _usage._recorder, None
-    if recorder is not None:
-        recorder.forget()
-
-
 @dataclass(frozen=True)
 class Voice:
     """One who says something. effect: ``decides``, ``agrees`` or ``overruled``."""

@@ -174,7 +174,7 @@ def _when(settings: Mapping[str, Any]) -> str:
 
 def _stop(settings: Mapping[str, Any]) -> str:
     app, prefix = settings["app"], variable(settings["app"])
-    switches = [where.replace("{APP}", prefix) for _, where, reading in VOICES if reading == "switch"]
+    switches = [where[1:].replace("{APP}", prefix) for where in VOICES if where[0] == "!"]
     flag = settings.get("flag", "")
     ways = [f"`otel-usage off --app {app}`", f"`{prefix}_TELEMETRY=off`", *[f"`{switch}=1`" for switch in switches]]
     return ", or ".join(ways + ([f"the option `{flag}`"] if flag else []))

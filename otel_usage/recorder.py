@@ -693,18 +693,6 @@ class Recorder:
             fault()
         self.run.close()
 
-    def forget(self) -> None:
-        """Stop, and leave nothing of this run: its user asked about telemetry, or for none."""
-        atexit.unregister(self.finish)
-        if self.owner and self.descriptor >= 0:
-            try:
-                os.close(self._own())
-                os.unlink(self.path)
-            except OSError:  # gone already
-                pass
-        self.owner, self._events = False, None
-        self.run.close()
-
     def _finish(self) -> None:
         code, outcome, error = self.run.ending()
         end_ns = self.start_ns + max(0, time.monotonic_ns() - self.clock_ns)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import _usage
+from .forget import forget
 from .recorder import Recorder
 
 if TYPE_CHECKING:
@@ -198,9 +199,7 @@ def pytest_configure(config: pytest.Config) -> None:
     Recorder.wake = _refuse  # type: ignore[method-assign]
 
     def restore() -> None:
-        recorder, _usage._recorder = _usage._recorder, None
-        if recorder is not None:  # the test runner's own run is nobody's
-            recorder.forget()
+        forget()  # the test runner's own run is nobody's
         Recorder.wake = plain  # type: ignore[method-assign]
         for name, value in before.items():
             if value is None:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from .. import Decision
-from ..control import App, ControlError, as_json, unrecorded
+from ..control import App, ControlError, as_json
+from ..forget import forget as leave_nothing
 from ..schema import REASONS
 
 
@@ -364,7 +365,7 @@ def _standalone(told: argparse.Namespace) -> int:
 
 def mounted(prog: str, argv: Sequence[str], out: TextIO | None = None) -> int:
     """Run ``mycli telemetry …`` in the host's process and return the exit code. prog: what the user typed so far."""
-    unrecorded()
+    leave_nothing()  # who asks about telemetry is nobody's business
     top = argparse.ArgumentParser(prog=prog, description="See and decide what this program tells its maintainers.")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for verb, (does, _) in VERBS.items():

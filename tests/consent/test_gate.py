@@ -14,7 +14,7 @@ from otel_usage import VOICES, WORDS, decide, word
 
 from .conftest import Sink, User, settled
 
-SWITCHES = [where.replace("{APP}", "PROG") for _, where, reading in VOICES if reading == "switch"]
+SWITCHES = [where[1:].replace("{APP}", "PROG") for where in VOICES if where[0] == "!"]
 TRUE, FALSE = ("1", "true", "yes", "on", "TRUE", " 1 "), ("", "0", "false", "no", "off", "False", " 0 ")
 UNCLEAR = ("2", "maybe", "nope", "ja", "-", "\u0661")
 
@@ -123,17 +123,17 @@ def test_any_off_beats_any_on_and_else_the_strongest_decides(tmp_path, monkeypat
         flag, *variables, choice = words
         environ = {"OTEL_USAGE_HOME": str(tmp_path / "state")}
         expected: list[tuple[str, str, str]] = [("flag", flag, "off")] if flag else []
-        for (layer, where, reading), text in zip(VOICES, variables, strict=True):
-            where = where.replace("{APP}", "PROG").replace("{app}", "prog")
-            if reading == "file":
-                path = Path(otel_usage.MACHINE + where)
+        for where, text in zip(VOICES, variables, strict=True):
+            if where[0] == "/":
+                path = Path(otel_usage.MACHINE + where.replace("{app}", "prog"))
                 path.touch() if text else path.unlink(missing_ok=True)
                 if text:
-                    expected.append((layer, str(path), "off"))
+                    expected.append(("machine", str(path), "off"))
                 continue
-            environ[where] = text
+            name = where.lstrip("!").replace("{APP}", "PROG")
+            environ[name] = text
             if text:
-                expected.append((layer, where, "off" if reading == "switch" else WORDS[text]))
+                expected.append(("environment", name, "off" if where[0] == "!" else WORDS[text]))
         file = folder / "consent"
         file.write_text(f"{choice} 5 1\n") if choice else file.unlink(missing_ok=True)
         if choice:
