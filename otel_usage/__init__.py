@@ -232,6 +232,12 @@ def init(
     except Exception:  # a fault of ours, or a wrong setting at a user's: the program goes on without us
         if usage._strict:
             raise
+        try:
+            from .recorder import fault
+
+            fault()
+        except Exception:
+            pass
     return usage
 
 
