@@ -86,30 +86,41 @@ class Usage:
         *name* and *fields* must be declared in the schema. Inside ``with … as a``, ``a.set(format="pdf")``
         adds a field that is known only later.
         """
-        if self._recorder is not None:
-            return self._recorder.events().action("action", name, fields)
+        recorder = self._recorder
+        if recorder is not None:
+            events = recorder.events()
+            return self if events is None else events.action("action", name, fields)
         if self._strict:
             self._check("action", name, fields)
         return self
 
     def count(self, name: str, n: int = 1, /, **fields: object) -> None:
         """Add *n* to the declared counter *name*."""
-        if self._recorder is not None:
-            self._recorder.events().count(name, n, fields)
+        recorder = self._recorder
+        if recorder is not None:
+            events = recorder.events()
+            if events is not None:
+                events.count(name, n, fields)
         elif self._strict:
             self._check("count", name, fields)
 
     def error(self, name: str, /, **fields: object) -> None:
         """Record that the declared error *name* happened. Takes no message: messages hold people's data."""
-        if self._recorder is not None:
-            self._recorder.events().action("error", name, fields)
+        recorder = self._recorder
+        if recorder is not None:
+            events = recorder.events()
+            if events is not None:
+                events.action("error", name, fields)
         elif self._strict:
             self._check("error", name, fields)
 
     def heartbeat(self, name: str, /, **fields: object) -> None:
         """Record that a service is alive, with the declared *fields*."""
-        if self._recorder is not None:
-            self._recorder.events().action("heartbeat", name, fields)
+        recorder = self._recorder
+        if recorder is not None:
+            events = recorder.events()
+            if events is not None:
+                events.action("heartbeat", name, fields)
         elif self._strict:
             self._check("heartbeat", name, fields)
 
@@ -119,21 +130,23 @@ class Usage:
         *name* must be a literal in the calling function: a word that the code does not hold may be
         one that a user typed, and is recorded as ``(unknown)``.
         """
-        if self._recorder is not None:
-            return self._recorder.run.command(name, sys._getframe(1))
-        return self
+        recorder = self._recorder
+        return self if recorder is None else recorder.run.command(name, sys._getframe(1))
 
     def run(self, main: "Callable[..., T]", /, *args: "Any", **kwargs: "Any") -> "T":
         """Return ``main(*args, **kwargs)``, recording how it ended."""
-        if self._recorder is not None:
-            with self._recorder.run:
+        recorder = self._recorder
+        if recorder is not None:
+            with recorder.run:
                 return main(*args, **kwargs)
         return main(*args, **kwargs)
 
     def flush(self) -> None:
         """Hand over what was recorded so far. Never needed at exit."""
-        if self._recorder is not None:
-            self._recorder.events().flush()
+        recorder = self._recorder
+        events = recorder and recorder.events()
+        if events:
+            events.flush()
 
     def shutdown(self) -> None:
         """Finish the run now and record nothing further in this process."""

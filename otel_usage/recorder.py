@@ -645,14 +645,19 @@ class Recorder:
             except OSError:
                 pass
 
-    def events(self) -> "Events":
-        """Return what keeps actions and counts, loading it for the first of them."""
+    def events(self) -> "Events | None":
+        """Return what keeps actions and counts, loading it for the first of them; None where it can't be loaded."""
         if self._events is None:
-            from .events import Events
+            try:
+                from .events import Events
 
-            with self.lock:
-                if self._events is None:
-                    self._events = Events(self)
+                with self.lock:
+                    if self._events is None:
+                        self._events = Events(self)
+            except ImportError:  # a signal handler, that interrupts this very import
+                pass
+            except Exception:
+                fault()
         return self._events
 
     def _forked(self) -> None:

@@ -233,16 +233,17 @@ def handler(*args):
     handled += 1
     usage.count("n", where="child"); usage.action("did")
 signal.signal(signal.SIGALRM, handler)
-signal.setitimer(signal.ITIMER_REAL, 1e-4, 1e-4)
+signal.setitimer(signal.ITIMER_REAL, 5e-4, 5e-4)
 n = 0
-while handled < 500:
+while handled < 200:
     usage.count("n", where="parent"); n += 1
 signal.setitimer(signal.ITIMER_REAL, 0)
 print(n, handled)
 """
     n, handled = map(int, host.run(source).out.split())
 
-    assert (n, handled) == (count(host, "parent"), count(host, "child"))
+    assert n == count(host, "parent")
+    assert handled - 20 <= count(host, "child") <= handled  # the first may interrupt the import of what counts
 
 
 def test_actions_in_tasks(host):
