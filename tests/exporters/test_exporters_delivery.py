@@ -230,6 +230,39 @@ def test_a_broken_memory_is_none(serve, tmp_path, text):
     assert 204 == ga4(serve((204, {}, b"")), folder=str(tmp_path)).deliver([run()]).status
 
 
+def test_where_nothing_can_be_kept_nothing_fails(serve, tmp_path):
+    """A folder that can't be made costs an identify per process, not a delivery."""
+    (tmp_path / "file").write_text("")
+    server = serve(OK)
+    exporter = segment(server, folder=str(tmp_path / "file" / "below"))
+
+    assert 200 == exporter.deliver([run(1)]).status
+    assert 200 == exporter.deliver([run(2)]).status
+    assert ["identify", "track", "track"] == [message["type"] for message in messages(server)]
+
+
+def test_threads_may_deliver_at_once(serve):
+    """What one thread sends and gets is not mixed up with another's: every event arrives once, under its key."""
+    server, down = serve(OK), serve((503, {}, b""))
+    exporters = [SegmentSpanExporter(write_key=f"key-{n}", endpoint=server.url, folder="") for n in range(2)]
+    failing = segment(down)
+    verdicts = []
+
+    def work(n):
+        for at in range(10):
+            exporter = exporters[n % 2]
+            verdicts.append((exporter.deliver([run(n * 100 + at + 1)]).unsent, failing.deliver([run(1)]).unsent))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [((), (0,))] * 40 == verdicts
+    assert 40 == len({message["messageId"] for message in messages(server) if message["type"] == "track"})
+
+
 def test_memory_is_bounded(tmp_path):
     """A thousand installations are remembered, the latest."""
     from otel_usage_exporters.kept import MAX_ENTRIES, Kept
@@ -410,6 +443,14 @@ def test_validate_says_so_if_all_is_well(serve, caplog):
     ga4(server, validate=True).deliver([run()])
 
     assert "no objection; nothing was recorded" in caplog.text
+
+
+def test_validate_with_an_answer_that_is_none(serve, caplog):
+    """A debug endpoint that answers something else is told, and fails nothing."""
+    verdict = ga4(serve((200, {}, b"<html>")), validate=True).deliver([run()])
+
+    assert {"validated": 1} == verdict.dropped
+    assert "answer can't be read" in caplog.text
 
 
 # -- what is told, and never told -------------------------------------------------------------------------------
