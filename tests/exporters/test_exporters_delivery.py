@@ -89,6 +89,55 @@ def test_over_tls(serve, tmp_path, monkeypatch):
     assert 2 == len(messages(server))
 
 
+def test_through_a_proxys_tunnel(serve, rude, tmp_path, monkeypatch):
+    """Behind a company's proxy requests go through its tunnel, and the proxy never sees the key."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("ga4.example.invalid").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    server = serve((204, {}, b""), tls=context)
+
+    def tunnel(connection, proxy):
+        proxy.received.append(connection.recv(65_536))
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", server.port)) as onward:
+            pump = threading.Thread(target=forward, args=(onward, connection), daemon=True)
+            pump.start()
+            forward(connection, onward, proxy.received)
+            pump.join()
+
+    def forward(source, sink, seen=None):
+        try:
+            while block := source.recv(65_536):
+                sink.sendall(block)
+                if seen is not None:
+                    seen.append(block)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    proxy = rude(tunnel)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+
+    verdict = GA4SpanExporter(**GA4, endpoint="https://ga4.example.invalid", folder="").deliver([run()])
+
+    assert (204, ()) == (verdict.status, verdict.unsent)
+    assert 1 == len(events(server))
+    assert proxy.received[0].startswith(b"CONNECT ga4.example.invalid:443 ")
+    assert SECRET.encode() not in b"".join(proxy.received)
+
+
+def test_a_server_that_closes_after_each_answer(serve):
+    """Without a connection to reuse each request opens its own, and answers are read all the same."""
+    close = {"Connection": "close"}
+    server = serve((200, close, b"{}"), (200, close, b'{"ok":false}'), (200, close, b"{}"))
+
+    verdict = segment(server).deliver([run(n) for n in range(1, 251)])
+
+    assert ({"refused": 100}, 3) == (verdict.dropped, server.connections)
+
+
 def test_a_netrc_is_not_for_us(serve, tmp_path, monkeypatch):
     """Passwords that the user keeps for a host go nowhere."""
     netrc = tmp_path / "netrc"
