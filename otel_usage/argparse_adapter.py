@@ -36,6 +36,7 @@ def began(run: Run, module: "ModuleType", name: str, parser: "Any") -> None:
     parse = _parse
     if parse is None:
         parse = _parse = _Parse()
+        parse.full = run.settled
         _watch_options(run, module, parse)
     if name == "parse_args":
         if not parse.full:
@@ -48,11 +49,13 @@ def began(run: Run, module: "ModuleType", name: str, parser: "Any") -> None:
             parse.words.append(word)
             run.named(tuple(parse.words), final=parser._subparsers is None)
             return
-    if parse.full and parser is not parse.chain[0]:
+    if parse.full:
+        if parser in parse.chain:  # once more: it has told all it knows of the run
+            parse.chain = []
         return
     if parser is parse.pending:
-        parse.full = True
-    elif parse.words and not parse.full:
+        parse.full = run.settled = True
+    elif parse.words:
         return
     parse.chain, parse.words = [parser], []
     run.named((), final=parser._subparsers is None)

@@ -94,6 +94,19 @@ class _Raise:
     __rmatmul__ = sys.exit
 
 
+class _Exit(partial):  # type: ignore[type-arg]
+    """What sys.exit is while a run is observed. Calling it runs C code; asked who it is, it says sys.exit."""
+
+    __module__ = "sys"
+    __doc__ = sys.exit.__doc__
+
+    def __repr__(self) -> str:
+        return "<built-in function exit>"
+
+    def __reduce_ex__(self, protocol: object) -> str:
+        return "exit"
+
+
 # Frames below which a sys.exit is the parser's: help and version if its status is 0, else a usage error.
 _PARSING = ("parse_args", "parse_known_args", "_parse_known_args", "parse_intermixed_args", "error")
 _TRUSTED = ("argparse", "click", "otel_usage", "runpy", "typer")  # where nobody turns one SystemExit into another
@@ -112,6 +125,8 @@ class Run:
     def __init__(self, frame: "FrameType | None", on_named: "Callable[[], None]") -> None:
         self.words: Sequence[str] | None = None
         self.options: list[str] = []
+        self.settled = False  # a framework has told the path: others, called later, are the host's own affair
+        self.fixed = False  # the host has
         self.parsed = ""
         self.noted = ("", "")  # (error type, outcome) of what a framework turns into an exit code
         self.hint = ""  # outcome that the last sys.exit stands for, from who called it
@@ -133,11 +148,12 @@ class Run:
             names = frame.f_globals
             self.package = (names.get("__package__") or names.get("__name__") or "").partition(".")[0]
             self.watch(frame)
-        self.exit = sys.exit
-        if _Raise.__rmatmul__ is not sys.exit:
-            _Raise.__rmatmul__ = sys.exit  # type: ignore[method-assign,assignment]
-        # sys.exit(status) is now reduce(matmul, (run, raise, raise), status): C all the way, but for `__rmatmul__`.
-        sys.exit = partial(reduce, matmul, (self, _Raise(), _Raise()))  # type: ignore[assignment]
+        self.exit = plain = sys.exit
+        if type(plain) is type(len):  # else it is the host's own, and stays
+            _Raise.__rmatmul__ = plain  # type: ignore[method-assign,assignment]
+            # sys.exit(status) is now reduce(matmul, (run, raise, raise), status): C all the way, but for `__rmatmul__`.
+            sys.exit = exit = _Exit(reduce, matmul, (self, _Raise(), _Raise()))  # type: ignore[assignment]
+            exit.__dict__.update(__name__="exit", __qualname__="exit", __wrapped__=plain)
 
     def __rmatmul__(self, status: object) -> SystemExit:
         """Return the SystemExit that ``sys.exit(status)`` is to raise, and note it."""
@@ -145,11 +161,12 @@ class Run:
             raised = status
         elif status is None:
             raised = SystemExit()
-        elif isinstance(status, tuple):
-            raised = SystemExit(*status)
+        elif isinstance(status, tuple):  # a message before 3.12, then SystemExit's arguments: left to sys.exit
+            self.fate = "caught"
+            return status  # type: ignore[return-value]
         else:
             raised = SystemExit(status)
-        guarded(self.leaving, raised, sys._getframe(1), sys.exc_info()[1])
+        guarded(self.leaving, raised, sys._getframe().f_back, sys.exc_info()[1])
         return raised
 
     def __matmul__(self, other: object) -> SystemExit:
@@ -175,7 +192,8 @@ class Run:
 
     def named(self, words: "Sequence[str]", final: bool = True) -> None:
         """Note the command's path as known so far; not *final* if a sub-command is about to follow."""
-        self.words = words
+        if not self.fixed:
+            self.words = words
         if self.frame is None:
             self.watch(sys._getframe())
         if final and self.on_named is not None:
@@ -183,10 +201,11 @@ class Run:
 
     def command(self, name: str, frame: "FrameType") -> "Run":
         """Name the run after *name*, if it is a literal of the code in *frame*. The first name stays."""
-        if self.words is None:
+        if not self.words:
             constants = frame.f_code.co_consts
             literal = any([name == c or (isinstance(c, (tuple, frozenset)) and name in c) for c in constants])
-            guarded(self.named, name.split() if literal else ["(unknown)"])
+            guarded(self.named, str(name).split() if literal else ["(unknown)"])
+            self.fixed = True
         return self
 
     def given(self, option: str) -> None:
@@ -205,21 +224,23 @@ class Run:
 
         frame: who called sys.exit; handled: the exception it was handling; trace: the traceback so far.
         """
-        if get_ident() != self.thread or self.fate == "top":
+        if get_ident() != self.thread or self.fate == "top" or frame is None:  # None: called by atexit itself
             return
         if self.frame is None:
             self.watch(frame)
+        last = self.mark() if self.mark is not None else None
+        if not (handled is not None and handled.__dict__.get("_otel_usage", self) is last and raised.code == self.status):
+            self.hint, self.error = "", "SystemExit"  # else the same once more
         self.status = raised.code
-        self.hint, self.error = "", "SystemExit"
         self.origin, self.hooked = None, False
-        if frame is not None and self._doubtful(frame):
+        if self._doubtful(frame):
             self.origin = (
                 (trace.tb_frame.f_code, trace.tb_lasti) if trace is not None else (frame.f_code, frame.f_lasti)
             )
         if self.frame is not None:
             self.at = self.frame.f_lasti
         if raised.code:
-            error, outcome = self.noted if frame is not None and _module(frame) in ("click", "typer") else ("", "")
+            error, outcome = self.noted if _module(frame) in ("click", "typer") else ("", "")
             if handled is not None:
                 from .failure import error_type, outcome_of
 
