@@ -1,4 +1,4 @@
-"""What the Collector's and the relay's tests and benches share: a loopback OTLP backend, usage data, a gateway to run."""
+"""What the tests and benches of Collector and relay share: a loopback OTLP backend, usage data, a gateway."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "collector-config"
+Answer = tuple[int, Mapping[str, str], bytes]
 DEADLINE_S = 30.0  # for what takes milliseconds: only a test that fails waits as long
 
 
@@ -46,7 +47,9 @@ def free_port() -> int:
             return port
 
 
-def post(port: int, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> tuple[int, Mapping[str, str], bytes]:
+def post(
+    port: int, path: str, body: bytes, headers: Mapping[str, str] | None = None
+) -> tuple[int, Mapping[str, str], bytes]:
     """Return (status, headers, body) of one POST of OTLP protobuf to this machine."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
     try:
@@ -129,7 +132,9 @@ def traces(
     """Return one request of runs; *numbers* are their span ids, so that a receiver can tell which arrived."""
     request = ExportTraceServiceRequest()
     sent = request.resource_spans.add()
-    sent.resource.attributes.extend(pairs(of if of is not None else resource(*([installation] if installation else []))))
+    sent.resource.attributes.extend(
+        pairs(of if of is not None else resource(*([installation] if installation else [])))
+    )
     scope = sent.scope_spans.add()
     scope.scope.name, scope.scope.version = "otel_usage", "0.1.0"
     now, carried = time.time_ns(), pairs(attributes)
@@ -312,6 +317,7 @@ class Gateway:
             "GATEWAY_HEALTH": f"127.0.0.1:{self.health}",
             "GATEWAY_METRICS_PORT": str(self.metrics),
             "GATEWAY_STORAGE": str(folder / "storage"),
+            "GATEWAY_FLUSH": "50ms",
             **environ,
         }
         self.log: list[str] = []
