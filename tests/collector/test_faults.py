@@ -73,10 +73,10 @@ def test_what_was_acknowledged_survives_kills(otelcol: str, tmp_path: Path) -> N
 def test_an_outage_longer_than_memory_lasts_loses_nothing(otelcol: str, tmp_path: Path) -> None:
     """With the backend gone, more is taken than the memory limit could hold; all of it is delivered later."""
     backend = Backend()
-    limits = {"GATEWAY_MEMORY_MIB": "40", "GATEWAY_MEMORY_SPIKE_MIB": "10", "GOMEMLIMIT": "30MiB"}
+    limits = {"GATEWAY_MEMORY_MIB": "64", "GATEWAY_MEMORY_SPIKE_MIB": "12", "GOMEMLIMIT": "52MiB"}
     with Gateway(otelcol, tmp_path, BACKEND_OTLP_ENDPOINT=f"http://127.0.0.1:{backend.port}", **limits) as gateway:
         sent, size = 0, 0
-        while size < 48 << 20:
+        while size < 72 << 20:
             body = traces(range(sent, sent + 5000)).SerializeToString()
             if post(gateway.http, "/v1/traces", body)[0] == 200:
                 sent, size = sent + 5000, size + len(body)
@@ -85,7 +85,7 @@ def test_an_outage_longer_than_memory_lasts_loses_nothing(otelcol: str, tmp_path
         with backend:
             backend.wait(lambda: len(backend.numbers) == sent, "not all arrived", 60)
 
-        assert stored > 40 << 20
+        assert stored > 64 << 20
 
 
 def test_a_full_queue_is_told_to_the_client(otelcol: str, tmp_path: Path) -> None:
