@@ -46,7 +46,7 @@ def began(run: Run, module: "ModuleType", name: str, parser: "Any") -> None:
         if word is not None:
             parse.chain.append(parser)
             parse.words.append(word)
-            run.named(tuple(parse.words))
+            run.named(tuple(parse.words), final=parser._subparsers is None)
             return
     if parse.full and parser is not parse.chain[0]:
         return
@@ -55,7 +55,7 @@ def began(run: Run, module: "ModuleType", name: str, parser: "Any") -> None:
     elif parse.words and not parse.full:
         return
     parse.chain, parse.words = [parser], []
-    run.named(())
+    run.named((), final=parser._subparsers is None)
 
 
 def _word(module: "ModuleType", parent: "Any", parser: "Any") -> "str | None":

@@ -46,6 +46,7 @@ class _Invocation:
         self.handled = id(sys.exc_info()[1])
         self.run.parsed = ""
         words: list[str] = []
+        command = context.command
         while context.parent is not None:
             word = _word(context)
             if getattr(context.parent.command, "chain", False):
@@ -54,7 +55,8 @@ class _Invocation:
                 word = "+".join(self.chained)
             words.insert(0, word)
             context = context.parent
-        self.run.named(tuple(words))
+        # A group without a callback of its own goes straight on to its sub-command.
+        self.run.named(tuple(words), final=command.callback is not None)
 
     def popping(self) -> None:
         context = self.current(silent=True)

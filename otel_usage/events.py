@@ -8,7 +8,8 @@ import sys
 import time
 from _thread import allocate_lock
 
-from .recorder import attributes, error_type, fault, line, quote, span
+from .failure import error_type
+from .recorder import attributes, fault, line, quote, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Events:
         if not recorder.owner:
             util = sys.modules.get("multiprocessing.util")
             if util is not None:  # it leaves by os._exit, after its own finalizers
-                util.Finalize(None, recorder.flush, exitpriority=0)
+                util.Finalize(None, self.flush, exitpriority=0)
 
     def accepted(self, kind: str, name: str, fields: "Mapping[str, object]") -> "Pairs | None":
         """Return what `accept` lets through, and count the rest."""
@@ -159,7 +160,7 @@ class Events:
                 else:
                     self.drop("limit")
             if time.monotonic() >= self.due:
-                self.recorder.flush()
+                self.flush()
         except Exception:
             fault()
         return kept
@@ -175,7 +176,7 @@ class Events:
             if not known:
                 self._first(name, n, fields)
             if time.monotonic() >= self.due:
-                self.recorder.flush()
+                self.flush()
         except TypeError:  # a field that can't be hashed fits no type
             self.drop("value")
         except Exception:
@@ -209,6 +210,41 @@ class Events:
         if counters or dropped:
             metrics = line("Metrics", "metrics", self.recorder.resource, metrics_body(counters, dropped, start, self.counted_ns))
         return spans, metrics
+
+    def put(self, signal: str, text: bytes) -> None:
+        """Write a new file into ``new/``: whole, or not at all."""
+        recorder = self.recorder
+        if recorder.decision.mode == "log":
+            recorder.log.append(text)
+            return
+        name = f"{time.time_ns():016x}-{os.urandom(8).hex()}.{signal}.jsonl"
+        part = f"{recorder.folder}/open/.{name}"
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        try:
+            whole = os.write(descriptor, text) == len(text)
+        except OSError:
+            whole = False
+        finally:
+            os.close(descriptor)
+        if whole:
+            os.rename(part, f"{recorder.folder}/new/{name}")
+        else:
+            os.unlink(part)
+
+    def flush(self) -> None:
+        """Hand over finished actions and counts, and see that a sender comes."""
+        try:
+            spans, metrics = self.take()
+            if spans:
+                self.put("traces", line("Spans", "spans", self.recorder.resource, ",".join(spans)))
+            if metrics:
+                self.put("metrics", metrics)
+            if spans or metrics:
+                self.recorder.wake(orphan=True)
+        except OSError:
+            pass
+        except Exception:
+            fault()
 
     def _span(self, action: Action) -> str:
         pairs: Pairs = [("usage.kind", action.kind)]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from types import FrameType, ModuleType
     from typing import Any, TypeVar
 
-    from .events import Action, Events
-    from .gate import Decision
+    from . import Decision
+    from .events import Events
 
     T = TypeVar("T")
     Pairs = list[tuple[str, object]]
@@ -30,12 +30,11 @@ if TYPE_CHECKING:
 FORMAT = "1"  # folder of the spool's format version
 FD = 127  # our descriptor's number: low ones are the host's to count on
 MAX_OPTIONS = 64
-MAX_WAITING = 10_000  # files in new/, where no sender can be started
 SEND_DELAY_S = 10.0
 STALE_S = 86_400.0  # a token further ahead than this is a clock jump, not a circuit breaker
 INLINE_S = 0.5  # what a host waits for an inline sender, at most
 LOG_S = 10.0  # what it waits for the child that prints
-BRAKE = "OTEL_USAGE_CHILD"
+BRAKE = b"OTEL_USAGE_CHILD"
 
 # What the child runs first, with nothing of ours on its path yet: let go of everything that is the host's.
 BOOT = """import os,sys,time
@@ -125,7 +124,8 @@ class Run:
             self.package = (names.get("__package__") or names.get("__name__") or "").partition(".")[0]
             self.watch(frame)
         self.exit = sys.exit
-        _Raise.__rmatmul__ = sys.exit  # type: ignore[method-assign,assignment]
+        if _Raise.__rmatmul__ is not sys.exit:
+            _Raise.__rmatmul__ = sys.exit  # type: ignore[method-assign,assignment]
         # sys.exit(status) is now reduce(matmul, (run, raise, raise), status): C all the way, but for `__rmatmul__`.
         sys.exit = partial(reduce, matmul, (self, _Raise(), _Raise()))  # type: ignore[assignment]
 
@@ -149,6 +149,8 @@ class Run:
         """Let go of the interpreter: what is still held at its end costs it time."""
         if getattr(sys.exit, "func", None) is reduce:
             sys.exit = self.exit
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)  # type: ignore[arg-type]
         self.frame = self.on_named = None
 
     def watch(self, frame: "FrameType | None") -> None:
@@ -161,13 +163,21 @@ class Run:
         if frame is not None and frame.f_globals.get("__name__") != "site":  # start-up: the program comes later
             self.frame = frame
 
-    def named(self, words: "Sequence[str]") -> None:
-        """Note the command's path, known so far."""
+    def named(self, words: "Sequence[str]", final: bool = True) -> None:
+        """Note the command's path as known so far; not *final* if a sub-command is about to follow."""
         self.words = words
         if self.frame is None:
             self.watch(sys._getframe())
-        if self.on_named is not None:
+        if final and self.on_named is not None:
             self.on_named()
+
+    def command(self, name: str, frame: "FrameType") -> "Run":
+        """Name the run after *name*, if it is a literal of the code in *frame*. The first name stays."""
+        if self.words is None:
+            constants = frame.f_code.co_consts
+            literal = any([name == c or (isinstance(c, (tuple, frozenset)) and name in c) for c in constants])
+            guarded(self.named, name.split() if literal else ["(unknown)"])
+        return self
 
     def given(self, option: str) -> None:
         """Note that a declared option was given."""
@@ -194,9 +204,11 @@ class Run:
             frame = frame.f_back
             depth += 1
         self.error = "SystemExit"
-        if handled is not None:
+        if handled is not None and raised.code:
+            from .failure import error_type, outcome_of
+
             self.error = error_type(handled, self.package)
-            self.hint = hint_of(handled) or hint_of(handled.__cause__) or self.hint
+            self.hint = outcome_of(handled) or outcome_of(handled.__cause__) or self.hint
         raised.__dict__["_otel_usage"] = mark = set()  # dies with it
         self.mark = ref(mark, self._died)
         self.fate = "alive"
@@ -206,18 +218,29 @@ class Run:
         if mark is self.mark:
             self.fate = "top" if sys._getframe().f_back is None and get_ident() == self.thread else "caught"
 
-    def _surfaced(self) -> bool:
-        """True if the noted SystemExit, kept alive by somebody (asyncio does), left the outermost frame."""
-        mark = self.mark and self.mark()
-        if mark is None:
-            return self.fate == "top"
-        import gc
+    def find_spec(self, name: str, path: object = None, target: object = None) -> "Any":
+        """Return what the other finders find; have a framework's spec tell us when its import ends.
 
-        for holder in gc.get_referrers(mark):
-            for raised in gc.get_referrers(holder):
-                if isinstance(raised, SystemExit) and raised.__traceback__ is not None:
-                    return raised.__traceback__.tb_frame is self.frame
-        return False
+        The import system sets ``spec._initializing`` to False as its last step, so no frame of ours is around it.
+        """
+        if name not in HOOKS:
+            return None
+        for finder in sys.meta_path:
+            if finder is not self:
+                spec = finder.find_spec(name, path, target)  # type: ignore[arg-type]
+                if spec is not None:
+                    guarded(_tell, self, spec)
+                    return spec
+        return None
+
+    # As a context manager: the command of a program without a framework.
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, kind: object, raised: "BaseException | None", trace: object) -> None:
+        if isinstance(raised, SystemExit):
+            guarded(self.leaving, raised, sys._getframe(1), raised.__context__)
 
     def ending(self) -> "tuple[int | None, str, str]":
         """Return (exit code the parent sees, outcome, error type); the code is None where it can't be known."""
@@ -228,11 +251,18 @@ class Run:
         frame = self.frame
         if frame is not None and _returned(frame):
             code = 0
-        elif trace is not None and (trace.tb_frame is frame or (frame is None and trace.tb_frame.f_back is None)):
+        elif last is not None and trace and (trace.tb_frame is frame or (frame is None and trace.tb_frame.f_back is None)):
+            from .failure import error_type, outcome_of
+
             code = 130 if isinstance(last, KeyboardInterrupt) else 1
-            hint, error = hint_of(last), error_type(last, self.package)
-        elif self.fate and self._surfaced():
-            code, error = status_code(self.status), self.error
+            hint, error = outcome_of(last), error_type(last, self.package)
+        elif self.fate == "top" and not self.status:
+            code = 0
+        elif self.fate in ("top", "alive"):
+            from .failure import status_code, surfaced
+
+            if self.fate == "top" or surfaced(self.mark and self.mark(), frame):
+                code, error = status_code(self.status), self.error
         if code is not None and not _flushed():
             code, error, hint = 120, "BrokenPipeError", ""
         if code is None:
@@ -259,51 +289,6 @@ def _flushed() -> bool:
     except (OSError, ValueError, AttributeError):
         pass
     return True
-
-
-def status_code(status: object) -> int:
-    """Return the exit code the parent sees for ``SystemExit(status)``. Source: CPython, handle_system_exit."""
-    if status is None:
-        return 0
-    if not isinstance(status, int):
-        return 1
-    if not -(1 << 63) <= status < 1 << 63:
-        status = -1
-    return status & 0xFF if os.name == "posix" else status & 0xFFFFFFFF
-
-
-def error_type(raised: BaseException, package: str) -> str:
-    """Return the qualified class name of *raised*, if it comes from the stdlib, click, typer or *package*.
-
-    Others are ``_OTHER``, and so is a class that its module does not hold: one made at run time may be named
-    after data.
-    """
-    kind = type(raised)
-    module, name = kind.__module__, kind.__qualname__
-    top = module.partition(".")[0]
-    if top not in ("click", "typer", "__main__", package) and top not in sys.stdlib_module_names:
-        return "_OTHER"
-    held: object = sys.modules.get(module)
-    for part in name.split("."):
-        held = getattr(held, part, None)
-    if held is not kind:
-        return "_OTHER"
-    if module.startswith("typer._click"):
-        module = module[len("typer._") :]
-    return name if module == "builtins" else module + "." + name
-
-
-def hint_of(raised: "BaseException | None") -> str:
-    """Return the outcome that an exception's class stands for, or ""."""
-    for kind in type(raised).__mro__:
-        if kind is KeyboardInterrupt:
-            return "interrupted"
-        if kind.__module__.partition(".")[0] in ("click", "typer", "argparse"):
-            if kind.__name__ in ("UsageError", "ArgumentError"):
-                return "usage_error"
-            if kind.__name__ == "Abort":
-                return "interrupted"
-    return ""
 
 
 # -- frameworks -------------------------------------------------------------------------------------------------
@@ -359,40 +344,19 @@ def _hook_click(run: Run, module: "ModuleType") -> None:
 HOOKS = {"argparse": _hook_argparse, "click.core": _hook_click, "typer._click.core": _hook_click}
 
 
-class Finder:
-    """Hooks a framework when its import ends, without a frame of ours around it.
+def _tell(run: Run, spec: "Any") -> None:
+    plain = type(spec)
 
-    The import system sets ``spec._initializing`` to False as its last step; a spec of our class tells us then.
-    """
+    class Telling(plain):  # type: ignore[misc,valid-type]
+        def __setattr__(self, name: str, value: object) -> None:
+            plain.__setattr__(self, name, value)
+            if name == "_initializing" and not value:
+                spec.__class__ = plain
+                module = sys.modules.get(spec.name)
+                if module is not None:  # None: the import failed
+                    guarded(HOOKS[spec.name], run, module)
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> "Any":
-        """Return what the other finders find; for a framework, have it tell us."""
-        if name not in HOOKS:
-            return None
-        for finder in sys.meta_path:
-            if finder is not self:
-                spec = finder.find_spec(name, path, target)  # type: ignore[arg-type]
-                if spec is not None:
-                    guarded(self._tell, spec)
-                    return spec
-        return None
-
-    def _tell(self, spec: "Any") -> None:
-        plain, run = type(spec), self.run
-
-        class Telling(plain):  # type: ignore[misc,valid-type]
-            def __setattr__(self, name: str, value: object) -> None:
-                plain.__setattr__(self, name, value)
-                if name == "_initializing" and not value:
-                    spec.__class__ = plain
-                    module = sys.modules.get(spec.name)
-                    if module is not None:  # None: the import failed
-                        guarded(HOOKS[spec.name], run, module)
-
-        spec.__class__ = Telling
+    spec.__class__ = Telling
 
 
 def hook(run: Run) -> None:
@@ -401,7 +365,7 @@ def hook(run: Run) -> None:
         module = sys.modules.get(name)
         if module is not None:
             guarded(HOOKS[name], run, module)
-    sys.meta_path.insert(0, Finder(run))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, run)  # type: ignore[arg-type]
 
 
 # -- OTLP JSON --------------------------------------------------------------------------------------------------
@@ -458,20 +422,6 @@ def line(signal: str, inner: str, resource: str, body: str) -> bytes:
 # -- recording --------------------------------------------------------------------------------------------------
 
 
-class Command:
-    """The command that is running, named by a program without a framework."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def __enter__(self) -> "Command":
-        return self
-
-    def __exit__(self, kind: object, raised: "BaseException | None", trace: object) -> None:
-        if isinstance(raised, SystemExit):
-            guarded(self._run.leaving, raised, sys._getframe(1), raised.__context__)
-
-
 class Recorder:
     """Keeps one process's run and hands it, with what else it recorded, to the spool.
 
@@ -495,7 +445,7 @@ class Recorder:
         self.owner = True  # False in forked children, and once the run is written
         self.tty = False
         self.log: list[bytes] = []
-        self.events: Events | None = None
+        self._events: Events | None = None
         self.resource = attributes(
             [
                 ("service.name", self.app),
@@ -540,25 +490,18 @@ class Recorder:
         try:
             return os.stat(home).st_uid == me
         except FileNotFoundError:
-            pass
-        above = home
-        while not os.path.exists(above):
-            above = os.path.dirname(above)
-        if me == 0 and os.stat(above).st_uid != 0:
-            return False  # sudo with the user's HOME: folders of root's there would lock the user out
-        os.makedirs(os.path.dirname(home), 0o700, exist_ok=True)
-        return True
+            from .spool import own
+
+            return own(home)
 
     def _create(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         try:
             descriptor = os.open(self.path, flags, 0o600)
         except FileNotFoundError:
-            for folder in (self.decision.home, self.folder, self.folder + "/open", self.folder + "/new"):
-                try:
-                    os.mkdir(folder, 0o700)
-                except FileExistsError:
-                    pass
+            from .spool import make
+
+            make(self.decision.home, self.folder)
             descriptor = os.open(self.path, flags, 0o600)
         try:
             for free in range(FD, FD + 64):
@@ -611,37 +554,17 @@ class Recorder:
             except OSError:
                 pass
 
-    def _events(self) -> "Events":
-        from .events import Events
+    def events(self) -> "Events":
+        """Return what keeps actions and counts, loading it for the first of them."""
+        if self._events is None:
+            from .events import Events
 
-        self.events = Events(self)
-        return self.events
-
-    def action(self, kind: str, name: str, fields: "Mapping[str, object]") -> "Action":
-        """Keep an action, error or heartbeat."""
-        return (self.events or self._events()).action(kind, name, fields)
-
-    def count(self, name: str, n: int, fields: "Mapping[str, object]") -> None:
-        """Add to a counter."""
-        (self.events or self._events()).count(name, n, fields)
-
-    def command(self, name: str, frame: "FrameType") -> Command:
-        """Name the run after *name*, if it is a literal of the code in *frame*. The first name stays."""
-        run = self.run
-        if run.words is None:
-            constants = frame.f_code.co_consts
-            literal = any([name == c or (isinstance(c, (tuple, frozenset)) and name in c) for c in constants])
-            guarded(run.named, name.split() if literal else ["(unknown)"])
-        return Command(run)
-
-    def call(self, main: "Callable[..., T]", args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> "T":
-        """Return ``main(*args, **kwargs)``; a SystemExit it raises itself has a known status."""
-        with Command(self.run):
-            return main(*args, **kwargs)
+            self._events = Events(self)
+        return self._events
 
     def _forked(self) -> None:
         """In a forked child: what the parent holds is the parent's to report."""
-        self.events = None
+        self._events = None
         if self.owner:
             self.owner = False
             try:
@@ -672,41 +595,6 @@ class Recorder:
         name = self.app if path == "(root)" else self.app + " " + path
         return span(self.trace, self.root, "", name, self.start_ns, end_ns, pairs, bool(code))
 
-    def _put(self, signal: str, text: bytes) -> None:
-        """Write a new file into ``new/``: whole, or not at all."""
-        if self.decision.mode == "log":
-            self.log.append(text)
-            return
-        name = f"{time.time_ns():016x}-{os.urandom(8).hex()}.{signal}.jsonl"
-        part = f"{self.folder}/open/.{name}"
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
-        try:
-            whole = os.write(descriptor, text) == len(text)
-        except OSError:
-            whole = False
-        finally:
-            os.close(descriptor)
-        if whole:
-            os.rename(part, f"{self.folder}/new/{name}")
-        else:
-            os.unlink(part)
-
-    def flush(self) -> None:
-        """Hand over finished actions and counts, and see that a sender comes."""
-        try:
-            if self.events is not None:
-                spans, metrics = self.events.take()
-                if spans:
-                    self._put("traces", line("Spans", "spans", self.resource, ",".join(spans)))
-                if metrics:
-                    self._put("metrics", metrics)
-                if spans or metrics:
-                    self._wake(orphan=True)
-        except OSError:
-            pass
-        except Exception:
-            fault()
-
     def finish(self) -> None:
         """Write the run down and wake the sender. Called at exit; in a forked child it is only a flush."""
         atexit.unregister(self.finish)
@@ -714,8 +602,8 @@ class Recorder:
             if self.owner:
                 self.owner = False
                 self._finish()
-            else:
-                self.flush()
+            elif self._events is not None:
+                self._events.flush()
         except OSError:  # full, read-only, gone: the run is lost, and nobody hears of it
             pass
         except Exception:
@@ -726,8 +614,8 @@ class Recorder:
         code, outcome, error = self.run.ending()
         end_ns = self.start_ns + max(0, time.monotonic_ns() - self.clock_ns)
         spans, metrics = [self._run_span(code, outcome, error, end_ns)], b""
-        if self.events is not None:
-            actions, metrics = self.events.take()
+        if self._events is not None:
+            actions, metrics = self._events.take()
             spans += actions
         text = line("Spans", "spans", self.resource, ",".join(spans))
         if self.decision.mode == "log":
@@ -736,13 +624,13 @@ class Recorder:
             self._write(text)
             os.rename(self.path, self.path.replace("/open/", "/new/"))
             os.close(self.descriptor)
-        if metrics:
-            self._put("metrics", metrics)
-        self._wake()
+        if metrics and self._events is not None:
+            self._events.put("metrics", metrics)
+        self.wake()
 
     # The sender.
 
-    def _wake(self, orphan: bool = False) -> None:
+    def wake(self, orphan: bool = False) -> None:
         """Start a sender, unless one is due soon, the circuit breaker is open, or nothing may be sent.
 
         Races are harmless: two processes may both find the token due; the second sender finds the lock.
@@ -755,7 +643,9 @@ class Recorder:
         told = self.settings["sender"]
         inline = how == "inline" or (not how and (told == "inline" or bool(self.decision.ci) or _contained()))
         if mode != "on" or "none" in (how, told) or not hasattr(os, "posix_spawn") or getattr(sys, "frozen", False):
-            self._trim()
+            from .spool import trim
+
+            trim(self.folder)
             return
         delay = SEND_DELAY_S
         try:
@@ -776,13 +666,6 @@ class Recorder:
             os.utime(token, (now + delay, now + delay))
             self._spawn(delay, 0.0, [], orphan)
 
-    def _trim(self) -> None:
-        """Drop the oldest records beyond the bound: no sender will."""
-        new = self.folder + "/new"
-        names = os.listdir(new)
-        for name in sorted(names)[: max(0, len(names) - MAX_WAITING)]:
-            os.unlink(new + "/" + name)
-
     def _spawn(self, delay: float, wait_s: float, lines: "list[bytes]", orphan: bool) -> None:
         """Start the child: own session, no stream, descriptor or folder of the host's, nothing secret to be seen.
 
@@ -793,7 +676,7 @@ class Recorder:
         if not program:
             return
         # The script's folder comes last, so that its modules shadow none of ours.
-        path = settings.get("path") or [os.path.abspath(p) for p in [*sys.path[1:], *sys.path[:1]] if p]
+        path = settings.get("path") or [p if p[0] == "/" else os.path.abspath(p) for p in sys.path[1:] + sys.path[:1] if p]
         schema = {
             name: {**row, "fields": {f: "bool" if t is bool else t for f, t in (row.get("fields") or {}).items()}}
             for name, row in settings["schema"].items()
@@ -820,7 +703,7 @@ class Recorder:
         actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
         if decision.mode != "log":
             actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
-        environ = {**os.environ, BRAKE: "1"}
+        environ = {**os.environ._data, BRAKE: b"1"}  # type: ignore[attr-defined]
         try:
             try:
                 pid = os.posix_spawn(command[0], command, environ, file_actions=actions, setsid=True)

@@ -1,0 +1,39 @@
+"""The folders that records wait in.
+
+Ring 0 (foreground): loaded by an installation's first run, and where no sender can be started.
+"""
+
+import os
+
+MAX_WAITING = 10_000  # files in new/, where no sender can be started
+
+
+def own(home: str) -> bool:
+    """Make what is missing above *home*; False where folders of ours would not be this user's.
+
+    Under sudo with the user's HOME they would be root's, and lock the user out.
+    """
+    above = home
+    while not os.path.exists(above):
+        above = os.path.dirname(above)
+    if os.geteuid() == 0 and os.stat(above).st_uid != 0:
+        return False
+    os.makedirs(os.path.dirname(home), 0o700, exist_ok=True)
+    return True
+
+
+def make(home: str, folder: str) -> None:
+    """Make *home*, the spool *folder* in it, and the spool's parts."""
+    for path in (home, folder, folder + "/open", folder + "/new"):
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            pass
+
+
+def trim(folder: str, most: int = MAX_WAITING) -> None:
+    """Drop the oldest waiting records beyond *most*: no sender will. File names sort by time."""
+    new = folder + "/new"
+    names = os.listdir(new)
+    for name in sorted(names)[: max(0, len(names) - most)]:
+        os.unlink(new + "/" + name)
