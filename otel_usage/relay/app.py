@@ -66,14 +66,15 @@ class Relay:
         self.metrics = Metrics()
         self.budget = Budget(settings.held_bytes)
         self.decoder = Decoder(settings.schemas, items=settings.items)
-        self.tokens = [f"Bearer {token}".encode() for token in settings.tokens]
+        self.tokens = [token.encode() for token in settings.tokens]
         self.closing = False
 
     def admit(self, request: Request) -> None:
         """Raise RefusedError unless the request bears a token that lets it in."""
-        given = request.headers.get("authorization", "").encode("utf-8", "replace")
+        scheme, _, given = request.headers.get("authorization", "").strip().partition(" ")
+        offered = given.strip().encode("utf-8", "replace") if scheme.lower() == "bearer" else b""
         # Every token is compared, and in constant time: how long it takes says nothing about them.
-        if self.tokens and not sum(hmac.compare_digest(given, token) for token in self.tokens):
+        if self.tokens and not sum(hmac.compare_digest(offered, token) for token in self.tokens):
             raise RefusedError(401, "a bearer token is needed", www_authenticate="Bearer", connection="close")
 
     async def receive(self, request: Request) -> Response:

@@ -129,7 +129,7 @@ class Decoder:
             received.rejected[shape.reason or "attribute"] += 1
             return
         above = SpanContext(trace_id, int.from_bytes(parent, "big"), False, _SAMPLED) if parent else None
-        received.ids.append(trace_id ^ span_id)
+        received.ids.append(trace_id << 64 | span_id)
         received.spans.append(
             ReadableSpan(
                 shape.name,
@@ -209,7 +209,7 @@ class Decoder:
             context = made.get_span_context()
             if context is not None and context.trace_id and context.span_id:
                 received.spans.append(made)
-                received.ids.append(context.trace_id ^ context.span_id)
+                received.ids.append(context.trace_id << 64 | context.span_id)
                 return
             reason = "attribute"
         received.rejected[reason] += 1
