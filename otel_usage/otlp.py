@@ -6,8 +6,9 @@ integers as decimal strings, enums as integers, unknown keys ignored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -28,7 +29,14 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _STATUS = {0: Status(StatusCode.UNSET), 1: Status(StatusCode.OK), 2: Status(StatusCode.ERROR)}
-_KINDS = {0: SpanKind.INTERNAL, 1: SpanKind.INTERNAL, 2: SpanKind.SERVER, 3: SpanKind.CLIENT, 4: SpanKind.PRODUCER, 5: SpanKind.CONSUMER}
+_KINDS = {
+    0: SpanKind.INTERNAL,
+    1: SpanKind.INTERNAL,
+    2: SpanKind.SERVER,
+    3: SpanKind.CLIENT,
+    4: SpanKind.PRODUCER,
+    5: SpanKind.CONSUMER,
+}
 
 
 class MalformedError(ValueError):
@@ -99,6 +107,43 @@ def span_of(
         end_time=int(span["endTimeUnixNano"]),
         instrumentation_scope=scope,
     )
+
+
+class Record(NamedTuple):
+    """One span of OTLP JSON, with its attributes as Python values and whose it is."""
+
+    resource: Mapping[str, Any]
+    scope: tuple[str, str]  # name, version
+    span: Mapping[str, Any]
+    attributes: Mapping[str, Any]
+
+    def line(self) -> bytes:
+        """Return the record as a line of OTLP JSON of its own."""
+        told = {
+            "resource": {"attributes": pairs_of(self.resource)},
+            "scopeSpans": [{"scope": {"name": self.scope[0], "version": self.scope[1]}, "spans": [self.span]}],
+        }
+        return json.dumps({"resourceSpans": [told]}, separators=(",", ":")).encode() + b"\n"
+
+
+def records_of(row: bytes, resources: dict[bytes, Mapping[str, Any]]) -> list[Record]:
+    """Return the spans of one line of OTLP JSON. Raises ValueError and its like if it is not one.
+
+    resources: what earlier lines' resources said; equal ones are one object.
+    """
+    told = json.loads(row)
+    records = []
+    groups = told["resourceSpans"]
+    for group in groups:
+        key = row.partition(b'"scopeSpans"')[0] if len(groups) == 1 else json.dumps(group["resource"]).encode()
+        resource = resources.get(key)
+        if resource is None:
+            resource = resources[key] = attributes_of(group["resource"]["attributes"])
+        for scoped in group["scopeSpans"]:
+            scope = (scoped["scope"]["name"], scoped["scope"]["version"])
+            for span in scoped["spans"]:
+                records.append(Record(resource, scope, span, attributes_of(span["attributes"])))
+    return records
 
 
 def spans_of(traces: Mapping[str, Any]) -> Iterator[ReadableSpan]:
@@ -190,6 +235,44 @@ def json_of(metrics: MetricsData) -> dict[str, Any]:
             for group in metrics.resource_metrics
         ]
     }
+
+
+def merge(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return OTLP JSON metrics, delta sums and histograms, as one: each resource, scope, metric and series only once.
+
+    Points of one series are added up; histograms are kept side by side. Needed too because the official encoder keeps
+    only the last of two equal resources.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        for group in row["resourceMetrics"]:
+            told = groups.setdefault(
+                json.dumps(group["resource"]["attributes"]), {"resource": group["resource"], "scopeMetrics": [{}]}
+            )
+            for scoped in group["scopeMetrics"]:
+                held = told["scopeMetrics"][0]
+                held.setdefault("scope", scoped["scope"])
+                metrics = held.setdefault("metrics", [])
+                for metric in scoped["metrics"]:
+                    same = next((m for m in metrics if m["name"] == metric["name"] and m.keys() == metric.keys()), None)
+                    if same is None:
+                        metrics.append(metric)
+                    elif "sum" in metric:
+                        _add(same["sum"]["dataPoints"], metric["sum"]["dataPoints"])
+                    else:
+                        same["histogram"]["dataPoints"] += metric["histogram"]["dataPoints"]
+    return {"resourceMetrics": list(groups.values())}
+
+
+def _add(points: list[dict[str, Any]], more: Iterable[dict[str, Any]]) -> None:
+    for point in more:
+        same = next((p for p in points if p["attributes"] == point["attributes"]), None)
+        if same is None:
+            points.append(point)
+            continue
+        same["asInt"] = str(int(same["asInt"]) + int(point["asInt"]))
+        for key, choose in (("startTimeUnixNano", min), ("timeUnixNano", max)):
+            same[key] = str(choose(int(same[key]), int(point[key])))
 
 
 def _json_metric(metric: Metric) -> dict[str, Any]:
