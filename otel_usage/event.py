@@ -195,7 +195,7 @@ def events_from_metrics(metrics: MetricsData, *, derived: bool = False) -> tuple
             origin,
             instance,
             name,
-            sorted((key, repr(value)) for key, value in attributes.items()),
+            sorted((key, _token(value)) for key, value in attributes.items()),
             start_ns,
             end_ns,
         )
@@ -254,6 +254,13 @@ def _uuid(name: str) -> str:
 def _times(start: int | None, end: int | None) -> tuple[int, int]:
     end_ns = end or start or 0
     return start or end_ns, end_ns
+
+
+def _token(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # a number of more digits than Python writes
+        return "?"
 
 
 def _text(value: object) -> str:

@@ -32,6 +32,7 @@ from ..translation import (
     pack,
     scalar,
     shortened,
+    start,
 )
 
 MAX_EVENTS = 25  # per request
@@ -160,7 +161,7 @@ def session_of(session: Any, at_s: int) -> tuple[int, list[int]]:
 @cached
 def event_name(name: str) -> str:
     """Return *name* as GA4 takes it: ``report.upload`` → ``report_upload``, ``error`` → ``event_error``."""
-    made = _WRONG.sub("_", name).lstrip("_0123456789")
+    made = _WRONG.sub("_", start(name)).lstrip("_0123456789")
     if not made or made in RESERVED_EVENTS or made in OUR_EVENTS or made.startswith(EVENT_PREFIXES):
         made = "event_" + made
     return shortened(made, MAX_NAME, name)
@@ -169,7 +170,7 @@ def event_name(name: str) -> str:
 @cached
 def param_name(name: str) -> str:
     """Return *name* as GA4 takes it for a parameter: ``value`` → ``field_value``."""
-    made = _WRONG.sub("_", name).lstrip("_0123456789")
+    made = _WRONG.sub("_", start(name)).lstrip("_0123456789")
     if not made or made in RESERVED_PARAMS or made.startswith(PREFIXES):
         made = "field_" + made
     return shortened(made, MAX_NAME, name)
@@ -233,7 +234,7 @@ def _screen(event: UsageEvent, screens: str) -> dict[str, str]:
     title = cut(event.name, MAX_VALUE) or app[:MAX_VALUE]
     if screens == "screen_view":
         return {"screen_name": title, "screen_class": cut(app, MAX_VALUE)}
-    host = _WRONG.sub("-", app).strip("-_").lower()[:32].strip("-").replace("_", "-") or "cli"
+    host = _WRONG.sub("-", start(app)).strip("-_").lower()[:32].strip("-").replace("_", "-") or "cli"
     path = "" if event.command == "(root)" else event.command.strip("()")
     location = f"https://{host}.invalid/{quote(cut(path, MAX_VALUE)[:60]).replace('%20', '/')}"
     return {"page_title": title, "page_location": _TORN.sub("", location[:MAX_VALUE])}

@@ -25,12 +25,14 @@ from ..translation import (
     Translation,
     Unit,
     cached,
+    clean,
     cut,
     distinct,
     encode_json,
     pack,
     scalar,
     shortened,
+    start,
 )
 
 MAX_MESSAGE_BYTES = 32_000  # "32 KB" per message: the smaller reading
@@ -46,7 +48,7 @@ SYSTEMS = {"linux": "Linux", "darwin": "macOS", "windows": "Windows"}
 # What a compatible server (Jitsu) rejects in a name, and what Segment's style has spaces for.
 _BREAKS = re.compile(r"[\s._\-;=/*]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_NOT_SNAKE = re.compile(r"\W+", re.ASCII)
+_NOT_SNAKE = re.compile(r"[\W_]+", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _OURS = {"run": "Command Run", "error": "CLI Error", "heartbeat": "Heartbeat"}
 
@@ -109,7 +111,7 @@ def timestamp(at_ns: int) -> str:
 @cached
 def title(name: str) -> str:
     """Return *name* in Segment's style: ``report.upload`` → ``Report Upload``."""
-    words = [word for word in _BREAKS.split(_HUMP.sub(" ", cut(name, 10_000))) if word]
+    words = [word for word in _BREAKS.split(_HUMP.sub(" ", clean(start(name)))) if word]
     made = " ".join([word[:1].upper() + word[1:] for word in words]) or "Event"
     return shortened(made, MAX_EVENT, name)
 
@@ -117,7 +119,7 @@ def title(name: str) -> str:
 @cached
 def snake(name: str) -> str:
     """Return *name* in snake_case: ``channelName`` → ``channel_name``."""
-    made = _NOT_SNAKE.sub("_", _HUMP.sub("_", name)).strip("_").lower() or "field"
+    made = _NOT_SNAKE.sub("_", _HUMP.sub("_", start(name))).strip("_").lower() or "field"
     return shortened(made, MAX_PROPERTY_NAME, name)
 
 
@@ -203,7 +205,7 @@ def _name(event: UsageEvent, style: Style, altered: Altered) -> str:
     if event.kind in _OURS and event.name not in style.names:
         return _OURS[event.kind]
     chosen = style.names.get(event.name)
-    made = shortened(cut(chosen, 10_000), MAX_EVENT, chosen) if chosen else title(event.name)
+    made = shortened(clean(start(chosen)), MAX_EVENT, chosen) if chosen else title(event.name)
     if len(event.name) > MAX_EVENT:
         altered["renamed"] += 1
     return made
