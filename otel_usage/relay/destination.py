@@ -6,8 +6,9 @@ Ring 2 (extra ``[relay]``).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any
@@ -22,6 +23,11 @@ from .decode import Received, only
 from .window import Window
 
 log = logging.getLogger("otel_usage.relay")
+
+# GA4's requests are about one client each: those of a batch of many are sent side by side, or a batch takes seconds.
+ONE_CLIENT_A_REQUEST = ("ga4",)
+LANES_PER_WORKER = 4
+CLIENTS_PER_LANE = 8  # fewer are not worth a thread
 
 GROUPS = {"traces": "opentelemetry_traces_exporter", "metrics": "opentelemetry_metrics_exporter"}
 
@@ -56,6 +62,8 @@ class Destination:
         self.failing = False
         self.window = Window(window)
         self.executor = ThreadPoolExecutor(workers, thread_name_prefix=f"relay-{name}")
+        self._width = workers * LANES_PER_WORKER if name in ONE_CLIENT_A_REQUEST else 1
+        self._lanes = ThreadPoolExecutor(self._width, thread_name_prefix=f"relay-{name}-lane")
 
     def deliver(self, received: Received) -> Outcome:
         """Deliver what *received* holds and is not known or under way, and return what became of it."""
@@ -65,7 +73,7 @@ class Destination:
         verdict = Verdict()
         try:
             if fresh:
-                verdict = self._verdict(received.signal, only(received, claim.fresh))
+                verdict = self._verdict(received, claim.fresh)
             again = {fresh[position] for position in verdict.unsent}
         except Exception as exc:
             # What can't be translated today can't be tomorrow: asked for again it would block the client's queue.
@@ -83,7 +91,44 @@ class Destination:
             status=verdict.status,
         )
 
-    def _verdict(self, signal: str, what: Any) -> Verdict:
+    def _verdict(self, received: Received, positions: Sequence[int]) -> Verdict:
+        """Return what became of the spans or data points at *positions*; its own positions are among these."""
+        parts = self._parts(received, positions)
+        if len(parts) == 1:
+            return self._hand_over(received.signal, only(received, positions))
+        work = [
+            self._lanes.submit(self._hand_over, received.signal, [received.spans[positions[i]] for i in part])
+            for part in parts
+        ]
+        wait(work)
+        verdicts = [one.result() for one in work]
+        dropped: Counter[str] = Counter()
+        for verdict in verdicts:
+            dropped.update(verdict.dropped)
+        told = [verdict for verdict in verdicts if verdict.unsent] or verdicts
+        waits = [verdict.retry_after_s for verdict in told if verdict.retry_after_s is not None]
+        return Verdict(
+            unsent=tuple(part[i] for part, verdict in zip(parts, verdicts, strict=True) for i in verdict.unsent),
+            retry_after_s=max(waits, default=None),
+            dropped=dict(dropped),
+            status=next((verdict.status for verdict in told if verdict.status is not None), None),
+        )
+
+    def _parts(self, received: Received, positions: Sequence[int]) -> list[list[int]]:
+        """Return the indexes of *positions* in parts to be sent side by side; what a client did stays together."""
+        if self._width == 1 or received.metrics is not None:
+            return [[]]
+        clients: dict[object, list[int]] = {}
+        for i, position in enumerate(positions):
+            attributes = received.spans[position].resource.attributes
+            clients.setdefault(attributes.get("app.installation.id"), []).append(i)
+        width = min(self._width, max(1, len(clients) // CLIENTS_PER_LANE))
+        parts: list[list[int]] = [[] for _ in range(width)]
+        for n, part in enumerate(clients.values()):
+            parts[n % width] += part
+        return parts
+
+    def _hand_over(self, signal: str, what: Any) -> Verdict:
         exporter = self.exporters[signal]
         deliver = getattr(exporter, "deliver", None)
         if deliver is not None:
@@ -97,6 +142,7 @@ class Destination:
     def close(self) -> None:
         """Wait for what is under way, and shut the exporters down."""
         self.executor.shutdown(wait=True, cancel_futures=True)
+        self._lanes.shutdown(wait=True)
         for exporter in self.exporters.values():
             exporter.shutdown()
 

@@ -146,7 +146,7 @@ def test_what_is_not_usage_data_does_not_pass(running: Running) -> None:
         traces([4], attributes={"http.request.method": "GET"}, name="GET /users/ada"),
         traces([5], attributes={**RUN, "usage.kind": "other"}),
         traces([6], name="mycli /home/ada/secret"),
-        traces([7], name="mycli \"x\""),
+        traces([7], name='mycli "x"'),
         traces([8]),
     ]
     others[-1].resource_spans[0].scope_spans[0].spans[0].links.add(trace_id=bytes(15) + b"\1", span_id=bytes(7) + b"\1")

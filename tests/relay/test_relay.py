@@ -90,7 +90,7 @@ def test_an_empty_request_is_taken(shared: Serving) -> None:
 
 
 def test_what_may_not_pass_is_rejected_and_told() -> None:
-    """What breaks the structural rules does not reach the destination; the client is told how many, and not to retry."""
+    """What breaks the structural rules does not reach the destination; the client is told how many."""
     spoiled = [
         traces([1], attributes={**RUN, "process.command_args": ["--token", "s3cret"]}),
         traces([2], attributes={**RUN, "process.exit.code": "0"}),
