@@ -18,7 +18,7 @@ MAX_CHAINED = 8
 
 
 class _Invocation:
-    """The outermost invocation: click pushes each context twice, once to parse and once to invoke.
+    """The outermost invocation. Click pushes each context first to parse, and later, more than once, to invoke.
 
     The two functions observed, ``push_context`` and ``pop_context``, return before and after code of the host runs.
     Only contexts that are parsed count: ``ctx.invoke(other)`` is the host's own affair.
@@ -29,21 +29,23 @@ class _Invocation:
         self.current = current
         self.root: ref[Any] | None = None
         self.parsing: ref[Any] | None = None
-        self.handled = 0  # id of the exception being handled when parsing began
+        self.parsed: list[ref[Any]] = []
+        self.handled: object = None  # id of the exception being handled when the program was called
         self.chained: list[str] = []
 
     def pushed(self, context: "Any") -> None:
-        if context._depth != 2 or context.resilient_parsing:
+        if context._depth != 2 or context.resilient_parsing or any([one() is context for one in self.parsed]):
             return
         top = context
         while top.parent is not None:
             top = top.parent
         if self.root is None:
             self.root = ref(top)
+            self.handled = id(sys.exc_info()[1])
         if self.root() is not top:
             return
         self.parsing = ref(context)
-        self.handled = id(sys.exc_info()[1])
+        self.parsed.append(self.parsing)
         self.run.parsed = ""
         words: list[str] = []
         command = context.command
@@ -60,20 +62,38 @@ class _Invocation:
 
     def popping(self) -> None:
         context = self.current(silent=True)
-        if context is None or self.parsing is None or self.parsing() is not context:
+        if context is None or self.root is None:
             return
-        self.parsing = None
-        for parameter in context.command.params:
-            if parameter.param_type_name == "option":
-                source = context.get_parameter_source(parameter.name)
-                if source is not None and source.name == "COMMANDLINE":
-                    self.run.given(max(parameter.opts, key=len))
         raised = sys.exc_info()[1]
-        if raised is not None and id(raised) != self.handled:
-            if type(raised).__name__ == "Exit" and getattr(raised, "exit_code", 1) == 0:
+        if id(raised) == self.handled:
+            raised = None
+        parsed = self.parsing is not None and self.parsing() is context
+        if parsed:
+            self.parsing = None
+            for parameter in context.command.params:
+                if parameter.param_type_name == "option":
+                    source = context.get_parameter_source(parameter.name)
+                    if source is not None and source.name == "COMMANDLINE":
+                        self.run.given(max(parameter.opts, key=len))
+        if parsed or self.root() is context:
+            self.left(raised, parsed)
+
+    def left(self, raised: "BaseException | None", parsed: bool) -> None:
+        """Note the exception that leaves the program, or its parsing: some versions of click forget it before they exit."""
+        self.run.noted = ("", "")
+        if raised is None or isinstance(raised, SystemExit):
+            return
+        code = getattr(raised, "exit_code", None)
+        if type(raised).__name__ == "Exit" and code == 0:
+            if parsed:
                 self.run.parsed = "help"
-            elif hasattr(raised, "exit_code"):
-                self.run.parsed = "usage_error"
+            return
+        if parsed and code is not None:
+            self.run.parsed = "usage_error"
+        from .failure import error_type, outcome_of
+
+        outcome = outcome_of(raised) or ("interrupted" if isinstance(raised, EOFError) else "")
+        self.run.noted = (error_type(raised, self.run.package), outcome)
 
 
 def _word(context: "Any") -> str:

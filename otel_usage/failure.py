@@ -8,7 +8,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import FrameType
+    from types import FrameType, TracebackType
 
 
 def status_code(status: object) -> int:
@@ -56,12 +56,53 @@ def outcome_of(raised: "BaseException | None") -> str:
     return ""
 
 
-def surfaced(mark: object, frame: "FrameType | None") -> bool:
-    """True if the SystemExit that holds *mark*, still kept by somebody (asyncio does), left the outermost frame."""
+def passed(frame: "FrameType", at: int) -> bool:
+    """True if *frame*, which has ended, let the exception out that came out of its instruction *at*."""
+
+    def again() -> None:
+        raise
+
+    def anyway() -> None:
+        try:
+            pass
+        finally:
+            pass
+
+    code, last = frame.f_code.co_code, frame.f_lasti
+    if last in (at, -1):
+        return last == at
+    # Each of the two ends with the instruction that raises the same exception again.
+    return code[last : last + 2] == again.__code__.co_code[-2:] or code[last] == anyway.__code__.co_code[-2]
+
+
+def reached(frame: "FrameType", origin: "tuple[object, int] | None") -> bool:
+    """True if a traceback is alive that leads from *frame* to *origin*, (code, instruction)."""
+    import gc
+
+    for trace in gc.get_referrers(frame):
+        if origin is None or type(trace).__name__ != "traceback" or trace.tb_frame is not frame:
+            continue
+        step: TracebackType | None = trace
+        while step is not None:
+            if (step.tb_frame.f_code, step.tb_lasti) == origin:
+                return True
+            step = step.tb_next
+    return origin is None
+
+
+def surfaced(mark: object, frame: "FrameType | None", at: int) -> bool:
+    """True if the SystemExit that holds *mark*, still kept by somebody (asyncio does), left the outermost frame.
+
+    frame: that frame; at: its instruction that called what raised.
+    """
     import gc
 
     for holder in gc.get_referrers(mark):
         for raised in gc.get_referrers(holder):
-            if isinstance(raised, SystemExit) and raised.__traceback__ is not None:
-                return raised.__traceback__.tb_frame is frame
+            if isinstance(raised, SystemExit) and raised.__traceback__ is not None and frame is not None:
+                first = raised.__traceback__
+                if first.tb_frame is frame:
+                    return passed(frame, first.tb_lasti)
+                # Before 3.12 the traceback ends where the exception was handled last: by a finally or with.
+                return sys.version_info < (3, 12) and passed(first.tb_frame, first.tb_lasti) and passed(frame, at)
     return False

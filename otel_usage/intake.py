@@ -32,20 +32,106 @@ MAX_ASIDE = 100  # files kept in bad/
 STARTING_S = 1.0  # a file this young may not have been locked yet by the host that made it
 
 
-class Intake:
-    """What the sender takes in. dropped: ``{reason: how many}`` not kept so far."""
+class Batch:
+    """What may leave of the lines given to it. records: spans; counts: OTLP JSON metrics; dropped: ``{reason: how many}``.
 
-    def __init__(self, spool: str, settings: Mapping[str, Any], queues: Sequence[Queue], since_s: float) -> None:
-        self.spool = spool
+    Every line passes here, be it sent, printed or previewed.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], since_s: float) -> None:
         self.app: str = settings["app"]
         self.version: str = settings["version"]
         self.schema: Mapping[str, Any] = settings["schema"]
+        self.since_s = since_s
+        self.records: list[Record] = []
+        self.counts: list[dict[str, Any]] = []
+        self.dropped: Counter[str] = Counter()
+        self.tally = Tally()
+        self._resources: dict[bytes, Mapping[str, Any]] = {}
+        self._ours: dict[int, bool] = {}
+
+    def add_traces(self, row: bytes) -> bytes:
+        """Take a line of spans; return the lines that say what was kept of it."""
+        try:
+            records = records_of(row, self._resources)
+            kept = []
+            for record in records:
+                reason = self._refused(record)
+                if reason:
+                    self.dropped[reason] += 1
+                else:
+                    kept.append(record)
+                    self.tally.add(record)
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+            self.dropped["corrupt"] += 1
+            return b""
+        self.records += kept
+        return row if len(kept) == len(records) else b"".join([record.line() for record in kept])
+
+    def _refused(self, record: Record) -> str:
+        ours = self._ours.get(id(record.resource))
+        if ours is None:  # the resource lives as long as self._resources: its id stays its own
+            told = record.resource
+            ours = self._ours[id(told)] = check_resource(told) and told.get("service.name") == self.app
+        if not ours:
+            return "attribute"
+        reason = check_span(record.span, record.attributes, self.schema, self.app)
+        return reason or self._stale(int(record.span["startTimeUnixNano"]) / 1e9)
+
+    def add_metrics(self, row: bytes) -> None:
+        """Take a line of counts."""
+        try:
+            told: dict[str, Any] = json.loads(row)
+            n = 0
+            for group in told["resourceMetrics"]:
+                resource = attributes_of(group["resource"]["attributes"])
+                ours = check_resource(resource) and resource.get("service.name") == self.app
+                for scoped in group["scopeMetrics"]:
+                    for metric in scoped["metrics"]:
+                        kept = []
+                        for point in metric["sum"]["dataPoints"]:
+                            attributes = attributes_of(point["attributes"])
+                            reason = check_point(metric["name"], attributes, self.schema) if ours else "attribute"
+                            if not reason:
+                                reason = self._stale(int(point["startTimeUnixNano"]) / 1e9)
+                            if reason:
+                                self.dropped[reason] += 1
+                            else:
+                                kept.append(point)
+                        metric["sum"]["dataPoints"] = kept
+                        n += len(kept)
+                    scoped["metrics"] = [metric for metric in scoped["metrics"] if metric["sum"]["dataPoints"]]
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+            self.dropped["corrupt"] += 1
+            return
+        if n:
+            self.counts.append(told)
+
+    def _stale(self, start_s: float) -> str:
+        if start_s < self.since_s:
+            return "consent"
+        return "age" if time.time() - start_s > MAX_AGE_S else ""
+
+    def metrics(self) -> dict[str, Any] | None:
+        """Return counts, run counters and losses as one OTLP JSON object; None if there are none."""
+        rows = [*self.counts, *self.tally.metrics()]
+        if self.dropped:
+            now = time.time_ns()
+            resource = attribute_list([("service.name", self.app), ("service.version", self.version)])
+            rows.append(json.loads(line("Metrics", "metrics", resource, metrics_body({}, self.dropped, now, now))))
+        return merge(rows) if rows else None
+
+
+class Intake:
+    """What the sender takes in. dropped: ``{reason: how many}`` not kept so far, and not told yet."""
+
+    def __init__(self, spool: str, settings: Mapping[str, Any], queues: Sequence[Queue], since_s: float) -> None:
+        self.spool = spool
+        self.settings = settings
         self.queues = queues
         self.since_s = since_s
         self.dropped: Counter[str] = Counter()
         self.sequence = 0
-        self.resources: dict[bytes, Mapping[str, Any]] = {}
-        self.ours: dict[int, bool] = {}
         self.fresh: tuple[str, list[Record]] = ("", [])  # the newest segment: most often sent at once
 
     def recover(self) -> None:
@@ -103,42 +189,30 @@ class Intake:
         """Put the first of *names* into every queue, as many as a segment holds, and return how many that were."""
         self.sequence += 1
         segment = segment_id(self.sequence)
-        if len(self.resources) > 1_000:
-            self.resources, self.ours = {}, {}
+        batch = Batch(self.settings, self.since_s)
         traces: list[bytes] = []
-        records: list[Record] = []
-        counts: list[dict[str, Any]] = []
         taken: list[str] = []
-        tally = Tally()
         for name in names:
-            if len(records) >= MAX_SPANS:
+            if len(batch.records) >= MAX_SPANS:
                 break
             taken.append(name)
             text = self._read(name)
-            if text is None:
-                continue
-            for row in text.splitlines(keepends=True):
+            for row in text.splitlines(keepends=True) if text is not None else ():
                 if name.endswith(".traces.jsonl"):
-                    kept, lines = self._traces(row, tally)
-                    records += kept
-                    traces.append(lines)
+                    traces.append(batch.add_traces(row))
                 else:
-                    told = self._metrics(row)
-                    if told is not None:
-                        counts.append(told)
-        counts += tally.metrics()
-        if self.dropped:
-            counts.append(json.loads(self._losses()))
-        metrics = [json.dumps(merge(counts), separators=(",", ":")).encode() + b"\n"] if counts else []
+                    batch.add_metrics(row)
+        batch.dropped += self.dropped
+        metrics = batch.metrics()
         write(os.path.join(self.spool, "batch"), "\n".join([segment, *taken]).encode())
         for queue in self.queues:
-            if records:
+            if batch.records:
                 queue.put(segment + ".traces.jsonl", traces)
-            if metrics:
-                queue.put(segment + ".metrics.jsonl", metrics)
+            if metrics is not None:
+                queue.put(segment + ".metrics.jsonl", [json.dumps(metrics, separators=(",", ":")).encode() + b"\n"])
         os.rename(os.path.join(self.spool, "batch"), os.path.join(self.spool, "batch.done"))
         self.dropped.clear()
-        self.fresh = (segment + ".traces.jsonl", records)
+        self.fresh = (segment + ".traces.jsonl", batch.records)
         self._remove(taken)
         os.unlink(os.path.join(self.spool, "batch.done"))
         return len(taken)
@@ -185,68 +259,3 @@ class Intake:
                 os.unlink(path)
         except OSError:
             pass
-
-    def _traces(self, row: bytes, tally: Tally) -> tuple[list[Record], bytes]:
-        """Return what may be sent of a line of spans, and the lines that say so."""
-        try:
-            records = records_of(row, self.resources)
-            kept = []
-            for record in records:
-                reason = self._refused(record)
-                if reason:
-                    self.dropped[reason] += 1
-                else:
-                    kept.append(record)
-                    tally.add(record)
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
-            self.dropped["corrupt"] += 1
-            return [], b""
-        return kept, row if len(kept) == len(records) else b"".join([record.line() for record in kept])
-
-    def _refused(self, record: Record) -> str:
-        whose = self.ours.get(id(record.resource))
-        if whose is None:  # the resource lives as long as self.resources: its id stays its own
-            told = record.resource
-            whose = self.ours[id(told)] = check_resource(told) and told.get("service.name") == self.app
-        if not whose:
-            return "attribute"
-        reason = check_span(record.span, record.attributes, self.schema, self.app)
-        return reason or self._stale(int(record.span["startTimeUnixNano"]) / 1e9)
-
-    def _metrics(self, row: bytes) -> dict[str, Any] | None:
-        try:
-            told: dict[str, Any] = json.loads(row)
-            n = 0
-            for group in told["resourceMetrics"]:
-                resource = attributes_of(group["resource"]["attributes"])
-                whose = check_resource(resource) and resource.get("service.name") == self.app
-                for scoped in group["scopeMetrics"]:
-                    for metric in scoped["metrics"]:
-                        kept = []
-                        for point in metric["sum"]["dataPoints"]:
-                            attributes = attributes_of(point["attributes"])
-                            reason = check_point(metric["name"], attributes, self.schema) if whose else "attribute"
-                            if not reason:
-                                reason = self._stale(int(point["startTimeUnixNano"]) / 1e9)
-                            if reason:
-                                self.dropped[reason] += 1
-                            else:
-                                kept.append(point)
-                        metric["sum"]["dataPoints"] = kept
-                        n += len(kept)
-                    scoped["metrics"] = [metric for metric in scoped["metrics"] if metric["sum"]["dataPoints"]]
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
-            self.dropped["corrupt"] += 1
-            return None
-        return told if n else None
-
-    def _stale(self, start_s: float) -> str:
-        if start_s < self.since_s:
-            return "consent"
-        return "age" if time.time() - start_s > MAX_AGE_S else ""
-
-    def _losses(self) -> bytes:
-        """Return what was dropped since the last time as a line of metrics."""
-        now = time.time_ns()
-        resource = attribute_list([("service.name", self.app), ("service.version", self.version)])
-        return line("Metrics", "metrics", resource, metrics_body({}, self.dropped, now, now))

@@ -18,7 +18,7 @@ from . import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import FrameType, ModuleType
+    from types import CodeType, FrameType, ModuleType, TracebackType
     from typing import Any, TypeVar
 
     from . import Decision
@@ -94,6 +94,7 @@ class _Raise:
 
 # Frames below which a sys.exit is the parser's: help and version if its status is 0, else a usage error.
 _PARSING = ("parse_args", "parse_known_args", "_parse_known_args", "parse_intermixed_args", "error")
+_TRUSTED = ("argparse", "click", "otel_usage", "runpy", "typer")  # where nobody turns one SystemExit into another
 
 
 class Run:
@@ -110,11 +111,18 @@ class Run:
         self.words: Sequence[str] | None = None
         self.options: list[str] = []
         self.parsed = ""
+        self.noted = ("", "")  # (error type, outcome) of what a framework turns into an exit code
         self.hint = ""  # outcome that the last sys.exit stands for, from who called it
         self.on_named: Callable[[], None] | None = on_named
-        self.thread = get_ident()
+        self.pid = os.getpid()
+        self.ended: tuple[int | None, str, str] | None = None  # where another process than this one is watched
+        threading = sys.modules.get("threading")
+        self.thread = threading.main_thread().ident if threading is not None else get_ident()
         self.status: object = None
         self.fate = ""  # of the last SystemExit: "" none, "alive", "top" it ended the program, "caught"
+        self.at = -1  # where the outermost frame stood when it was raised
+        self.origin: tuple[object, int] | None = None  # who raised it, (code, instruction), if somebody may catch it
+        self.hooked = False  # it was sys.excepthook
         self.error = ""
         self.mark: ref[set[int]] | None = None
         self.package = ""
@@ -155,12 +163,12 @@ class Run:
 
     def watch(self, frame: "FrameType | None") -> None:
         """Keep the outermost frame of the main program, reached from *frame*."""
-        threading = sys.modules.get("threading")
-        if threading is not None and threading.current_thread() is not threading.main_thread():
-            frame = sys._current_frames().get(threading.main_thread().ident)
+        if get_ident() != self.thread:
+            frame = sys._current_frames().get(self.thread)
         while frame is not None and frame.f_back is not None:
             frame = frame.f_back
-        if frame is not None and frame.f_globals.get("__name__") != "site":  # start-up: the program comes later
+        # Any other is the interpreter's own start-up: the program comes later.
+        if frame is not None and frame.f_globals.get("__name__") in ("__main__", "runpy"):
             self.frame = frame
 
     def named(self, words: "Sequence[str]", final: bool = True) -> None:
@@ -184,45 +192,91 @@ class Run:
         if option not in self.options and len(self.options) < MAX_OPTIONS:
             self.options.append(option)
 
-    def leaving(self, raised: SystemExit, frame: "FrameType | None", handled: "BaseException | None") -> None:
-        """Note a SystemExit about to be raised. Whether it ends the program shows when it dies: see `_died`."""
-        if get_ident() != self.thread:
+    def leaving(
+        self,
+        raised: SystemExit,
+        frame: "FrameType | None",
+        handled: "BaseException | None",
+        trace: "TracebackType | None" = None,
+    ) -> None:
+        """Note a SystemExit about to be raised. Whether it ends the program shows when it dies: see `_died`.
+
+        frame: who called sys.exit; handled: the exception it was handling; trace: the traceback so far.
+        """
+        if get_ident() != self.thread or self.fate == "top":
             return
         if self.frame is None:
             self.watch(frame)
         self.status = raised.code
-        self.hint = ""
-        depth = 0
-        while frame is not None and depth < 64:
-            name = frame.f_code.co_name
-            if name in _PARSING and frame.f_globals.get("__name__") == "argparse":
-                self.hint = "usage_error" if raised.code else "help"
-                break
-            if name == "_main_shell_completion":
-                self.hint = "help"
-                break
-            frame = frame.f_back
-            depth += 1
-        self.error = "SystemExit"
-        if handled is not None and raised.code:
-            from .failure import error_type, outcome_of
+        self.hint, self.error = "", "SystemExit"
+        self.origin, self.hooked = None, False
+        if frame is not None and self._doubtful(frame):
+            self.origin = (
+                (trace.tb_frame.f_code, trace.tb_lasti) if trace is not None else (frame.f_code, frame.f_lasti)
+            )
+        if self.frame is not None:
+            self.at = self.frame.f_lasti
+        if raised.code:
+            error, outcome = self.noted if frame is not None and _module(frame) in ("click", "typer") else ("", "")
+            if handled is not None:
+                from .failure import error_type, outcome_of
 
-            self.error = error_type(handled, self.package)
-            self.hint = outcome_of(handled) or outcome_of(handled.__cause__) or self.hint
+                error = error or error_type(handled, self.package)
+                outcome = outcome or outcome_of(handled) or outcome_of(handled.__cause__)
+            self.error, self.hint = error or self.error, outcome or self.hint
         raised.__dict__["_otel_usage"] = mark = set()  # dies with it
         self.mark = ref(mark, self._died)
         self.fate = "alive"
 
+    def _doubtful(self, frame: "FrameType") -> bool:
+        """Take a hint from who called sys.exit in *frame*; True if somebody on the way out may catch it."""
+        doubt = False
+        for _ in range(64):
+            code, module = frame.f_code, _module(frame)
+            if code.co_name in _PARSING and module == "argparse":
+                self.hint = "usage_error" if self.status else "help"
+            elif code.co_name == "_main_shell_completion":
+                self.hint = "help"
+            if frame.f_back is None:
+                self.hooked = code is getattr(sys.excepthook, "__code__", None)
+                return doubt or frame is not self.frame
+            if not doubt and _catches(code):
+                doubt = module not in _TRUSTED
+            frame = frame.f_back
+        return True
+
     def _died(self, mark: "ref[set[int]]") -> None:
-        # With no Python frame left it was the interpreter that let go of it: it ended the program.
+        # With no Python frame left it was the interpreter that let go of it: it ended the program, or was the
+        # __context__ of the one that did, raised by somebody who caught this one.
         if mark is self.mark:
-            self.fate = "top" if sys._getframe().f_back is None and get_ident() == self.thread else "caught"
+            top = sys._getframe().f_back is None and get_ident() == self.thread
+            self.fate = "caught"
+            if top:
+                guarded(self._ended)
+
+    def _ended(self) -> None:
+        """Note that the last SystemExit ended the program, if it did."""
+        frame = self.frame
+        if frame is None:
+            return
+        if not self.hooked and (self.origin is not None or frame.f_lasti != self.at):
+            from .failure import passed, reached
+
+            if not passed(frame, self.at) or not reached(frame, self.origin):
+                return
+        self.fate = "top"
+
+    def path(self) -> str:
+        """Return what ``usage.command`` says."""
+        return "(unknown)" if self.words is None else " ".join(self.words) or "(root)"
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> "Any":
         """Return what the other finders find; have a framework's spec tell us when its import ends.
 
         The import system sets ``spec._initializing`` to False as its last step, so no frame of ours is around it.
         """
+        if self.frame is None:  # we were there before the program: this is it, importing
+            self.watch(sys._getframe())
         if name not in HOOKS:
             return None
         for finder in sys.meta_path:
@@ -240,10 +294,12 @@ class Run:
 
     def __exit__(self, kind: object, raised: "BaseException | None", trace: object) -> None:
         if isinstance(raised, SystemExit):
-            guarded(self.leaving, raised, sys._getframe(1), raised.__context__)
+            guarded(self.leaving, raised, sys._getframe(1), raised.__context__, trace)
 
     def ending(self) -> "tuple[int | None, str, str]":
         """Return (exit code the parent sees, outcome, error type); the code is None where it can't be known."""
+        if self.ended is not None:
+            return self.ended
         code: int | None = None
         hint, error = self.hint or self.parsed, ""
         last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
@@ -251,17 +307,22 @@ class Run:
         frame = self.frame
         if frame is not None and _returned(frame):
             code = 0
-        elif last is not None and trace and (trace.tb_frame is frame or (frame is None and trace.tb_frame.f_back is None)):
+        elif (
+            last is not None
+            and trace is not None
+            and (trace.tb_frame is frame or (frame is None and trace.tb_frame.f_back is None))
+            and not (self.hooked and self.fate == "top")
+        ):
             from .failure import error_type, outcome_of
 
             code = 130 if isinstance(last, KeyboardInterrupt) else 1
             hint, error = outcome_of(last), error_type(last, self.package)
-        elif self.fate == "top" and not self.status:
+        elif self.fate == "top" and (self.status is None or (self.status.__class__ is int and not self.status)):
             code = 0
         elif self.fate in ("top", "alive"):
             from .failure import status_code, surfaced
 
-            if self.fate == "top" or surfaced(self.mark and self.mark(), frame):
+            if self.fate == "top" or surfaced(self.mark and self.mark(), frame, self.at):
                 code, error = status_code(self.status), self.error
         if code is not None and not _flushed():
             code, error, hint = 120, "BrokenPipeError", ""
@@ -270,6 +331,21 @@ class Run:
         if code == 0:
             return 0, "help" if hint == "help" else "success", ""
         return code, hint if hint and hint != "help" else "failure", error
+
+
+def _module(frame: "FrameType") -> str:
+    """Return the name of the top-level package whose code *frame* runs."""
+    name = frame.f_globals.get("__name__")
+    return name.partition(".")[0] if isinstance(name, str) else ""
+
+
+def _catches(code: "CodeType") -> bool:
+    """True if *code* has a try or with statement anywhere."""
+    table = getattr(code, "co_exceptiontable", None)
+    if table is not None:
+        return bool(table)
+    operations = code.co_code[::2]  # Python 3.10
+    return any([number in operations for number in (122, 143, 154)])  # SETUP_FINALLY, SETUP_WITH, SETUP_ASYNC_WITH
 
 
 def _returned(frame: "FrameType") -> bool:
@@ -403,8 +479,7 @@ def span(trace: str, own: str, parent: str, name: str, start_ns: int, end_ns: in
         f'{{"traceId":"{trace}","spanId":"{own}",'
         + (f'"parentSpanId":"{parent}",' if parent else "")
         + f'"name":{quote(name)},"kind":1,"startTimeUnixNano":"{start_ns}","endTimeUnixNano":"{end_ns}",'
-        f'"attributes":[{attributes(pairs)}],"status":{{'
-        + ('"code":2}}' if failed else "}}")
+        f'"attributes":[{attributes(pairs)}],"status":{{' + ('"code":2}}' if failed else "}}")
     )
 
 
@@ -454,7 +529,11 @@ class Recorder:
                 ("process.runtime.version", "%d.%d.%d" % sys.version_info[:3]),
             ]
         )
-        self.run = Run(frame, self._stub)
+        if getattr(sys.exit, "func", None) is reduce:  # `otel` watches already: a run is watched once
+            self.run: Run = sys.exit.args[1][0]  # type: ignore[attr-defined]
+            self.run.on_named = self._stub
+        else:
+            self.run = Run(frame, self._stub)
 
     # Start.
 
@@ -473,7 +552,8 @@ class Recorder:
             self.tty = os.isatty(1)
         except OSError:
             pass
-        hook(self.run)
+        if self.run not in sys.meta_path:
+            hook(self.run)
         atexit.register(self.finish)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
@@ -550,7 +630,9 @@ class Recorder:
         """Write what the sender reports if this process dies."""
         if self.owner and self.descriptor >= 0:
             try:
-                self._write(line("Spans", "spans", self.resource, self._run_span(None, "unfinished", "", self.start_ns)))
+                self._write(
+                    line("Spans", "spans", self.resource, self._run_span(None, "unfinished", "", self.start_ns))
+                )
             except OSError:
                 pass
 
@@ -579,7 +661,7 @@ class Recorder:
 
     def _run_span(self, code: "int | None", outcome: str, error: str, end_ns: int) -> str:
         run = self.run
-        path = "(unknown)" if run.words is None else " ".join(run.words) or "(root)"
+        path = run.path()
         pairs: Pairs = [
             ("usage.kind", "run"),
             ("usage.command", path),
@@ -676,7 +758,9 @@ class Recorder:
         if not program:
             return
         # The script's folder comes last, so that its modules shadow none of ours.
-        path = settings.get("path") or [p if p[0] == "/" else os.path.abspath(p) for p in sys.path[1:] + sys.path[:1] if p]
+        path = settings.get("path") or [
+            p if p[0] == "/" else os.path.abspath(p) for p in sys.path[1:] + sys.path[:1] if p
+        ]
         schema = {
             name: {**row, "fields": {f: "bool" if t is bool else t for f, t in (row.get("fields") or {}).items()}}
             for name, row in settings["schema"].items()
@@ -697,7 +781,16 @@ class Recorder:
                 os.close(source)
                 return
         os.set_inheritable(source, True)
-        command = [program, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), "-c", BOOT, "otel-usage", self.app]
+        command = [
+            program,
+            "-I",
+            "-S",
+            *(["-B"] if sys.dont_write_bytecode else []),
+            "-c",
+            BOOT,
+            "otel-usage",
+            self.app,
+        ]
         if orphan and os.access("/bin/sh", os.X_OK):
             command, wait_s = ["/bin/sh", "-c", '"$@" <&0 &', "sh", *command], 1.0
         actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]

@@ -46,6 +46,15 @@ class Spans:
     def __len__(self) -> int:
         return len(self.records)
 
+    def json(self) -> dict[str, Any]:
+        """Return the spans as OTLP JSON, as they leave."""
+        groups = []
+        for record, item in zip(self.records, self.items, strict=True):
+            told = json.loads(record.line())["resourceSpans"][0]
+            told["resource"]["attributes"] = pairs_of(item.resource.attributes)
+            groups.append(told)
+        return {"resourceSpans": groups}
+
     def lines(self, positions: Sequence[int]) -> list[bytes]:
         """Return the spans at *positions* as lines of a segment."""
         return [self.records[position].line() for position in positions]
