@@ -27,14 +27,15 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExpor
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from otel_usage import __version__, gate
+from otel_usage import __version__, getter, home
 from otel_usage.delivery import Verdict
 from otel_usage.event import FILTERED, Origin, UsageEvent, events_from_metrics, events_from_spans
 from otel_usage.identity import installation_id
+from otel_usage.schema import SettingError
 
 from .kept import Kept
 from .post import Answer, Post
-from .settings import Common, SettingError
+from .settings import Common
 from .translation import Request, Translation
 
 try:
@@ -102,9 +103,11 @@ class Exporter:
 
     vendor_class: ClassVar[type[Vendor]]
     lenient: ClassVar[bool] = False
+    at_most_once: ClassVar[bool] = False  # True where a repetition would count twice
 
     def __init__(self, **given: Any) -> None:
         super().__init__()
+        self.problem = ""  # why nothing is sent, if a setting is wrong
         self.dropped: Counter[str] = Counter()  # events that never were sent, by reason, so far
         self.altered: Counter[str] = Counter()  # cut, renamed, left out: so far
         self._log = logging.getLogger(f"otel_usage_exporters.{self.vendor_class.prefix.lower()}")
@@ -120,6 +123,7 @@ class Exporter:
         except SettingError as exc:
             if given and not self.lenient:
                 raise
+            self.problem = str(exc)
             self._say(logging.ERROR, f"{self.vendor_class.label}: nothing is sent: {exc}")
 
     # Delivering.
@@ -243,11 +247,11 @@ class Exporter:
         """Return where things about *app* are kept, "" if nowhere."""
         if vendor.common.folder is not None:
             return vendor.common.folder
-        home = gate.home(gate.getter(os.environ))
-        if not home:
+        root = home(getter(os.environ))
+        if not root:
             return ""
         name = quote(app or "unknown_service", safe="")[:100]
-        return os.path.join(home, "services", name.replace(".", "%2E") if not name.strip(".") else name)
+        return os.path.join(root, "services", name.replace(".", "%2E") if not name.strip(".") else name)
 
     def _memory(self, vendor: Vendor, app: str) -> Kept:
         folder = self._folder(vendor, app)

@@ -256,14 +256,13 @@ def _fault(error: BaseException, *, sent: bool) -> str:
     def any_of(*kinds: type[BaseException]) -> bool:
         return any(isinstance(one, kinds) for one in seen)
 
+    if not sent:
+        if any_of(socket.gaierror):
+            return "dns"
+        if any_of(ConnectionRefusedError):
+            return "refused"
+        if any_of(ssl.SSLError, requests.exceptions.SSLError):
+            return "tls"
     if any_of(TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError):
         return "timeout" if sent else "connect_timeout"
-    if sent:
-        return "lost"
-    if any_of(socket.gaierror):
-        return "dns"
-    if any_of(ConnectionRefusedError):
-        return "refused"
-    if any_of(ssl.SSLError, requests.exceptions.SSLError):
-        return "tls"
-    return "connection"
+    return "lost" if sent else "connection"

@@ -9,16 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from otel_usage.schema import SettingError
+
 from .post import check_endpoint
 
 T = TypeVar("T")
 
 MAX_TIMEOUT_S = 300.0
 DEFAULT_TIMEOUT_S = 10.0
-
-
-class SettingError(ValueError):
-    """A setting is missing or can't be understood. Its text names the variable, and never holds a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ class Reader:
         return self._prefix + keyword.upper()
 
     def wrong(self, keyword: str, expected: str, *, missing: bool = False) -> SettingError:
-        """Return the error for *keyword*. It shows no value: keys get mixed up with ids."""
+        """Return the error for *keyword*. It shows no value: keys and ids get mixed up, and keys are shown nowhere."""
         what = "is not set" if missing else "can't be used"
         return SettingError(f"{self.variable(keyword)} ({keyword}=) {what}: expected {expected}")
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from exporter_servers import Receiver, Rude
-
 from otel_usage_exporters import base
+
+from .servers import Receiver, Rude
 
 
 @pytest.fixture(autouse=True)

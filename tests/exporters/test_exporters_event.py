@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import uuid
 
-from exporter_servers import (
+from otel_usage.event import NAMESPACE, data_points, events_from_metrics, events_from_spans
+
+from .servers import (
     MS,
     action,
     counter,
@@ -18,8 +20,6 @@ from exporter_servers import (
     run,
     span,
 )
-
-from otel_usage.event import NAMESPACE, data_points, events_from_metrics, events_from_spans
 
 NOW = 1_795_000_000_000_000_000
 

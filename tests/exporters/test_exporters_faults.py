@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
-import exporter_servers as servers
 import pytest
-from exporter_servers import run
-
-from otel_usage.delivery import Verdict
 from otel_usage_exporters.ga4 import GA4SpanExporter
 from otel_usage_exporters.segment import SegmentSpanExporter
+
+from otel_usage.delivery import Verdict
+
+from . import servers
+from .servers import run
 
 SPANS = [run(1), run(2), run(3)]
 ALL = (0, 1, 2)

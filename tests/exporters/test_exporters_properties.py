@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 
-from exporter_servers import counter, metrics, point, span
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.resources import Resource
+from otel_usage_exporters.ga4 import translate as ga4
+from otel_usage_exporters.segment import translate as segment
 
 from otel_usage.event import events_from_metrics, events_from_spans
 from otel_usage.wire import ga4 as ga4_wire
 from otel_usage.wire import segment as segment_wire
-from otel_usage_exporters.ga4 import translate as ga4
-from otel_usage_exporters.segment import translate as segment
+
+from .servers import counter, metrics, point, span
 
 NOW = 1_795_000_000_000_000_000
 RESERVED = [

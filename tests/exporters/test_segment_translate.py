@@ -7,7 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
-from exporter_servers import (
+from otel_usage_exporters.segment.translate import Style, snake, tail, timestamp, title, translate
+
+from otel_usage.event import events_from_metrics, events_from_spans
+from otel_usage.wire import segment as wire
+
+from .servers import (
     INSTALLATION,
     action,
     counter,
@@ -20,10 +25,6 @@ from exporter_servers import (
     run,
     span,
 )
-
-from otel_usage.event import events_from_metrics, events_from_spans
-from otel_usage.wire import segment as wire
-from otel_usage_exporters.segment.translate import Style, snake, tail, timestamp, title, translate
 
 GOLDEN = Path(__file__).parent / "golden"
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))

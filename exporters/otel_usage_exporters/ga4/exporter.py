@@ -107,6 +107,7 @@ class GA4SpanExporter(UsageSpanExporter):
     """
 
     vendor_class = GA4
+    at_most_once = True
 
     def __init__(
         self,
@@ -145,6 +146,7 @@ class GA4MetricExporter(UsageMetricExporter):
     """
 
     vendor_class = GA4
+    at_most_once = True
 
     def __init__(
         self,
