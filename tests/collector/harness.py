@@ -128,8 +128,12 @@ def traces(
     attributes: Mapping[str, object] = RUN,
     name: str = "mycli report upload",
     of: Mapping[str, object] | None = None,
+    began_ns: int | None = None,
 ) -> ExportTraceServiceRequest:
-    """Return one request of runs; *numbers* are their span ids, so that a receiver can tell which arrived."""
+    """Return one request of runs; *numbers* are their span ids, so that a receiver can tell which arrived.
+
+    began_ns: when number 0 began, each other a microsecond after the one before; now if None.
+    """
     request = ExportTraceServiceRequest()
     sent = request.resource_spans.add()
     sent.resource.attributes.extend(
@@ -143,7 +147,8 @@ def traces(
         span.trace_id = (number + (1 << 64)).to_bytes(16, "big")
         span.span_id = (number + 1).to_bytes(8, "big")
         span.name, span.kind = name, 1
-        span.start_time_unix_nano, span.end_time_unix_nano = now - 120_000_000, now
+        start = now - 120_000_000 if began_ns is None else began_ns + number * 1_000
+        span.start_time_unix_nano, span.end_time_unix_nano = start, start + 120_000_000
         span.attributes.extend(carried)
     return request
 

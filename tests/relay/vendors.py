@@ -1,6 +1,6 @@
 """Google Analytics 4 and Segment on this machine: they take what the real ones take, and count it.
 
-Run as a program it serves in a process of its own, told what to do over HTTP: GET /counts, POST /fail?rate=0.1.
+Run as a program it serves in a process of its own, and is told what to do over HTTP: /counts, /seen, /fail?0.1,0.1.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ class Vendors:
         self.segment: Counter[str] = Counter()
         self.bodies: list[tuple[str, Any]] = []
         self.requests: Counter[str] = Counter()
+        self.refused: set[int] = set()  # GA4 events that were answered with a failure
         self.changed = threading.Condition()
-        self.rate = 0.0
+        self.rates = {"segment": 0.0, "ga4": 0.0}
         self._random = random.Random(7)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
@@ -72,14 +73,16 @@ class Vendors:
         if where == "/counts":
             return 200, json.dumps(self.counts()).encode()
         if where == "/seen":
-            return 200, json.dumps({"ga4": list(self.ga4.items()), "segment": list(self.segment)}).encode()
+            seen = {"ga4": list(self.ga4.items()), "segment": list(self.segment), "refused": list(self.refused)}
+            return 200, json.dumps(seen).encode()
         if where == "/fail":
-            self.rate = float(query.partition("=")[2])
+            segment, _, ga4 = query.partition(",")
+            self.rates = {"segment": float(segment), "ga4": float(ga4)}
             return 200, b""
         vendor = "ga4" if where.endswith("/mp/collect") else "segment"
         told = json.loads(body)
         status = self.answer(vendor, told)
-        if self.rate and self._random.random() < self.rate:
+        if self._random.random() < self.rates[vendor]:
             status = 503
         with self.changed:
             self.requests[vendor] += 1
@@ -90,6 +93,8 @@ class Vendors:
                     self.ga4.update(event["timestamp_micros"] for event in told["events"])
                 else:
                     self.segment.update(one["messageId"] for one in told["batch"] if one["type"] == "track")
+            elif status and vendor == "ga4":
+                self.refused.update(event["timestamp_micros"] for event in told["events"])
             self.changed.notify_all()
         if vendor == "ga4":
             return (204 if status == 200 else status), b""
