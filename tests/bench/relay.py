@@ -166,7 +166,7 @@ class Lab:
         assert self._vendors.stdout is not None
         self._vendors.stdout.close()
 
-    in_flight = 4 * 500  # spans on their way to GA4 at a time: RELAY_CONSUMERS batches
+    in_flight = 4 * 100  # spans on their way to GA4 at a time: RELAY_CONSUMERS batches of fan-out.yaml
 
     def fail(self, segment: float, ga4: float) -> None:
         """Have the destinations fail a share of requests."""
