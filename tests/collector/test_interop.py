@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,3 +103,35 @@ def events(vendors: Vendors, vendor: str) -> list[Any]:
     if vendor == "ga4":
         return [event for body in bodies for event in body["events"]]
     return [one for body in bodies for one in body["batch"] if one["type"] == "track"]
+
+
+def test_a_program_of_ours_reaches_every_destination(chain: Chain, tmp_path: Path) -> None:
+    """What a host program recorded, and our sender took from there, arrives at all three destinations."""
+    gateway, backend, vendors = chain
+    program = Path(__file__).parents[1] / "programs" / "argparses.py"
+    environ = {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(tmp_path),
+        "OTEL_USAGE_HOME": str(tmp_path / "home"),
+        "OTEL_USAGE_SENDER": "inline",
+        "PROG_TELEMETRY": "on",
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_METRICS_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{gateway.http}",
+    }
+    vendors.bodies.clear()
+    backend.spans.clear()
+    backend.points.clear()
+
+    done = subprocess.run([sys.executable, program, "report", "up", "-f", "pdf", "secret.txt"], env=environ)
+    assert 0 == done.returncode
+    backend.wait(lambda: backend.spans and backend.points)
+    vendors.wait(lambda: events(vendors, "ga4") and events(vendors, "segment"))
+
+    about, span = backend.spans[0]
+    assert ("prog report upload", "prog", "1.4") == (span.name, about["service.name"], about["service.version"])
+    assert ["--format"] == plain(span.attributes)["usage.options"]
+    assert {"usage.runs", "usage.run.duration"} <= {metric.name for _, metric, _ in backend.points}
+    assert "report upload" == events(vendors, "ga4")[0]["params"]["command"]
+    assert about["app.installation.id"] == events(vendors, "segment")[0]["anonymousId"]
+    assert "secret" not in repr([backend.spans, backend.points, vendors.bodies])
