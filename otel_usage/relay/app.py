@@ -93,6 +93,9 @@ class Relay:
             answer = refusal(exc.status, exc.why, as_json, exc.headers)
         except ClientDisconnect:
             answer = refusal(408, "the client went away", as_json, {})
+        except Exception as exc:  # a fault of ours: not to be tried again, and its text may hold what was sent
+            log.error("%s: a request failed with %s", name if known else "?", type(exc).__name__)
+            answer = refusal(500, "the relay failed", as_json, {})
         told = (name, signal) if known else ("", "")  # labels are not for clients to make up
         self.metrics.add("requests_total", destination=told[0], signal=told[1], code=str(answer.status_code))
         if known:

@@ -82,7 +82,7 @@ class Decoder:
         told = _json(body) if as_json else json_from_protobuf(signal, body)
         try:
             return self._json_spans(told) if signal == "traces" else self._metrics(told)
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as exc:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError, RecursionError) as exc:
             if isinstance(exc, MalformedError):
                 raise
             raise MalformedError(f"not OTLP {signal}: {type(exc).__name__}") from exc
