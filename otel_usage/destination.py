@@ -27,11 +27,15 @@ TIMEOUT_S = 10.0
 RETRYABLE = (429, 502, 503, 504)  # OTLP/HTTP specification, "Retryable response codes": no other may be tried again
 
 
+class Unreachable(Exception):  # noqa: N818  a state, not a fault
+    """No answer came. Not one of requests' own classes: at those the exporter tries again, and sleeps in between."""
+
+
 class Session(requests.Session):
     """What the official OTLP exporter posts with, so that nothing ambient joins in, and we see what happened.
 
-    No .netrc, no redirects: a redirect is answered as a failure. answer: the last response's status, Retry-After in
-    seconds and body; None if there was none.
+    No .netrc, no redirects: a redirect is answered as a failure. One attempt per delivery: trying again is the sender's
+    affair, over days. answer: the last response's status, Retry-After in seconds and body; None if there was none.
     """
 
     def __init__(self) -> None:
@@ -40,13 +44,17 @@ class Session(requests.Session):
         self.answer: tuple[int, float | None, bytes] | None = None
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send one request."""
+        """Send one request. Raises Unreachable."""
         self.answer = None
         kwargs["allow_redirects"] = False
-        response = super().request(method, url, *args, **kwargs)
-        if 300 <= response.status_code < 400:
-            response.status_code = 421  # misdirected: the exporter takes any 3xx for success
-        self.answer = (response.status_code, retry_after_s(response.headers.get("Retry-After")), response.content[:65_536])
+        try:
+            response = super().request(method, url, *args, **kwargs)
+        except requests.RequestException as exc:
+            raise Unreachable(type(exc).__name__) from exc
+        wait_s = retry_after_s(response.headers.get("Retry-After"))
+        self.answer = (response.status_code, wait_s, response.content[:65_536])
+        if not 200 <= response.status_code < 300:
+            response.status_code = 421  # a failure to the exporter that it does not repeat; it takes a 3xx for success
         return response
 
 

@@ -80,7 +80,7 @@ class Sender:
 
     def left(self) -> bool:
         """True if there is something that could be taken or sent now."""
-        if os.listdir(os.path.join(self.spool, "new")):
+        if self.queues and os.listdir(os.path.join(self.spool, "new")):
             return True
         now = time.time()
         return any(queue.waiting() and not queue.paused_until_s(now) for queue in self.queues)
