@@ -17,6 +17,7 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any
@@ -84,7 +85,10 @@ def retry_after_s(text: str | None, *, now_s: float | None = None) -> float | No
         seconds = float(text[:12])
     else:
         try:
-            seconds = parsedate_to_datetime(text).timestamp() - (time.time() if now_s is None else now_s)
+            moment = parsedate_to_datetime(text)
+            if moment.tzinfo is None:  # "-0000": UTC, of whose place nothing is said
+                moment = moment.replace(tzinfo=timezone.utc)
+            seconds = moment.timestamp() - (time.time() if now_s is None else now_s)
         except (ValueError, TypeError, OverflowError, OSError):
             return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)

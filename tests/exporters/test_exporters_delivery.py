@@ -133,7 +133,8 @@ def test_endpoints_are_https_but_on_this_machine():
 
 
 def test_retry_after_dates_are_relative_to_now():
-    """A date means the time until then."""
+    """A date means the time until then, in UTC wherever we are."""
+    assert retry_after_s("Thu, 01 Jan 1970 00:01:00 -0000", now_s=30.0) == 30.0
     assert 30.0 == retry_after_s("Thu, 01 Jan 1970 00:01:00 GMT", now_s=30.0)
 
 
