@@ -3,8 +3,9 @@
 Ring 2 (extra ``[relay]``). Source: OTLP specification 1.11, "OTLP/HTTP": 429, 502, 503 and 504 are tried again, all
 other 4xx and 5xx are not; a failure's body is a google.rpc.Status; partial success is a 200.
 
-A request is admitted, read and decompressed within limits on the event loop, then decoded and delivered by a thread of
-its destination, so that no destination and no large request keeps others from being answered.
+A request is admitted, read and decompressed within limits on the event loop, decoded there or, if it is large, in a
+thread, one at a time, and delivered by a thread of its destination: no destination and no large request keeps others
+from being answered.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # generated, without types
@@ -40,6 +43,7 @@ log = logging.getLogger("otel_usage.relay")
 
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
+QUICK_BYTES = 16 * 1024  # decoded in less time than it takes to wake a thread, or a little more
 RETRY_AFTER_S = 1.0
 MAX_RETRY_AFTER_S = 3_600.0
 
@@ -58,7 +62,7 @@ class RefusedError(Exception):
 
 
 class Relay:
-    """What the requests share. Used from the event loop, but for `_work`, which runs in threads of destinations."""
+    """What the requests share. Used from the event loop only."""
 
     def __init__(self, destinations: Sequence[Destination], settings: Settings) -> None:
         self.destinations = {destination.name: destination for destination in destinations}
@@ -66,6 +70,8 @@ class Relay:
         self.metrics = Metrics()
         self.budget = Budget(settings.held_bytes)
         self.decoder = Decoder(settings.schemas, items=settings.items)
+        # One: decoding is all Python, and what a hostile body expands to is in memory once, not once for each.
+        self.decoding = ThreadPoolExecutor(1, thread_name_prefix="relay-decode")
         self.tokens = [token.encode() for token in settings.tokens]
         self.closing = False
 
@@ -115,34 +121,41 @@ class Relay:
             compressed=compressed,
         )
         destination.waiting += 1
-        work: asyncio.Future[tuple[Received, Outcome]] | None = None
-
-        def release(_: object = None) -> None:
-            destination.waiting -= 1
-            body.close()
-
+        work: asyncio.Future[Outcome] | None = None
         try:
             content = await self._read(body, request, deadline)
-            loop = asyncio.get_running_loop()
-            work = loop.run_in_executor(
-                destination.executor, self._work, destination, signal, content, as_json, deadline
-            )
+            received = await self._decode(signal, content, as_json)
             del content
-            # Not answered in time it goes on: its share of the limits is given back when it ends, and the window
-            # knows what was sent when the client tries again.
-            work.add_done_callback(release)
-            done, _ = await asyncio.wait([work], timeout=deadline - time.monotonic())
-            if not done:
+            work = asyncio.wrap_future(destination.submit(received, deadline))
+
+            def ended(done: asyncio.Future[Outcome]) -> None:
+                # Not answered in time it goes on: its share of the limits is given back now, and the window knows
+                # what was sent when the client tries again.
+                destination.waiting -= 1
+                body.close()
+                if not done.cancelled():
+                    self._count(destination, received, done.result())
+
+            work.add_done_callback(ended)
+            await asyncio.wait([work], timeout=deadline - time.monotonic())
+            if not work.done():
                 raise RefusedError(503, "the destination takes too long", retry_after=seconds(None))
-            received, outcome = work.result()
+            return self._answer(received, work.result(), as_json)
         except MalformedError as exc:
             raise RefusedError(400, str(exc)) from exc
         except TooManyError:
             raise RefusedError(413, f"more than {self.settings.items} spans or data points") from None
         finally:
             if work is None:
-                release()
-        return self._answer(received, outcome, as_json)
+                destination.waiting -= 1
+                body.close()
+
+    async def _decode(self, signal: str, content: bytes, as_json: bool) -> Received:
+        """Return what *content* holds. A large one is decoded in the thread for it, so that others are answered."""
+        if len(content) <= QUICK_BYTES:
+            return self.decoder.decode(signal, content, as_json=as_json)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.decoding, partial(self.decoder.decode, signal, content, as_json=as_json))
 
     def _acceptable(self, request: Request, as_json: bool) -> bool:
         """Return whether the body is compressed. Raises RefusedError if it will not be read at all."""
@@ -173,17 +186,6 @@ class Relay:
             raise RefusedError(429, "too much is waiting", retry_after=seconds(None), connection="close") from None
         except MalformedBodyError as exc:
             raise RefusedError(400, str(exc), connection="close") from exc
-
-    def _work(
-        self, destination: Destination, signal: str, content: bytes, as_json: bool, deadline: float
-    ) -> tuple[Received, Outcome]:
-        """Decode and deliver, in a thread of the destination."""
-        if time.monotonic() >= deadline:  # it waited so long that its client has been told to try again
-            return Received(signal), Outcome(again=1)
-        received = self.decoder.decode(signal, content, as_json=as_json)
-        outcome = destination.deliver(received)
-        self._count(destination, received, outcome)
-        return received, outcome
 
     def _count(self, destination: Destination, received: Received, outcome: Outcome) -> None:
         labels = {"destination": destination.name, "signal": received.signal}
@@ -245,6 +247,7 @@ class Relay:
         self.closing = True
         for destination in self.destinations.values():
             await asyncio.to_thread(destination.close)
+        self.decoding.shutdown()
 
 
 def seconds(told: float | None) -> str:

@@ -6,9 +6,11 @@ Ring 2 (extra ``[relay]``).
 from __future__ import annotations
 
 import logging
-from collections import Counter
+import threading
+import time
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any
@@ -29,6 +31,8 @@ ONE_CLIENT_A_REQUEST = ("ga4",)
 LANES_PER_WORKER = 4
 CLIENTS_PER_LANE = 8  # fewer are not worth a thread
 
+TOGETHER = 500  # spans of small requests that are delivered as one
+
 GROUPS = {"traces": "opentelemetry_traces_exporter", "metrics": "opentelemetry_metrics_exporter"}
 
 
@@ -48,11 +52,21 @@ class Outcome:
     status: int | None = None
 
 
+@dataclass(slots=True)
+class Job:
+    """What one request asks for, until when, and where its outcome goes."""
+
+    received: Received
+    deadline: float
+    outcome: Future[Outcome]
+
+
 class Destination:
     """One destination. Any: exporters are found by name, and only what they can do counts.
 
     exporters: ``{"traces": …, "metrics": …}``, each with ``deliver(spans or metrics) -> Verdict``, or the SDK's
-    ``export``. Concurrency: `deliver` may be called from many threads; `executor` is where the app calls it.
+    ``export``. Small requests that wait at the same time are delivered as one. Concurrency: `submit` and `deliver` may
+    be called from many threads; *workers* threads deliver what was submitted.
     """
 
     def __init__(self, name: str, exporters: Mapping[str, Any], *, window: int, workers: int) -> None:
@@ -61,19 +75,71 @@ class Destination:
         self.waiting = 0  # requests the app has accepted for it and not answered; used from the event loop only
         self.failing = False
         self.window = Window(window)
-        self.executor = ThreadPoolExecutor(workers, thread_name_prefix=f"relay-{name}")
+        self._jobs: deque[Job] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
         self._width = workers * LANES_PER_WORKER if name in ONE_CLIENT_A_REQUEST else 1
         self._lanes = ThreadPoolExecutor(self._width, thread_name_prefix=f"relay-{name}-lane")
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"relay-{name}-{n}", daemon=True) for n in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def deliver(self, received: Received) -> Outcome:
-        """Deliver what *received* holds and is not known or under way, and return what became of it."""
-        claim = self.window.claim(received.ids)
-        fresh = [received.ids[position] for position in claim.fresh]
+    def submit(self, received: Received, deadline: float) -> Future[Outcome]:
+        """Have *received* delivered before *deadline*, on the monotonic clock; after it nothing is begun."""
+        job = Job(received, deadline, Future())
+        with self._changed:
+            self._jobs.append(job)
+            self._changed.notify()
+        return job.outcome
+
+    def _serve(self) -> None:
+        while jobs := self._take():
+            outcomes = self.deliver([job.received for job in jobs])
+            for job, outcome in zip(jobs, outcomes, strict=True):
+                job.outcome.set_result(outcome)
+
+    def _take(self) -> list[Job]:
+        """Return what to deliver next, at once; nothing when it is time to end."""
+        with self._changed:
+            while True:
+                while not self._jobs:
+                    if self._closed:
+                        return []
+                    self._changed.wait()
+                first = self._jobs.popleft()
+                if not first.outcome.set_running_or_notify_cancel():  # nobody waits for it any more
+                    continue
+                if time.monotonic() >= first.deadline:  # its client has been told to try again
+                    first.outcome.set_result(Outcome(again=len(first.received.ids)))
+                    continue
+                jobs, items = [first], len(first.received.ids)
+                while self._jobs and first.received.metrics is None and self._jobs[0].received.metrics is None:
+                    items += len(self._jobs[0].received.ids)
+                    if items > TOGETHER:
+                        break
+                    job = self._jobs.popleft()
+                    if job.outcome.set_running_or_notify_cancel():
+                        jobs.append(job)
+                return jobs
+
+    def deliver(self, requests: Sequence[Received]) -> list[Outcome]:
+        """Deliver what *requests* of one signal hold and is not known or under way; return what became of each.
+
+        More than one have spans. What is dropped has no position: of requests delivered together the first is told.
+        """
+        claims = [self.window.claim(received.ids) for received in requests]
+        fresh = [received.ids[at] for received, claim in zip(requests, claims, strict=True) for at in claim.fresh]
         again: set[int] = set(fresh)
         verdict = Verdict()
         try:
             if fresh:
-                verdict = self._verdict(received, claim.fresh)
+                if len(requests) == 1:
+                    verdict = self._verdict(requests[0], claims[0].fresh)
+                else:
+                    spans = [r.spans[at] for r, claim in zip(requests, claims, strict=True) for at in claim.fresh]
+                    verdict = self._verdict(Received("traces", spans, ids=fresh), range(len(fresh)))
             again = {fresh[position] for position in verdict.unsent}
         except Exception as exc:
             # What can't be translated today can't be tomorrow: asked for again it would block the client's queue.
@@ -82,14 +148,22 @@ class Destination:
             verdict = Verdict(dropped={"fault": len(fresh)})
         finally:
             self.window.settle((one for one in fresh if one not in again), again)
-        return Outcome(
-            sent=max(0, len(fresh) - len(again) - sum(verdict.dropped.values())),
-            known=claim.known,
-            again=len(again) + claim.busy,
-            retry_after_s=verdict.retry_after_s,
-            dropped=dict(verdict.dropped),
-            status=verdict.status,
-        )
+        outcomes = []
+        dropped = dict(verdict.dropped)
+        for received, claim in zip(requests, claims, strict=True):
+            unsent = sum(received.ids[at] in again for at in claim.fresh)
+            told, dropped = (dropped, {}) if claim.fresh else ({}, dropped)
+            outcomes.append(
+                Outcome(
+                    sent=max(0, len(claim.fresh) - unsent - sum(told.values())),
+                    known=claim.known,
+                    again=unsent + claim.busy,
+                    retry_after_s=verdict.retry_after_s,
+                    dropped=told,
+                    status=verdict.status,
+                )
+            )
+        return outcomes
 
     def _verdict(self, received: Received, positions: Sequence[int]) -> Verdict:
         """Return what became of the spans or data points at *positions*; its own positions are among these."""
@@ -140,8 +214,16 @@ class Destination:
         return Verdict(unsent=tuple(range(_count(what))))
 
     def close(self) -> None:
-        """Wait for what is under way, and shut the exporters down."""
-        self.executor.shutdown(wait=True, cancel_futures=True)
+        """Finish what is under way, let the rest be sent again, and shut the exporters down."""
+        with self._changed:
+            self._closed = True
+            while self._jobs:
+                job = self._jobs.popleft()
+                if job.outcome.set_running_or_notify_cancel():
+                    job.outcome.set_result(Outcome(again=len(job.received.ids)))
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
         self._lanes.shutdown(wait=True)
         for exporter in self.exporters.values():
             exporter.shutdown()

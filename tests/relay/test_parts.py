@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import random
+import threading
+import time
 import zlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -301,7 +303,7 @@ def test_a_batch_of_many_clients_is_sent_side_by_side(n: int) -> None:
 
     fake = Fake(half)
     destination = Destination("ga4", {"traces": fake}, window=1_000, workers=2)
-    outcome = destination.deliver(received)
+    [outcome] = destination.deliver([received])
     seen = destination.window.claim(received.ids)
     destination.close()
 
@@ -311,6 +313,35 @@ def test_a_batch_of_many_clients_is_sent_side_by_side(n: int) -> None:
     assert sorted(received.ids) == sorted(s.context.trace_id << 64 | s.context.span_id for p in fake.given for s in p)
     assert (len(odd), 3.0, 503) == (outcome.again, outcome.retry_after_s, outcome.status)
     assert odd == {received.ids[position] for position in seen.fresh}
+
+
+def test_small_requests_that_wait_are_delivered_as_one() -> None:
+    """What waits while a delivery is under way goes out together; each request has the outcome of its own spans."""
+    released = threading.Event()
+
+    def verdict(given: list[Any]) -> Verdict:
+        assert released.wait(30)
+        numbers = [span.context.span_id - 1 for span in given]
+        return Verdict(unsent=tuple(i for i, n in enumerate(numbers) if n in (21, 30)), status=503)
+
+    fake = Fake(verdict)
+    destination = Destination("fake", {"traces": fake, "metrics": fake}, window=100, workers=1)
+    decoder = Decoder({}, items=10_000)
+    late = time.monotonic() + 60
+    batches = [[1], [10, 11], [20, 21], [11, 30], list(range(100, 600))]
+    bodies = [traces(numbers).SerializeToString() for numbers in batches]
+    requests = [decoder.decode("traces", body, as_json=False) for body in bodies]
+    first = destination.submit(requests[0], late)
+    fake.wait(lambda: fake.given)
+    futures = [destination.submit(received, late) for received in requests[1:]]
+    expired = destination.submit(requests[1], 0.0)
+    released.set()
+    outcomes = [future.result(30) for future in [first, *futures, expired]]
+    destination.close()
+
+    assert [[1], [10, 11, 20, 21, 30], batches[4]] == [[s.context.span_id - 1 for s in g] for g in fake.given]
+    # 11 came twice: while its first delivery is under way its second has to come again.
+    assert [(1, 0), (2, 0), (1, 1), (0, 2), (500, 0), (0, 2)] == [(o.sent, o.again) for o in outcomes]
 
 
 def test_other_exporters_are_destinations_too() -> None:
@@ -328,7 +359,7 @@ def test_other_exporters_are_destinations_too() -> None:
 
     destination = Destination("theirs", {"traces": Theirs()}, window=100, workers=1)
     received = Decoder({}, items=10).decode("traces", traces([1, 2]).SerializeToString(), as_json=False)
-    outcomes = [destination.deliver(received) for _ in range(3)]
+    outcomes = [destination.deliver([received])[0] for _ in range(3)]
     destination.close()
 
     assert [(0, 2, 0), (2, 0, 0), (0, 0, 2)] == [(o.sent, o.again, o.known) for o in outcomes]
