@@ -44,6 +44,7 @@ log = logging.getLogger("otel_usage.relay")
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
 QUICK_BYTES = 16 * 1024  # decoded in less time than it takes to wake a thread, or a little more
+OTLP_BYTES = 64 << 20  # the largest request a client may send; OTLP specification 1.11
 RETRY_AFTER_S = 1.0
 MAX_RETRY_AFTER_S = 3_600.0
 
@@ -81,7 +82,7 @@ class Relay:
         offered = given.strip().encode("utf-8", "replace") if scheme.lower() == "bearer" else b""
         # Every token is compared, and in constant time: how long it takes says nothing about them.
         if self.tokens and not sum(hmac.compare_digest(offered, token) for token in self.tokens):
-            raise RefusedError(401, "a bearer token is needed", www_authenticate="Bearer", connection="close")
+            raise RefusedError(401, "a bearer token is needed", www_authenticate="Bearer")
 
     async def receive(self, request: Request) -> Response:
         """Answer one OTLP request."""
@@ -168,12 +169,15 @@ class Relay:
             )
         length = request.headers.get("content-length", "0")
         if length.isdigit() and int(length) > self.settings.body_bytes:
-            raise self._too_large()
+            raise self._too_large(int(length))
         return encoding == "gzip"
 
-    def _too_large(self) -> RefusedError:
+    def _too_large(self, length: int = 0) -> RefusedError:
         limits = f"{self.settings.body_bytes} bytes, or {self.settings.decoded_bytes} decompressed"
-        return RefusedError(413, f"the body is larger than {limits}", connection="close")
+        # The server reads what is left of the body and forgets it: closed in its middle, the connection would break
+        # before the client has read the answer, and it would send the same again. What OTLP does not allow breaks it.
+        headers = {"connection": "close"} if length > OTLP_BYTES else {}
+        return RefusedError(413, f"the body is larger than {limits}", **headers)
 
     async def _read(self, body: Body, request: Request, deadline: float) -> bytes:
         try:
@@ -183,9 +187,9 @@ class Relay:
         except TooLargeError:
             raise self._too_large() from None
         except NoRoomError:
-            raise RefusedError(429, "too much is waiting", retry_after=seconds(None), connection="close") from None
+            raise RefusedError(429, "too much is waiting", retry_after=seconds(None)) from None
         except MalformedBodyError as exc:
-            raise RefusedError(400, str(exc), connection="close") from exc
+            raise RefusedError(400, str(exc)) from exc
 
     def _count(self, destination: Destination, received: Received, outcome: Outcome) -> None:
         labels = {"destination": destination.name, "signal": received.signal}

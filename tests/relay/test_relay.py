@@ -6,6 +6,7 @@ import gzip
 import http.client
 import json
 import os
+import random
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -310,6 +311,21 @@ def test_what_cant_be_taken_is_refused(
 
     assert (status, code) == told[:2]
     assert told[2]
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-encoding": "gzip"}, {"content-encoding": "br"}])
+def test_a_refusal_can_be_read(shared: Serving, headers: dict[str, str]) -> None:
+    """A client that sends its whole body before it reads hears why it is refused; the connection stays usable."""
+    for _ in range(3):
+        connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=10)
+        for _ in range(2):
+            large = random.Random(1).randbytes(8 << 20)
+            connection.request("POST", TRACES, large, {"content-type": "application/x-protobuf", **headers})
+            answer = connection.getresponse()
+            answer.read()
+
+            assert (415 if headers.get("content-encoding") == "br" else 413) == answer.status
+        connection.close()
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"null", b'"x"', b"[" * 100_000, b'{"resourceSpans":[5]}', b"\xff"])
