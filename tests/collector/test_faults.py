@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.collector.harness import Backend, Gateway, get, metrics, post, traces
+from tests.collector.harness import RUN, Backend, Gateway, get, metrics, post, traces
 
 
 class Load:
@@ -75,11 +75,12 @@ def test_an_outage_longer_than_memory_lasts_loses_nothing(otelcol: str, tmp_path
     backend = Backend()
     limits = {"GATEWAY_MEMORY_MIB": "64", "GATEWAY_MEMORY_SPIKE_MIB": "12", "GOMEMLIMIT": "52MiB"}
     with Gateway(otelcol, tmp_path, BACKEND_OTLP_ENDPOINT=f"http://127.0.0.1:{backend.port}", **limits) as gateway:
+        large = {**RUN, **{f"usage.field.f{n}": "x" * 250 for n in range(12)}}
         sent, size = 0, 0
         while size < 72 << 20:
-            body = traces(range(sent, sent + 5000)).SerializeToString()
+            body = traces(range(sent, sent + 500), attributes=large).SerializeToString()
             if post(gateway.http, "/v1/traces", body)[0] == 200:
-                sent, size = sent + 5000, size + len(body)
+                sent, size = sent + 500, size + len(body)
         stored = sum(file.stat().st_size for file in (tmp_path / "storage").iterdir())
 
         with backend:
