@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from otel_usage.schema import ATTRIBUTES, DERIVED
 from tests.collector.harness import CONFIG, RUN, Backend, Gateway, get, metrics, pairs, plain, post, resource, traces
 
 Running = tuple[Gateway, Backend]
@@ -38,10 +40,44 @@ def validated(otelcol: str, *files: str, **environ: str) -> tuple[int, str]:
 BACKEND = {"BACKEND_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 
 
-@pytest.mark.parametrize("files", [("gateway.yaml",), ("gateway.yaml", "fan-out.yaml")])
+def test_the_allow_list_is_the_table() -> None:
+    """Every attribute and metric that we may record passes the gateway's rules, and no other of the table's kind."""
+    import yaml
+
+    rules = yaml.safe_load(re.sub(r"\$\{env:[^}]*\}", "1", (CONFIG / "gateway.yaml").read_text()))
+    statements = rules["processors"]["transform/allow"]
+    kept = {
+        part: re.compile(pattern)
+        for kind in ("trace_statements", "metric_statements")
+        for statement in statements[kind][0]["statements"]
+        for part, pattern in re.findall(
+            r'keep_matching_keys\((\w+)\.attributes, "(.*)"\)', statement.replace("\\\\", "\\")
+        )
+    }
+    metric = rules["processors"]["filter/usage"]["metric_conditions"][0].split('"')[1].replace("\\\\", "\\")
+
+    about = [row.key for row in ATTRIBUTES if row.on == "resource"]
+    others = [row.key for row in ATTRIBUTES if row.on != "resource"] + ["usage.field.format"]
+    points = ["reason", "usage.field.format", *{key for keys in DERIVED.values() for key in keys}]
+    assert [] == [key for key in about if not kept["resource"].search(key) or kept["span"].search(key)]
+    assert [] == [key for key in others if not kept["span"].search(key) or kept["resource"].search(key)]
+    assert [] == [key for key in points if not kept["datapoint"].search(key)]
+    assert [] == [name for name in [*DERIVED, "usage.dropped", "usage.count.a.b"] if not re.search(metric, name)]
+    assert {"resource", "scope", "span", "datapoint"} == set(kept)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("gateway.yaml",),
+        ("gateway.yaml", "fan-out.yaml"),
+        ("gateway.yaml", "fan-out.yaml", "tls.yaml", "token.yaml"),
+        ("gateway.yaml", "token.yaml", "tls.yaml", "fan-out.yaml"),
+    ],
+)
 def test_the_files_are_valid(otelcol: str, files: tuple[str, ...]) -> None:
-    """Each file is valid with nothing set but where to send, and uses no deprecated name."""
-    status, said = validated(otelcol, *files, **BACKEND)
+    """All files, in any order, are valid with nothing set but what has no default, and use no deprecated name."""
+    status, said = validated(otelcol, *files, **BACKEND, GATEWAY_TOKEN="t", GATEWAY_TLS_CERT="/c", GATEWAY_TLS_KEY="/k")
 
     assert (0, "") == (status, said)
 
@@ -310,6 +346,26 @@ def test_tls_is_spoken(otelcol: str, tmp_path: Path) -> None:
             assert 200 == answer.status_code
             assert 400 == get(gateway.http, "/v1/traces")[0]
             backend.wait(lambda: 1 in backend.numbers)
+
+
+def test_only_some_destinations_are_sent_to(otelcol: str, tmp_path: Path) -> None:
+    """With FAN_OUT_TO the fan-out leaves destinations out, the backend among them."""
+    with Backend() as relay:
+        environ = {
+            "BACKEND_OTLP_ENDPOINT": "http://unused",
+            "RELAY_ENDPOINT": f"http://127.0.0.1:{relay.port}",
+            "FAN_OUT_TO": "[otlp_http/segment]",
+        }
+        with Gateway(otelcol, tmp_path, ("gateway.yaml", "fan-out.yaml"), **environ) as gateway:
+            relay.decode = False
+            assert 200 == post(gateway.http, "/v1/traces", traces([1]).SerializeToString())[0]
+            assert 200 == post(gateway.http, "/v1/metrics", metrics(1).SerializeToString())[0]
+
+            relay.wait(lambda: len(relay.taken) == 2)
+            queues = {name for name in gateway.counters() if name.startswith("otelcol_exporter_queue_capacity")}
+
+    assert {"/segment/v1/traces", "/segment/v1/metrics"} == {path for path, _ in relay.taken}
+    assert all("otlp_http/segment" in name for name in queues)
 
 
 def test_a_full_port_is_an_error_that_says_so(otelcol: str, tmp_path: Path) -> None:
