@@ -26,6 +26,8 @@ from otel_usage.schema import check_point, check_resource, check_span
 
 KNOWN = 4_096  # resources, and spans apart from ids and times, that are kept decoded
 KNOWN_BYTES = 2_048  # no larger ones: some 20 MiB in all
+ATTRIBUTES = 128  # of one resource or span, and elements of one list: ours have a quarter
+METRICS_BYTES = 1 << 20  # of a request: what 500 data points of as many installations take, three times over
 
 _OWN = ("trace_id", "span_id", "parent_span_id", "start_time_unix_nano", "end_time_unix_nano")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -34,7 +36,7 @@ Schemas = Mapping[str, Mapping[str, Any]]
 
 
 class TooManyError(Exception):
-    """More spans or data points than one request may have."""
+    """More spans, data points or groups of them than one request may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class Decoder:
         """Return what *body* holds. signal: ``traces`` or ``metrics``. Raises MalformedError or TooManyError."""
         if signal == "traces" and not as_json:
             return self._protobuf_spans(body)
+        if signal == "metrics" and len(body) > METRICS_BYTES:
+            raise TooManyError
         told = _json(body) if as_json else json_from_protobuf(signal, body)
         try:
             return self._json_spans(told) if signal == "traces" else self._metrics(told)
@@ -86,6 +90,10 @@ class Decoder:
             if isinstance(exc, MalformedError):
                 raise
             raise MalformedError(f"not OTLP {signal}: {type(exc).__name__}") from exc
+
+    def _bounded(self, n: int) -> None:
+        if n > self._items:
+            raise TooManyError
 
     # Spans.
 
@@ -96,8 +104,10 @@ class Decoder:
         except DecodeError as exc:
             raise MalformedError("not OTLP protobuf traces") from exc
         groups = request.resource_spans
-        if sum(len(scoped.spans) for group in groups for scoped in group.scope_spans) > self._items:
-            raise TooManyError
+        # Two bytes make a message of any of these kinds: a small body may have millions.
+        self._bounded(len(groups))
+        self._bounded(sum(len(group.scope_spans) for group in groups))
+        self._bounded(sum(len(scoped.spans) for group in groups for scoped in group.scope_spans))
         received = Received("traces")
         for group in groups:
             known = self._resource(group.resource)
@@ -114,6 +124,9 @@ class Decoder:
     def _protobuf_span(
         self, received: Received, span: Any, resource: Resource, app: str, scope: InstrumentationScope
     ) -> None:
+        if len(span.attributes) > ATTRIBUTES:
+            received.rejected["attribute"] += 1
+            return
         trace, own, parent = span.trace_id, span.span_id, span.parent_span_id
         start, end = span.start_time_unix_nano, span.end_time_unix_nano
         for name in _OWN:
@@ -156,6 +169,8 @@ class Decoder:
 
     def _resource(self, resource: Any) -> tuple[Resource, str] | None:
         """Return the SDK's resource and its app, None if it may not pass."""
+        if len(resource.attributes) > ATTRIBUTES:
+            return None
         key = resource.SerializeToString()
         try:
             return self._resources[key]
@@ -174,8 +189,9 @@ class Decoder:
 
     def _json_spans(self, told: Mapping[str, Any]) -> Received:
         groups = told.get("resourceSpans") or ()
-        if sum(len(s.get("spans") or ()) for g in groups for s in g.get("scopeSpans") or ()) > self._items:
-            raise TooManyError
+        self._bounded(len(groups))
+        self._bounded(sum(len(g.get("scopeSpans") or ()) for g in groups))
+        self._bounded(sum(len(s.get("spans") or ()) for g in groups for s in g.get("scopeSpans") or ()))
         received = Received("traces")
         for group in groups:
             about = attributes_of((group.get("resource") or {}).get("attributes") or ())
@@ -308,7 +324,7 @@ def _plain(attributes: Any) -> dict[str, Any]:
     for pair in attributes:
         of = pair.value
         kind = of.WhichOneof("value")
-        if kind == "array_value":
+        if kind == "array_value" and len(of.array_value.values) <= ATTRIBUTES:
             plain[pair.key] = [_scalar(one) for one in of.array_value.values]
         else:
             plain[pair.key] = _scalar(of)

@@ -34,7 +34,7 @@ class Settings:
     tokens: tuple[str, ...] = field(default=(), repr=False)
     schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     body_bytes: int = 4 * MIB
-    decoded_bytes: int = 8 * MIB
+    decoded_bytes: int = 4 * MIB
     items: int = 10_000
     held_bytes: int = 64 * MIB
     waiting: int = 32

@@ -9,6 +9,7 @@ import os
 import random
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -384,24 +385,39 @@ def test_a_gzip_bomb_is_refused_in_bounded_memory(kind: str) -> None:
         assert 0 == serving.relay.budget.held_bytes
 
 
-def test_a_protobuf_bomb_is_refused() -> None:
-    """Many empty messages are small on the wire and large in memory; their number is bounded as well."""
-    # resource_spans { scope_spans { spans {} × 30,000 } }
-    spans = b"\x12\x00" * 30_000
+def field(number: int, content: bytes) -> bytes:
+    """Return a protobuf field that holds *content*."""
+    size, length = len(content), b""
+    while size > 127:
+        length += bytes([size & 127 | 128])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
 
-    def field(number: int, content: bytes) -> bytes:
-        size = len(content)
-        length = b""
-        while size > 127:
-            length += bytes([size & 127 | 128])
-            size >>= 7
-        return bytes([number << 3 | 2]) + length + bytes([size]) + content
 
+N = 1_000_000
+SMALL_THINGS = {
+    "groups": (TRACES, b"\x0a\0" * N, 413),
+    "scopes": (TRACES, field(1, b"\x12\0" * N), 413),
+    "spans": (TRACES, field(1, field(2, b"\x12\0" * N)), 413),
+    "attributes": (TRACES, field(1, field(2, field(2, b"\x4a\0" * N))), 200),
+    "resource attributes": (TRACES, field(1, field(1, b"\x0a\0" * N)), 200),
+    "list elements": (TRACES, field(1, field(2, field(2, field(9, field(2, field(5, b"\x0a\0" * N)))))), 200),
+    "metrics": (METRICS, b"\x0a\0" * N, 413),
+}
+
+
+@pytest.mark.parametrize("kind", SMALL_THINGS)
+def test_many_small_things_are_refused(kind: str) -> None:
+    """Messages of two bytes on the wire are large in memory and slow to look at; their number is bounded as well."""
+    path, body, expected = SMALL_THINGS[kind]
     with Serving(items=10_000) as serving:
-        told = status_of(post(serving.port, TRACES, field(1, field(2, spans))))
+        spent = time.process_time()
+        status = post(serving.port, path, gzip.compress(body, 1), {"content-encoding": "gzip"})[0]
+        spent = time.process_time() - spent
 
-        assert (413, 3) == told[:2]
+        assert expected == status
         assert [] == serving.fake.given
+        assert spent < 1.5  # seconds of CPU, all of this process
 
 
 def test_a_body_that_does_not_come_is_given_up() -> None:
