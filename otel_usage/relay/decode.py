@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -23,6 +24,8 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, TraceFlags
 
 from otel_usage.otlp import MalformedError, attributes_of, json_from_protobuf, metrics_of, span_of
 from otel_usage.schema import check_point, check_resource, check_span
+
+from .window import ID_BYTES
 
 KNOWN = 4_096  # resources, and spans apart from ids and times, that are kept decoded
 KNOWN_BYTES = 2_048  # no larger ones: some 20 MiB in all
@@ -314,8 +317,9 @@ def _json(body: bytes) -> dict[str, Any]:
 
 def _point_id(about: Mapping[str, Any], name: str, attributes: Mapping[str, Any], point: Mapping[str, Any]) -> int:
     """Return the same number for the same data point: deltas of one process have times of their own."""
-    told = (about.get("app.installation.id"), name, sorted(attributes.items()), point.get("timeUnixNano"))
-    return hash((repr(told), str(point.get("startTimeUnixNano")), str(point.get("asInt", point.get("count")))))
+    told = (about.get("app.installation.id"), name, sorted(attributes.items()), str(point.get("timeUnixNano")))
+    text = repr((told, str(point.get("startTimeUnixNano")), str(point.get("asInt", point.get("count")))))
+    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=ID_BYTES).digest(), "big")
 
 
 def _plain(attributes: Any) -> dict[str, Any]:

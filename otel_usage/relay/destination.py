@@ -6,6 +6,7 @@ Ring 2 (extra ``[relay]``).
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import Counter, deque
@@ -69,12 +70,12 @@ class Destination:
     be called from many threads; *workers* threads deliver what was submitted.
     """
 
-    def __init__(self, name: str, exporters: Mapping[str, Any], *, window: int, workers: int) -> None:
+    def __init__(self, name: str, exporters: Mapping[str, Any], *, window: int, workers: int, path: str = "") -> None:
         self.name = name
         self.exporters = exporters
         self.waiting = 0  # requests the app has accepted for it and not answered; used from the event loop only
         self.failing = False
-        self.window = Window(window)
+        self.window = Window(window, path)
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -227,6 +228,7 @@ class Destination:
         self._lanes.shutdown(wait=True)
         for exporter in self.exporters.values():
             exporter.shutdown()
+        self.window.close()
 
 
 def _count(what: Any) -> int:
@@ -236,8 +238,11 @@ def _count(what: Any) -> int:
     return sum(len(metric.data.data_points) for metric in metrics)
 
 
-def load(name: str, *, window: int, workers: int) -> Destination:
-    """Return the destination that installed exporters call *name*, configured by its variables. Raises SettingError."""
+def load(name: str, *, window: int, workers: int, state: str = "") -> Destination:
+    """Return the destination that installed exporters call *name*, configured by its variables. Raises SettingError.
+
+    state: folder for the window of a destination that can't tell a repetition; "" keeps it in memory.
+    """
     exporters: dict[str, Any] = {}
     for signal, group in GROUPS.items():
         for point in entry_points(group=group, name=name):
@@ -248,7 +253,14 @@ def load(name: str, *, window: int, workers: int) -> Destination:
     if not exporters:
         known = sorted({point.name for group in GROUPS.values() for point in entry_points(group=group)})
         raise SettingError(f"destination {name!r} is not an installed exporter; found: {', '.join(known)}")
-    return Destination(name, exporters, window=window, workers=workers)
+    path = ""
+    if state and any(getattr(exporter, "at_most_once", False) for exporter in exporters.values()):
+        try:
+            os.makedirs(state, 0o700, exist_ok=True)
+        except OSError as exc:
+            raise SettingError(f"--state {state!r} can't be made: {exc.strerror}") from exc
+        path = os.path.join(state, f"{name}.window")
+    return Destination(name, exporters, window=window, workers=workers, path=path)
 
 
 def _make(kind: Any, *, ours: bool) -> SpanExporter | MetricExporter:

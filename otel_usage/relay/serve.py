@@ -45,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--schema", action="append", default=[], metavar="APP=FILE", help="pass only what this app declares; repeatable"
     )
+    made.add_argument(
+        "--state", default="", metavar="FOLDER", help="keep there what GA4 was sent, so that a restart repeats nothing"
+    )
     limits = made.add_argument_group("limits")
     limits.add_argument("--body-mib", type=float, default=default.body_bytes / MIB, help="of a request, as it comes")
     limits.add_argument("--decoded-mib", type=float, default=default.decoded_bytes / MIB, help="and decompressed")
@@ -113,7 +116,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = read_settings(given)
         host, port = read_address(given.listen)
         names = list(dict.fromkeys(name for word in given.destinations for name in word.split(",") if name))
-        destinations = [load(name, window=settings.window, workers=settings.workers) for name in names]
+        destinations = [
+            load(name, window=settings.window, workers=settings.workers, state=given.state) for name in names
+        ]
     except SettingError as exc:
         print(f"otel-usage relay: {exc}", file=sys.stderr)
         return 2

@@ -150,6 +150,7 @@ class Lab:
     def __init__(self, *options: str) -> None:
         self.vendors = Vendors()
         self.options = options
+        self.held: list[int] = []  # requests for GA4 that the relay had accepted and not answered, at each kill
 
     def __enter__(self) -> Lab:
         command = [sys.executable, "-m", "tests.relay.vendors", str(self.vendors.port)]
@@ -166,14 +167,15 @@ class Lab:
         assert self._vendors.stdout is not None
         self._vendors.stdout.close()
 
-    in_flight = 4 * 100  # spans on their way to GA4 at a time: RELAY_CONSUMERS batches of fan-out.yaml
-
     def fail(self, segment: float, ga4: float) -> None:
         """Have the destinations fail a share of requests."""
         get(self.vendors.port, f"/fail?{segment},{ga4}")
 
     def kill(self) -> None:
-        """End the relay with SIGKILL, and start it again."""
+        """End the relay with SIGKILL, and start it again; note how many batches for GA4 it held."""
+        shown = get(self.relay.port, "/metrics")[1]
+        held = shown.partition('waiting_requests{destination="ga4"} ')[2].partition("\n")[0]
+        self.held.append(int(held))
         self.relay.end(signal.SIGKILL)
         self.relay.start()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,60 @@ def test_ga4_gets_nothing_twice_when_an_answer_is_lost() -> None:
     assert [200, 200, 200] == tried
     assert 1 == vendors.requests["ga4"]
     assert 'reason="unknown_delivery"} 2' in text
+
+
+def test_ga4_gets_nothing_twice_when_the_relay_is_killed(tmp_path: Path) -> None:
+    """With --state, neither an orderly restart nor SIGKILL within a delivery makes an event come twice."""
+    reached, released = threading.Event(), threading.Event()
+    slow = threading.Event()
+
+    def answer(vendor: str, body: object) -> int:
+        if slow.is_set():
+            reached.set()
+            assert released.wait(30)
+        return 200
+
+    with (
+        Vendors(answer) as vendors,
+        Process(["ga4"], "--state", str(tmp_path / "state"), **vendors.environ()) as relay,
+    ):
+        first, second = traces([1], began_ns=time.time_ns()), traces([2], began_ns=time.time_ns())
+        path = "/ga4/v1/traces"
+        assert 200 == post(relay.port, path, first.SerializeToString())[0]
+        relay.end()
+        relay.start()
+        assert 200 == post(relay.port, path, first.SerializeToString())[0]
+        slow.set()
+        failed: list[type] = []
+
+        def lose() -> None:
+            try:
+                post(relay.port, path, second.SerializeToString())
+            except (OSError, http.client.HTTPException) as exc:
+                failed.append(type(exc))
+
+        thread = threading.Thread(target=lose)
+        thread.start()
+        assert reached.wait(30)
+        relay.end(signal.SIGKILL)
+        released.set()
+        thread.join(30)
+        relay.start()
+        assert 200 == post(relay.port, path, second.SerializeToString())[0]
+
+    assert (1, 2, 0) == (len(failed), vendors.counts()["ga4"], vendors.counts()["ga4_repeated"])
+
+
+def test_two_relays_cant_share_a_state(tmp_path: Path) -> None:
+    """A second relay with the same folder ends at once, and says what to do."""
+    with Vendors() as vendors, Process(["ga4"], "--state", str(tmp_path), **vendors.environ()):
+        second = Process(["ga4"], "--state", str(tmp_path), **vendors.environ())
+        with pytest.raises(AssertionError, match="is held by another relay: give each a --state of its own"):
+            second.start()
+        assert second.process is not None
+        assert 2 == second.process.wait(30)
+        assert second.process.stderr is not None
+        second.process.stderr.close()
 
 
 def test_sigterm_finishes_what_was_taken() -> None:
