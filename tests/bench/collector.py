@@ -179,9 +179,11 @@ def whole_way(path: str, *, keep: bool) -> None:
     refused = {int(at) - start_us for at in seen["refused"]}
     missing = wanted - ga4.keys()
     repeated = sum(n - 1 for n in ga4.values())
+    kill = f"{kills.count('Collector')} kills of the Collector and {kills.count('relay')} of the relay"
+    fail = f"Segment failed {SEGMENT_FAILS:.0%} of requests, GA4 {GA4_FAILS:.0%}"
     print(
-        f"Relay {'with' if keep else 'without'} --state: {SPANS:,} spans of {INSTALLATIONS:,} installations, {kills.count('Collector')} kills of the Collector and "
-        f"{kills.count('relay')} of the relay; Segment failed {SEGMENT_FAILS:.0%} of requests, GA4 {GA4_FAILS:.0%}. "
+        f"Relay {'with' if keep else 'without'} --state: "
+        f"{SPANS:,} spans of {INSTALLATIONS:,} installations, {kill}; {fail}. "
         f"Acknowledged after {acknowledged_s:.0f} s, delivered after {took:.0f} s.\n"
         f"- Segment: {len(arrived & expected):,} distinct messageIds, {len(expected - arrived)} missing, "
         f"{repetitions:,} repetitions for Segment to remove.\n"
