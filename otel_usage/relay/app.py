@@ -45,6 +45,7 @@ JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
 QUICK_BYTES = 16 * 1024  # decoded in less time than it takes to wake a thread, or a little more
 OTLP_BYTES = 64 << 20  # the largest request a client may send; OTLP specification 1.11
+TOLD_S = 60.0  # a destination that comes and goes is in the log once in so long
 RETRY_AFTER_S = 1.0
 MAX_RETRY_AFTER_S = 3_600.0
 
@@ -202,14 +203,23 @@ class Relay:
         self.metrics.add("again_total", outcome.again, **labels)
         for reason, n in rejected.items():
             self.metrics.add("rejected_total", n, **labels, reason=reason)
-        failing = outcome.again > 0
-        if failing != destination.failing:
-            destination.failing = failing
+        if outcome.again > outcome.busy:
+            self._failing(destination, outcome)
+        elif outcome.sent and destination.failing:
+            destination.failing = False
+            if not destination.told:
+                return
+            destination.told = False
+            log.info("%s: delivers again", destination.name)
+
+    def _failing(self, destination: Destination, outcome: Outcome) -> None:
+        """Note that the destination did not take all of it; say so, once a minute at most."""
+        now = time.monotonic()
+        if not destination.failing and now - destination.told_s >= TOLD_S:
             said = f"HTTP {outcome.status}" if outcome.status else "no answer"
-            if failing:
-                log.warning("%s: can't deliver (%s); clients are told to try again", destination.name, said)
-            else:
-                log.warning("%s: delivers again", destination.name)
+            log.warning("%s: can't deliver (%s); clients are told to try again", destination.name, said)
+            destination.told_s, destination.told = now, True
+        destination.failing = True
 
     def _answer(self, received: Received, outcome: Outcome, as_json: bool) -> Response:
         if outcome.again:

@@ -41,13 +41,15 @@ GROUPS = {"traces": "opentelemetry_traces_exporter", "metrics": "opentelemetry_m
 class Outcome:
     """What became of one request.
 
-    sent: delivered now. known: delivered before. again: to be sent once more by the client, the whole request.
+    sent: delivered now. known: delivered before. again: to be sent once more by the client, with the whole request;
+    of these, busy: another request is delivering them.
     dropped: ``{reason: how many}`` that never will be. status: the destination's last, None if there was no answer.
     """
 
     sent: int = 0
     known: int = 0
     again: int = 0
+    busy: int = 0
     retry_after_s: float | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     status: int | None = None
@@ -75,6 +77,8 @@ class Destination:
         self.exporters = exporters
         self.waiting = 0  # requests the app has accepted for it and not answered; used from the event loop only
         self.failing = False
+        self.told = False  # the log says that it fails
+        self.told_s = float("-inf")  # since when, on the monotonic clock
         self.window = Window(window, path)
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
@@ -159,6 +163,7 @@ class Destination:
                     sent=max(0, len(claim.fresh) - unsent - sum(told.values())),
                     known=claim.known,
                     again=unsent + claim.busy,
+                    busy=claim.busy,
                     retry_after_s=verdict.retry_after_s,
                     dropped=told,
                     status=verdict.status,

@@ -37,6 +37,21 @@ def validated(otelcol: str, *files: str, **environ: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+def test_every_variable_is_documented_with_its_default() -> None:
+    """README.md tells of each variable of the files, and of no other."""
+    used: dict[str, str] = {}
+    for file in CONFIG.glob("*.yaml"):
+        used.update(re.findall(r"\$\{env:(\w+)(?::-([^}]*))?\}", file.read_text()))
+    told = (CONFIG / "README.md").read_text().partition("## Variables")[2].partition("\n## ")[0]
+    rows = [row for row in told.splitlines() if row.startswith("| `")]
+
+    named = [name for row in rows for name in re.findall(r"`([A-Z_]+)`", row.split("|")[1])]
+    assert set(used) == set(named)
+    for name in ("GATEWAY_HTTP", "GATEWAY_GRPC", "GATEWAY_HEALTH", "GATEWAY_FSYNC", "GATEWAY_FLUSH", "RELAY_CONSUMERS"):
+        [row] = [row for row in rows if f"`{name}`" in row.split("|")[1]]
+        assert used[name] in row
+
+
 BACKEND = {"BACKEND_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 
 

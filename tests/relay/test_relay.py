@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import logging
 import os
 import random
 import socket
@@ -479,6 +480,29 @@ def test_beyond_what_may_wait_clients_are_told_to_wait() -> None:
     assert [0, 1, 2, 3] == sorted(fake.numbers())
 
 
+def test_beyond_what_may_be_held_clients_are_told_to_wait() -> None:
+    """When the bodies of all requests together are as large as they may be, more hear 429 until some are delivered."""
+    released = threading.Event()
+
+    def slow(given: list[Any]) -> Verdict:
+        assert released.wait(30)
+        return Verdict()
+
+    fake = Fake(slow)
+    bodies = [traces(range(first, first + 20)).SerializeToString() for first in (0, 20)]
+    with Serving(fake, held_bytes=len(bodies[0]) * 3 // 2) as serving:
+        answers: list[int] = []
+        thread = threading.Thread(target=lambda: answers.append(post(serving.port, TRACES, bodies[0])[0]))
+        thread.start()
+        fake.wait(lambda: fake.given)
+        refused = post(serving.port, TRACES, bodies[1])
+        released.set()
+        thread.join()
+        again = post(serving.port, TRACES, bodies[1])[0]
+
+    assert (429, "1", [200], 200) == (refused[0], refused[1]["retry-after"], answers, again)
+
+
 def test_one_destination_does_not_delay_another() -> None:
     """A destination that hangs takes neither threads nor places from another."""
     from otel_usage.relay.destination import Destination
@@ -553,10 +577,24 @@ def test_closing_finishes_what_was_taken() -> None:
     assert fake.closed
 
 
+def test_a_destination_that_comes_and_goes_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The log says that a destination fails, and that it is back; not again and again."""
+    caplog.set_level(logging.INFO, "otel_usage")
+    verdicts = iter([Verdict(unsent=(0,), status=500), Verdict()] * 10)
+    with Serving(Fake(lambda given: next(verdicts))) as serving:
+        shown = []
+        for number in range(20):
+            post(serving.port, TRACES, traces([number]).SerializeToString())
+            text = get(serving.port, "/metrics")[1]
+            shown.append(text.partition('failing{destination="fake"} ')[2][0])
+
+    assert ["1", "0"] * 10 == shown
+    assert 1 == caplog.text.count("fake: can't deliver (HTTP 500)")
+    assert 1 == caplog.text.count("fake: delivers again")
+
+
 def test_nothing_of_the_client_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """No address, token, header or content of a request reaches the log, whatever is wrong with it."""
-    import logging
-
     caplog.set_level(logging.DEBUG, "otel_usage")
     with Serving(Fake(lambda given: Verdict(unsent=(0,), status=500)), tokens=("t0ken",)) as serving:
         headers = {"authorization": "Bearer t0ken", "user-agent": "secret-agent", "x-forwarded-for": "203.0.113.7"}
