@@ -86,32 +86,32 @@ class Usage:
         *name* and *fields* must be declared in the schema. Inside ``with … as a``, ``a.set(format="pdf")``
         adds a field that is known only later.
         """
-        if self._recorder is not None:
-            return self._recorder.events().action("action", name, fields)
         if self._strict:
             self._check("action", name, fields)
+        if self._recorder is not None:
+            return self._recorder.events().action("action", name, fields)
         return self
 
     def count(self, name: str, n: int = 1, /, **fields: object) -> None:
         """Add *n* to the declared counter *name*."""
+        if self._strict:
+            self._check("count", name, fields)
         if self._recorder is not None:
             self._recorder.events().count(name, n, fields)
-        elif self._strict:
-            self._check("count", name, fields)
 
     def error(self, name: str, /, **fields: object) -> None:
         """Record that the declared error *name* happened. Takes no message: messages hold people's data."""
+        if self._strict:
+            self._check("error", name, fields)
         if self._recorder is not None:
             self._recorder.events().action("error", name, fields)
-        elif self._strict:
-            self._check("error", name, fields)
 
     def heartbeat(self, name: str, /, **fields: object) -> None:
         """Record that a service is alive, with the declared *fields*."""
+        if self._strict:
+            self._check("heartbeat", name, fields)
         if self._recorder is not None:
             self._recorder.events().action("heartbeat", name, fields)
-        elif self._strict:
-            self._check("heartbeat", name, fields)
 
     def command(self, name: str) -> "Run | Usage":
         """Name the command that is running, in a program without a command-line framework.

@@ -3,6 +3,7 @@
 Ring 0 (foreground): loaded at the first parse. Names come from the parsers' own tree, never from argv.
 """
 
+from . import Decision as State
 from .recorder import Run, guarded
 
 TYPE_CHECKING = False
@@ -11,23 +12,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class _Parse:
-    """The program's own parse: which parser is the root, and which sub-parsers were reached.
-
-    A program may look at a few options first (``parse_known_args``) and parse in full later: the first full parse
-    counts, and what was parsed before it only until then. Parses after it, or inside it, are somebody else's.
-    """
-
-    __slots__ = ("chain", "full", "pending", "words")
-
-    def __init__(self) -> None:
-        self.chain: list[Any] = []
-        self.words: list[str] = []
-        self.full = False
-        self.pending: Any = None
-
-
-_parse: "_Parse | None" = None
+# The program's own parse: chain (the root parser, and the sub-parsers reached), words, full, pending.
+# A program may look at a few options first (``parse_known_args``) and parse in full later: the first full parse
+# counts, and what was parsed before it only until then. Parses after it, or inside it, are somebody else's.
+_parse: "Any" = None
 
 
 def began(run: Run, module: "ModuleType", name: str, parser: "Any") -> None:
@@ -35,7 +23,7 @@ def began(run: Run, module: "ModuleType", name: str, parser: "Any") -> None:
     global _parse
     parse = _parse
     if parse is None:
-        parse = _parse = _Parse()
+        parse = _parse = State(chain=[], words=[], full=run.settled, pending=None)
         _watch_options(run, module, parse)
     if name == "parse_args":
         if not parse.full:
@@ -48,11 +36,13 @@ def began(run: Run, module: "ModuleType", name: str, parser: "Any") -> None:
             parse.words.append(word)
             run.named(tuple(parse.words), final=parser._subparsers is None)
             return
-    if parse.full and parser is not parse.chain[0]:
+    if parse.full:
+        if parser in parse.chain:  # once more: it has told all it knows of the run
+            parse.chain = []
         return
     if parser is parse.pending:
-        parse.full = True
-    elif parse.words and not parse.full:
+        parse.full = run.settled = True
+    elif parse.words:
         return
     parse.chain, parse.words = [parser], []
     run.named((), final=parser._subparsers is None)
@@ -68,14 +58,16 @@ def _word(module: "ModuleType", parent: "Any", parser: "Any") -> "str | None":
     return None
 
 
-def _watch_options(run: Run, module: "ModuleType", parse: _Parse) -> None:
+def _watch_options(run: Run, module: "ModuleType", parse: "Any") -> None:
     # argparse asks for this pattern whenever it takes an option, before any code of the host runs.
     original = module.ArgumentParser._get_nargs_pattern
 
+    def given(parser: "Any", names: "list[str]") -> None:
+        if names and parser in parse.chain:
+            run.given(next((name for name in names if name.startswith("--")), names[0]))
+
     def _get_nargs_pattern(self: "Any", action: "Any") -> "Any":
-        if action.option_strings and self in parse.chain:
-            names = action.option_strings
-            guarded(run.given, next((name for name in names if name.startswith("--")), names[0]))
+        guarded(given, self, action.option_strings)
         return original(self, action)
 
     module.ArgumentParser._get_nargs_pattern = _get_nargs_pattern

@@ -10,7 +10,7 @@ from .recorder import Run, guarded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import ModuleType
     from typing import Any
 
@@ -29,28 +29,31 @@ class _Invocation:
         self.current = current
         self.root: ref[Any] | None = None
         self.parsing: ref[Any] | None = None
-        self.parsed: list[ref[Any]] = []
+        self.parsed: list[tuple[ref[Any], dict[str, Any]]] = []  # with the commands it declared before it parsed
         self.handled: object = None  # id of the exception being handled when the program was called
         self.chained: list[str] = []
 
     def pushed(self, context: "Any") -> None:
-        if context._depth != 2 or context.resilient_parsing or any([one() is context for one in self.parsed]):
+        if context._depth != 2 or context.resilient_parsing or any([known() is context for known, _ in self.parsed]):
             return
         top = context
         while top.parent is not None:
             top = top.parent
         if self.root is None:
+            if self.run.settled:
+                return
+            self.run.settled = True
             self.root = ref(top)
             self.handled = id(sys.exc_info()[1])
         if self.root() is not top:
             return
         self.parsing = ref(context)
-        self.parsed.append(self.parsing)
+        self.parsed.append((self.parsing, {**(getattr(context.command, "commands", None) or {})}))
         self.run.parsed = ""
         words: list[str] = []
         command = context.command
         while context.parent is not None:
-            word = _word(context)
+            word = self.word(context)
             if getattr(context.parent.command, "chain", False):
                 if word not in self.chained and len(self.chained) < MAX_CHAINED:
                     self.chained.append(word)
@@ -95,21 +98,39 @@ class _Invocation:
         outcome = outcome_of(raised) or ("interrupted" if isinstance(raised, EOFError) else "")
         self.run.noted = (error_type(raised, self.run.package), outcome)
 
+    def word(self, context: "Any") -> str:
+        """Return the declared name of a sub-command: what the user typed only if the program lists it."""
+        group, typed, command = context.parent.command, context.info_name, context.command
+        before: dict[str, Any] = {}
+        for known, declared in self.parsed:
+            if known() is context.parent:
+                before = declared
+        if before.get(typed) is command:
+            return str(typed)
+        for name, other in before.items():
+            if other is command:
+                return str(name)
+        for name in (typed, command.name):
+            if name in before or name in _listed(group, context.parent, before):
+                return str(name)
+        return "(unknown)"
 
-def _word(context: "Any") -> str:
-    """Return the declared name of a sub-command: what the user typed only if the program lists it."""
-    group, typed, command = context.parent.command, context.info_name, context.command
-    declared = getattr(group, "commands", None) or {}
-    if declared.get(typed) is command:
-        return str(typed)
-    for name, other in declared.items():
-        if other is command:
-            return str(name)
-    listed = group.list_commands(context.parent)  # lazy and custom groups know their names only so
-    for name in (typed, command.name):
-        if name in listed:
-            return str(name)
-    return "(unknown)"
+
+def _listed(group: "Any", context: "Any", before: "dict[str, Any]") -> "Sequence[str]":
+    """Return the commands that a lazy or custom *group* lists, and would list had it not seen what was typed.
+
+    before: the commands it had by then.
+    """
+    kind = type(group)
+    ask = getattr(kind, "list_commands", None)
+    if ask is None or (ask.__module__, ask.__qualname__) == ("click.core", "Group.list_commands"):
+        return ()  # click's own lists what is in *before*
+    try:
+        same = kind.__new__(kind)
+        same.__dict__.update(group.__dict__, commands=before)
+        return list(ask(same, context))
+    except (Exception, SystemExit):
+        return ()
 
 
 def install(run: Run, module: "ModuleType", push: "Callable[[Any], None]") -> None:

@@ -180,6 +180,8 @@ def build(name: str, keywords: Mapping[str, Any] | None) -> Destination:
             exporters[signal] = point.load()(**(keywords or {}))
         except (TypeError, ValueError) as exc:
             raise SettingError(f"destination {name!r} refuses its settings: {exc}") from exc
+        if getattr(exporters[signal], "problem", ""):  # ours, as entry points, only log what is wrong with them
+            raise SettingError(exporters[signal].problem)
     if not exporters:
         raise SettingError(f"destination {name!r} is not installed; found: {', '.join(sorted(known_names()))}")
     return Destination(name, exporters, sessions)

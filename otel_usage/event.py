@@ -92,7 +92,7 @@ def events_from_spans(
     skipped: Counter[str] = Counter()
     origins = _Origins()
     for position, span in enumerate(spans):
-        attributes = span.attributes or {}
+        attributes = _plain(span.attributes)
         kind = attributes.get("usage.kind")
         if kind is None and not all_spans:
             skipped["not_usage"] += 1
@@ -134,7 +134,7 @@ def events_from_spans(
                 position, str(kind), named, event_id, origin, start_ns, end_ns, error_type=error_type, fields=fields
             )
         elif kind is None:
-            event = UsageEvent(position, "span", span.name, event_id, origin, start_ns, end_ns, fields=dict(attributes))
+            event = UsageEvent(position, "span", span.name, event_id, origin, start_ns, end_ns, fields=attributes)
         else:
             skipped["unknown_kind"] += 1
             continue
@@ -218,30 +218,43 @@ def data_points(metrics: MetricsData) -> Iterator[tuple[Any, Any, Any]]:
                     yield of_resource.resource, metric, point
 
 
+_ABOUT = (
+    "service.name",
+    "service.version",
+    "app.installation.id",
+    "os.type",
+    "os.version",
+    "host.arch",
+    "process.runtime.name",
+    "process.runtime.version",
+)  # in the order of Origin's fields
+
+
 class _Origins:
     """Makes one `Origin` per resource, and the same one for resources that say the same."""
 
     def __init__(self) -> None:
         self._by_id: dict[int, Origin] = {}
-        self._same: dict[Origin, Origin] = {}
+        self._same: dict[tuple[str, ...], Origin] = {}
 
     def of(self, resource: Any) -> Origin:  # Any: a Resource, or None
         origin = self._by_id.get(id(resource))
         if origin is None:
-            get = (resource.attributes if resource is not None else {}).get
-            origin = Origin(
-                _text(get("service.name")),
-                _text(get("service.version")),
-                _text(get("app.installation.id")),
-                _text(get("os.type")),
-                _text(get("os.version")),
-                _text(get("host.arch")),
-                _text(get("process.runtime.name")),
-                _text(get("process.runtime.version")),
-            )
-            origin = self._same.setdefault(origin, origin)
+            get = _plain(resource.attributes if resource is not None else None).get
+            about = tuple([_text(get(name)) for name in _ABOUT])
+            origin = self._same.get(about)
+            if origin is None:
+                origin = self._same[about] = Origin(*about)
             self._by_id[id(resource)] = origin  # the spans keep their resource alive: no id is used twice
         return origin
+
+
+def _plain(attributes: Any) -> dict[str, Any]:
+    """Return *attributes* as a dict: the SDK's own mapping is slow to look into. Any: a Mapping, or None."""
+    try:
+        return attributes.copy()  # type: ignore[no-any-return]
+    except AttributeError:
+        return dict(attributes or {})
 
 
 def _uuid(name: str) -> str:

@@ -18,10 +18,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .events import attributes as attribute_list
 from .events import metrics_body
 from .otlp import Record, attributes_of, merge, records_of
 from .queue import MAX_AGE_S, Queue, segment_id, write
-from .recorder import attributes as attribute_list
 from .recorder import line
 from .schema import check_point, check_resource, check_span
 from .tally import Tally
@@ -135,7 +135,11 @@ class Intake:
         self.fresh: tuple[str, list[Record]] = ("", [])  # the newest segment: most often sent at once
 
     def recover(self) -> None:
-        """Finish or undo the batch that an earlier sender was killed in; forget torn files."""
+        """Finish or undo the batch that an earlier sender was killed in; forget what it had half written."""
+        for folder in (self.spool, *[queue.folder for queue in self.queues], *[queue.wait for queue in self.queues]):
+            for name in os.listdir(folder):
+                if name.endswith(".part"):
+                    os.unlink(os.path.join(folder, name))
         done, begun = os.path.join(self.spool, "batch.done"), os.path.join(self.spool, "batch")
         for path in (done, begun):
             try:
@@ -152,7 +156,7 @@ class Intake:
                             os.unlink(os.path.join(queue.wait, name))
             os.unlink(path)
 
-    def reap(self, now_s: float) -> None:
+    def reap(self) -> None:
         """Hand in the stubs of processes that died: their files' locks are free."""
         folder = os.path.join(self.spool, "open")
         for name in os.listdir(folder):
@@ -163,10 +167,11 @@ class Intake:
                 continue
             try:
                 status = os.fstat(descriptor)
-                if now_s - status.st_mtime < STARTING_S and status.st_mtime <= now_s:
+                age_s = time.time() - status.st_mtime
+                if -60 < age_s < STARTING_S:  # further in the future: the clock jumped
                     continue
                 if name.startswith("."):  # written and renamed at once; an old one is torn
-                    if now_s - status.st_mtime > 3600:
+                    if age_s > 3600:
                         os.unlink(path)
                         self.dropped["corrupt"] += 1
                     continue

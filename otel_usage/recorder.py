@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .events import Events
 
     T = TypeVar("T")
-    Pairs = list[tuple[str, object]]
 
 FORMAT = "1"  # folder of the spool's format version
 FD = 127  # our descriptor's number: low ones are the host's to count on
@@ -49,7 +48,9 @@ while 1:
     part=os.read(0,65536)
     if not part: break
     text+=part
-os.dup2(os.open(os.devnull,os.O_RDONLY),0)
+fd=os.open(os.devnull,os.O_RDONLY)
+os.dup2(fd,0)
+os.close(fd)
 os.chdir("/")
 delay,_,text=text.partition(b"\\n")
 time.sleep(float(delay))
@@ -85,11 +86,22 @@ def guarded(step: "Callable[..., object]", *args: object) -> None:
 # -- how the run ends -------------------------------------------------------------------------------------------
 
 
-class _Raise:
-    """``raised @ _Raise()`` is the C function sys.exit itself: no frame of ours is ever in a traceback."""
+class _Exit(partial):  # type: ignore[type-arg]
+    """What sys.exit is while a run is observed. Calling it runs C code only; asked who it is, it says sys.exit.
 
+    ``raised @ _Exit(…)`` is the C function sys.exit itself: no frame of ours is ever in a traceback.
+    """
+
+    __module__ = "sys"
+    __doc__ = sys.exit.__doc__
     __array_ufunc__ = None
     __rmatmul__ = sys.exit
+
+    def __repr__(self) -> str:
+        return "<built-in function exit>"
+
+    def __reduce_ex__(self, protocol: object) -> str:
+        return "exit"
 
 
 # Frames below which a sys.exit is the parser's: help and version if its status is 0, else a usage error.
@@ -110,6 +122,8 @@ class Run:
     def __init__(self, frame: "FrameType | None", on_named: "Callable[[], None]") -> None:
         self.words: Sequence[str] | None = None
         self.options: list[str] = []
+        self.settled = False  # a framework has told the path: others, called later, are the host's own affair
+        self.fixed = False  # the host has
         self.parsed = ""
         self.noted = ("", "")  # (error type, outcome) of what a framework turns into an exit code
         self.hint = ""  # outcome that the last sys.exit stands for, from who called it
@@ -131,11 +145,12 @@ class Run:
             names = frame.f_globals
             self.package = (names.get("__package__") or names.get("__name__") or "").partition(".")[0]
             self.watch(frame)
-        self.exit = sys.exit
-        if _Raise.__rmatmul__ is not sys.exit:
-            _Raise.__rmatmul__ = sys.exit  # type: ignore[method-assign,assignment]
-        # sys.exit(status) is now reduce(matmul, (run, raise, raise), status): C all the way, but for `__rmatmul__`.
-        sys.exit = partial(reduce, matmul, (self, _Raise(), _Raise()))  # type: ignore[assignment]
+        self.exit = plain = sys.exit
+        if type(plain) is type(len):  # else it is the host's own, and stays
+            # sys.exit(status) is now reduce(matmul, (run, raise, raise), status): C all the way, but for `__rmatmul__`.
+            again = _Exit(reduce)
+            sys.exit = exit = _Exit(reduce, matmul, (self, again, again))  # type: ignore[assignment]
+            exit.__dict__.update(__name__="exit", __qualname__="exit", __wrapped__=plain)
 
     def __rmatmul__(self, status: object) -> SystemExit:
         """Return the SystemExit that ``sys.exit(status)`` is to raise, and note it."""
@@ -143,11 +158,12 @@ class Run:
             raised = status
         elif status is None:
             raised = SystemExit()
-        elif isinstance(status, tuple):
-            raised = SystemExit(*status)
+        elif isinstance(status, tuple):  # a message before 3.12, then SystemExit's arguments: left to sys.exit
+            self.fate = "caught"
+            return status  # type: ignore[return-value]
         else:
             raised = SystemExit(status)
-        guarded(self.leaving, raised, sys._getframe(1), sys.exc_info()[1])
+        guarded(self.leaving, raised, sys._getframe().f_back, sys.exc_info()[1])
         return raised
 
     def __matmul__(self, other: object) -> SystemExit:
@@ -173,7 +189,8 @@ class Run:
 
     def named(self, words: "Sequence[str]", final: bool = True) -> None:
         """Note the command's path as known so far; not *final* if a sub-command is about to follow."""
-        self.words = words
+        if not self.fixed:
+            self.words = words
         if self.frame is None:
             self.watch(sys._getframe())
         if final and self.on_named is not None:
@@ -181,10 +198,11 @@ class Run:
 
     def command(self, name: str, frame: "FrameType") -> "Run":
         """Name the run after *name*, if it is a literal of the code in *frame*. The first name stays."""
-        if self.words is None:
+        if not self.words:
             constants = frame.f_code.co_consts
             literal = any([name == c or (isinstance(c, (tuple, frozenset)) and name in c) for c in constants])
-            guarded(self.named, name.split() if literal else ["(unknown)"])
+            guarded(self.named, str(name).split() if literal else ["(unknown)"])
+            self.fixed = True
         return self
 
     def given(self, option: str) -> None:
@@ -203,21 +221,23 @@ class Run:
 
         frame: who called sys.exit; handled: the exception it was handling; trace: the traceback so far.
         """
-        if get_ident() != self.thread or self.fate == "top":
+        if get_ident() != self.thread or self.fate == "top" or frame is None:  # None: called by atexit itself
             return
         if self.frame is None:
             self.watch(frame)
+        last = self.mark() if self.mark is not None else None
+        if not (handled is not None and handled.__dict__.get("_otel_usage", self) is last and raised.code == self.status):
+            self.hint, self.error = "", "SystemExit"  # else the same once more
         self.status = raised.code
-        self.hint, self.error = "", "SystemExit"
         self.origin, self.hooked = None, False
-        if frame is not None and self._doubtful(frame):
+        if self._doubtful(frame):
             self.origin = (
                 (trace.tb_frame.f_code, trace.tb_lasti) if trace is not None else (frame.f_code, frame.f_lasti)
             )
         if self.frame is not None:
             self.at = self.frame.f_lasti
         if raised.code:
-            error, outcome = self.noted if frame is not None and _module(frame) in ("click", "typer") else ("", "")
+            error, outcome = self.noted if _module(frame) in ("click", "typer") else ("", "")
             if handled is not None:
                 from .failure import error_type, outcome_of
 
@@ -456,33 +476,6 @@ def quote(text: str) -> str:
     return encode_basestring_ascii(text)  # type: ignore[no-any-return]
 
 
-def attributes(pairs: "Pairs") -> str:
-    """Return OTLP JSON KeyValues, comma-separated. Takes str, bool, int and lists of str."""
-    parts = []
-    for key, value in pairs:  # keys are ours or the schema's: nothing to escape
-        if value is True or value is False:
-            typed = '"boolValue":true' if value else '"boolValue":false'
-        elif isinstance(value, str):
-            typed = '"stringValue":' + quote(value)
-        elif isinstance(value, int):
-            typed = f'"intValue":"{value}"'
-        else:
-            words = ",".join(['{"stringValue":' + quote(word) + "}" for word in value])  # type: ignore[attr-defined]
-            typed = '"arrayValue":{"values":[' + words + "]}"
-        parts.append('{"key":"' + key + '","value":{' + typed + "}}")
-    return ",".join(parts)
-
-
-def span(trace: str, own: str, parent: str, name: str, start_ns: int, end_ns: int, pairs: "Pairs", failed: bool) -> str:
-    """Return one OTLP JSON Span of kind INTERNAL; ids in hexadecimal, *parent* may be ""."""
-    return (
-        f'{{"traceId":"{trace}","spanId":"{own}",'
-        + (f'"parentSpanId":"{parent}",' if parent else "")
-        + f'"name":{quote(name)},"kind":1,"startTimeUnixNano":"{start_ns}","endTimeUnixNano":"{end_ns}",'
-        f'"attributes":[{attributes(pairs)}],"status":{{' + ('"code":2}}' if failed else "}}")
-    )
-
-
 def line(signal: str, inner: str, resource: str, body: str) -> bytes:
     """Return one line of an OTLP file: one resource, one scope. signal: ``Spans`` or ``Metrics``; inner: its list.
 
@@ -521,13 +514,12 @@ class Recorder:
         self.tty = False
         self.log: list[bytes] = []
         self._events: Events | None = None
-        self.resource = attributes(
-            [
-                ("service.name", self.app),
-                ("service.version", str(settings["version"])[:64]),
-                ("process.runtime.name", sys.implementation.name),
-                ("process.runtime.version", "%d.%d.%d" % sys.version_info[:3]),
-            ]
+        app, version = quote(self.app), quote(str(settings["version"])[:64])
+        self.resource = (
+            f'{{"key":"service.name","value":{{"stringValue":{app}}}}},'
+            f'{{"key":"service.version","value":{{"stringValue":{version}}}}},'
+            f'{{"key":"process.runtime.name","value":{{"stringValue":"{sys.implementation.name}"}}}},'
+            f'{{"key":"process.runtime.version","value":{{"stringValue":"{sys.version.split()[0]}"}}}}'
         )
         if getattr(sys.exit, "func", None) is reduce:  # `otel` watches already: a run is watched once
             self.run: Run = sys.exit.args[1][0]  # type: ignore[attr-defined]
@@ -539,6 +531,11 @@ class Recorder:
 
     def begin(self) -> "Recorder | None":
         """Open this run's file and start observing. Returns None if this run can't be recorded."""
+        if _worker():
+            self.owner = False
+            self.run.close()
+            atexit.register(self.finish)
+            return self
         if self.decision.mode != "log":
             try:
                 if not self._ours():
@@ -660,22 +657,25 @@ class Recorder:
     # What is written.
 
     def _run_span(self, code: "int | None", outcome: str, error: str, end_ns: int) -> str:
+        """Return the run as OTLP JSON. Written out: put together from pairs it costs ten times as much."""
         run = self.run
         path = run.path()
-        pairs: Pairs = [
-            ("usage.kind", "run"),
-            ("usage.command", path),
-            ("usage.outcome", outcome),
-            ("usage.options", run.options),
-            ("process.executable.name", self.app),
-        ]
-        if code is not None:
-            pairs.append(("process.exit.code", code))
-        if error:
-            pairs.append(("error.type", error))
-        pairs += [("usage.ci", bool(self.decision.ci)), ("usage.tty", self.tty)]
         name = self.app if path == "(root)" else self.app + " " + path
-        return span(self.trace, self.root, "", name, self.start_ns, end_ns, pairs, bool(code))
+        options = ",".join(['{"stringValue":' + quote(option) + "}" for option in run.options])
+        return (
+            f'{{"traceId":"{self.trace}","spanId":"{self.root}","name":{quote(name)},"kind":1,'
+            f'"startTimeUnixNano":"{self.start_ns}","endTimeUnixNano":"{end_ns}","attributes":['
+            f'{{"key":"usage.kind","value":{{"stringValue":"run"}}}},'
+            f'{{"key":"usage.command","value":{{"stringValue":{quote(path)}}}}},'
+            f'{{"key":"usage.outcome","value":{{"stringValue":"{outcome}"}}}},'
+            f'{{"key":"usage.options","value":{{"arrayValue":{{"values":[{options}]}}}}}},'
+            f'{{"key":"process.executable.name","value":{{"stringValue":{quote(self.app)}}}}},'
+            + ("" if code is None else f'{{"key":"process.exit.code","value":{{"intValue":"{code}"}}}},')
+            + (f'{{"key":"error.type","value":{{"stringValue":{quote(error)}}}}},' if error else "")
+            + f'{{"key":"usage.ci","value":{{"boolValue":{"true" if self.decision.ci else "false"}}}}},'
+            f'{{"key":"usage.tty","value":{{"boolValue":{"true" if self.tty else "false"}}}}}],'
+            + ('"status":{"code":2}}' if code else '"status":{}}')
+        )
 
     def finish(self) -> None:
         """Write the run down and wake the sender. Called at exit; in a forked child it is only a flush."""
@@ -791,9 +791,11 @@ class Recorder:
             "otel-usage",
             self.app,
         ]
+        stdin = 0
         if orphan and os.access("/bin/sh", os.X_OK):
-            command, wait_s = ["/bin/sh", "-c", '"$@" <&0 &', "sh", *command], 1.0
-        actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+            # By way of 3: a shell takes the standard input of what it puts into the background from /dev/null.
+            stdin, command, wait_s = 3, ["/bin/sh", "-c", '"$@" <&3 3<&- &', "sh", *command], 1.0
+        actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, stdin), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
         if decision.mode != "log":
             actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
         environ = {**os.environ._data, BRAKE: b"1"}  # type: ignore[attr-defined]
@@ -807,6 +809,14 @@ class Recorder:
         end = time.monotonic() + wait_s
         while wait_s and time.monotonic() < end and not os.waitpid(pid, os.WNOHANG)[0]:
             time.sleep(0.001 if orphan else 0.005)
+
+
+def _worker() -> bool:
+    """True if multiprocessing started this process: what it does is its parent's run."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return False
+    return process.parent_process() is not None or hasattr(process.current_process(), "_inheriting")
 
 
 def _contained() -> bool:

@@ -111,7 +111,7 @@ class Sender:
         try:
             self.intake.recover()
             self._recover_flights()
-            self.intake.reap(time.time())
+            self.intake.reap()
             names = self.intake.names()
             while names:
                 del names[: self.intake.take(names)]

@@ -50,10 +50,10 @@ def test_a_death_leaves_a_stub(host, program, source):
 
 
 def test_a_stub_has_the_options(host):
-    """What is known of a dead run includes the options it was given."""
+    """The stub has what was known when the command was: the options given before it."""
     host.run("argparses.py", "--verbose", "do", "--to", "x", "import os; os._exit(7)")
 
-    assert "do" == the_stub(host).command
+    assert ("do", ["--verbose"]) == (the_stub(host).command, the_stub(host).options)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

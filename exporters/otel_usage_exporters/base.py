@@ -6,6 +6,7 @@ Ring 1 (background). A vendor adds what it takes (`Vendor`), how to write it and
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import threading
@@ -52,6 +53,7 @@ MAX_TRIES = 4  # per export, in a program that has no sender to try again later
 BACKOFF_S = 0.5
 
 _told: set[str] = set()  # what was logged once in this process
+_kept: dict[tuple[str, str], Kept] = {}  # by folder and name
 
 
 class Fate(Enum):
@@ -113,7 +115,7 @@ class Exporter:
         self._log = logging.getLogger(f"otel_usage_exporters.{self.vendor_class.prefix.lower()}")
         self._closed = threading.Event()
         self._lock = threading.Lock()
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[tuple[str, str], Kept] = {}
         self._ids: dict[str, str] = {}
         self._seen = False
         self._vendor: Vendor | None = None
@@ -128,8 +130,12 @@ class Exporter:
 
     # Delivering.
 
-    def _deliver(self, events: list[UsageEvent], skipped: Counter[str], *, timeout_s: float | None = None) -> Verdict:
-        """Send *events*, each at most once in this call; return what became of them, by position."""
+    def _deliver(self, events: list[UsageEvent], skipped: Counter[str], *, within_s: float = math.inf) -> Verdict:
+        """Send *events*, each at most once in this call; return what became of them, by position.
+
+        within_s: what is not begun by then is unsent. One request has the time limit of the settings, at most.
+        """
+        end = time.monotonic() + within_s
         lost = Counter({reason: n for reason, n in skipped.items() if reason not in FILTERED})
         vendor = self._vendor
         if vendor is None:
@@ -149,11 +155,14 @@ class Exporter:
         unsent: list[int] = []
         status: int | None = None
         wait_s: float | None = None
-        with suppress_instrumentation(), Post(timeout_s or vendor.common.timeout_s) as post:
+        with suppress_instrumentation(), Post() as post:
             while waiting:
+                left_s = min(end - time.monotonic(), vendor.common.timeout_s)
+                if left_s <= 0:
+                    break
                 request = waiting.popleft()
                 address, secret, headers, body = vendor.write(request, time.time_ns(), redact=False)
-                answer = post(address, headers, body, secret=secret)
+                answer = post(address, headers, body, timeout_s=left_s, secret=secret)
                 fate, reason = vendor.judge(answer, len(request.units))
                 status = answer.status if answer.status is not None else status
                 wait_s = answer.retry_after_s if fate is not Fate.SENT else wait_s
@@ -169,7 +178,7 @@ class Exporter:
                     break
                 else:
                     lost[reason] += len(request.units)
-                if reason:
+                if reason and reason != "validated":
                     self._say(logging.WARNING, f"{vendor.label}: {reason}", *_explained(answer))
                 if fate is Fate.DROP_AND_STOP:
                     break
@@ -255,8 +264,9 @@ class Exporter:
 
     def _memory(self, vendor: Vendor, app: str) -> Kept:
         folder = self._folder(vendor, app)
-        with self._lock:
-            return self._kept.setdefault(folder, Kept(folder, vendor.remembers))
+        with self._lock:  # the exporters of spans and of metrics remember together, but in memory each its own
+            kept = _kept if folder else self._kept
+            return kept.setdefault((folder, vendor.remembers), Kept(folder, vendor.remembers))
 
     # Telling.
 
@@ -348,10 +358,10 @@ class UsageMetricExporter(Exporter, MetricExporter):
 def _again(exporter: Exporter, events: list[UsageEvent], skipped: Counter[str]) -> Any:
     """Return a function that delivers all of *events*, or those at some positions. Any: see `Exporter._export`."""
 
-    def deliver(positions: frozenset[int] | None, timeout_s: float) -> Verdict:
+    def deliver(positions: frozenset[int] | None, within_s: float) -> Verdict:
         if positions is None:
-            return exporter._deliver(events, skipped, timeout_s=timeout_s)
-        return exporter._deliver([e for e in events if e.position in positions], Counter(), timeout_s=timeout_s)
+            return exporter._deliver(events, skipped, within_s=within_s)
+        return exporter._deliver([e for e in events if e.position in positions], Counter(), within_s=within_s)
 
     return deliver
 

@@ -209,8 +209,7 @@ class Post:
     whether a request that was sent into it arrived.
     """
 
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
+    def __init__(self) -> None:
         self._adapter = _Adapter()
 
     def __enter__(self) -> Post:
@@ -221,20 +220,20 @@ class Post:
     ) -> None:
         self._adapter.close()
 
-    def __call__(self, url: str, headers: dict[str, str], body: bytes, *, secret: str = "") -> Answer:
-        """Return what became of posting *body*, within the time limit but for the resolver's time.
+    def __call__(self, url: str, headers: dict[str, str], body: bytes, *, timeout_s: float, secret: str = "") -> Answer:
+        """Return what became of posting *body*, within *timeout_s* but for the resolver's time.
 
         secret: appended to the address only where it is written to the connection, so that no log or error of the
         libraries in between can hold it.
         """
         request = requests.Request("POST", url, headers=headers, data=body).prepare()
         _note.sent, _note.query = False, secret
-        _note.deadline = time.monotonic() + self._timeout_s
+        _note.deadline = time.monotonic() + timeout_s
         verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         proxies = {} if loopback(urlsplit(url).hostname or "") else requests.utils.get_environ_proxies(url)
         try:
             response = self._adapter.send(
-                request, stream=True, timeout=(self._timeout_s, self._timeout_s), verify=verify, proxies=proxies
+                request, stream=True, timeout=(timeout_s, timeout_s), verify=verify, proxies=proxies
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
             return Answer(sent=_note.sent, fault=_fault(exc, sent=_note.sent))

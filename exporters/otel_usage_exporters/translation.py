@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -89,6 +89,8 @@ def cut(text: str, limit: int) -> str:
 
     Vendors say "characters" and leave open which; this is within the limit however they count.
     """
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text
     if len(text) > limit:
         text = text[:limit]  # no character counts less than 1
     text = clean(text)
@@ -102,8 +104,11 @@ def cut(text: str, limit: int) -> str:
     return text
 
 
-def comma_list(words: Iterable[str], limit: int) -> str:
+def comma_list(words: Sequence[str], limit: int) -> str:
     """Return as many whole *words* as fit, separated by commas."""
+    whole = ",".join(words)
+    if cut(whole, limit) == whole:
+        return whole
     kept = ""
     for word in words:
         longer = f"{kept},{word}" if kept else word

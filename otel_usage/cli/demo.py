@@ -82,7 +82,14 @@ def _environment(folder: Path, address: str) -> dict[str, str]:
         OTEL_USAGE_HOME=str(folder / "state"),
         OTEL_USAGE_SEND_DELAY_S="1",
         OTEL_USAGE_SENDER="detached",
+        OTEL_TRACES_EXPORTER="otlp,ga4,segment",
+        OTEL_METRICS_EXPORTER="otlp,ga4,segment",
         OTEL_EXPORTER_OTLP_ENDPOINT=address,
+        OTEL_EXPORTER_GA4_ENDPOINT=address,
+        OTEL_EXPORTER_GA4_MEASUREMENT_ID="G-DEMO000000",
+        OTEL_EXPORTER_GA4_API_SECRET="no-secret-here",  # noqa: S106  the receiver is ours
+        OTEL_EXPORTER_SEGMENT_ENDPOINT=address,
+        OTEL_EXPORTER_SEGMENT_WRITE_KEY="no-key-here",
         DIGEST_TELEMETRY="on",
         TODO_TELEMETRY="on",
         UNITS_TELEMETRY="on",
@@ -97,7 +104,10 @@ def _demo(folder: Path, server: Listener, arrivals: list[Arrival]) -> int:
     (work / "notes.txt").write_text("remember the milk\n")
     (work / "secret-plan.txt").write_text("x" * 2_000_000)
     environ = _environment(folder, server.address)
-    print(f"A receiver listens on {server.address}. Three programs, one line of ours in each; what a user types:\n")
+    print(
+        f"A receiver on {server.address} plays an OTLP backend, Google Analytics 4 and Segment.\n"
+        "Three programs, one line of ours in each; what a user types:\n"
+    )
     codes = []
     for program, words in RUNS:
         ended = subprocess.run(
@@ -128,6 +138,7 @@ def _demo(folder: Path, server: Listener, arrivals: list[Arrival]) -> int:
     )
     print("\nand as counters:\n")
     _table(("program", "counter", "value", "of"), _counters(arrivals))
+    invalid = _vendors(arrivals)
     runs = sum(span["kind"] == "run" for span in spans.values())
     text = "".join(repr(arrival.body) for arrival in arrivals)
     print("\nWhat users typed and the programs do not declare (file names, amounts, words) is nowhere in it: ", end="")
@@ -135,7 +146,7 @@ def _demo(folder: Path, server: Listener, arrivals: list[Arrival]) -> int:
     print("searched, not found." if not leaked else f"FOUND {leaked}")
     _ledgers(folder)
     _cost(work, environ)
-    complete = runs == len(RUNS) and not leaked
+    complete = runs == len(RUNS) and not leaked and not invalid
     print(f"\n{runs} of {len(RUNS)} runs arrived, once each." if complete else f"\nonly {runs} of {len(RUNS)} runs arrived")
     return 0 if complete else 1
 
@@ -146,7 +157,7 @@ def _waiting(folder: Path) -> bool:
 
 def _spans(arrival: Arrival) -> list[dict[str, Any]]:
     rows = []
-    for group in arrival.body.get("resourceSpans", ()):
+    for group in arrival.body.get("resourceSpans", ()) if arrival.kind == "otlp" else ():
         program = attributes_of(group["resource"]["attributes"]).get("service.name", "")
         for scoped in group["scopeSpans"]:
             for span in scoped["spans"]:
@@ -171,7 +182,7 @@ def _spans(arrival: Arrival) -> list[dict[str, Any]]:
 def _counters(arrivals: Sequence[Arrival]) -> list[tuple[str, ...]]:
     totals: dict[tuple[str, str, str], int] = {}
     for arrival in arrivals:
-        for group in arrival.body.get("resourceMetrics", ()):
+        for group in arrival.body.get("resourceMetrics", ()) if arrival.kind == "otlp" else ():
             program = attributes_of(group["resource"]["attributes"]).get("service.name", "")
             for scoped in group["scopeMetrics"]:
                 for metric in scoped["metrics"]:
@@ -187,6 +198,25 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     widths = [max(len(row[i]) for row in [list(head), *texts]) for i in range(len(head))]
     for row in [list(head), ["-" * width for width in widths], *texts]:
         print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _vendors(arrivals: Sequence[Arrival]) -> list[str]:
+    """Show what GA4 and Segment got; return which of their rules were broken."""
+    print("\nThe same at the other two, translated (each request checked against the vendor's documented rules):\n")
+    rows: dict[tuple[str, str], int] = {}
+    for arrival in arrivals:
+        if arrival.kind == "ga4":
+            names = [event["name"] for event in arrival.body["events"]]
+        elif arrival.kind == "segment":
+            names = [message.get("event", message["type"]) for message in arrival.body.get("batch", ())]
+        else:
+            continue
+        for name in names:
+            rows[(arrival.kind, name)] = rows.get((arrival.kind, name), 0) + 1
+    _table(("destination", "event", "times"), [(kind, name, n) for (kind, name), n in sorted(rows.items())])
+    problems = [problem for arrival in arrivals for problem in arrival.problems]
+    print("\nNot valid: " + "; ".join(problems) if problems else "\nAll of it valid.")
+    return problems
 
 
 def _ledgers(folder: Path) -> None:

@@ -6,31 +6,55 @@ Ring 1 (background).
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import threading
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TextIO
 
 from ..otlp import MalformedError, attributes_of, json_from_protobuf
+from ..wire import ga4, segment
 
 MAX_BODY = 64 * 1024 * 1024  # OTLP/HTTP specification: the largest request, before compression
 
 
 class Arrival:
-    """One request that arrived. kind: ``otlp``; signal: ``traces`` or ``metrics``; body: OTLP JSON."""
+    """One request that arrived. kind: ``otlp``, ``ga4`` or ``segment``; body: as JSON; problems: rules it breaks."""
 
-    def __init__(self, kind: str, signal: str, body: Any) -> None:
+    def __init__(self, kind: str, body: Any, problems: Sequence[str] = ()) -> None:
         self.kind = kind
-        self.signal = signal
         self.body = body
+        self.problems = problems
 
     def lines(self) -> list[str]:
-        """Return one readable line per span or data point."""
-        return [*_span_lines(self.body), *_point_lines(self.body)]
+        """Return one readable line per span, data point, event or message, and one per broken rule."""
+        if self.kind == "otlp":
+            return [*_span_lines(self.body), *_point_lines(self.body)]
+        events = _ga4_lines(self.body) if self.kind == "ga4" else _segment_lines(self.body)
+        return [*events, *(f"         {self.kind}  NOT VALID  {problem}" for problem in self.problems)]
+
+
+def _ga4_lines(body: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for event in body.get("events", ()):
+        at = _clock(int(event.get("timestamp_micros", body.get("timestamp_micros", 0))) * 1000)
+        lines.append(f"{at} ga4   {event['name']}  {_facts(event.get('params', {}))}")
+    return lines
+
+
+def _segment_lines(body: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for message in body.get("batch", [body]):
+        at = str(message.get("timestamp", ""))[11:19] or "--:--:--"
+        told = message.get("properties") or message.get("traits") or {}
+        lines.append(f"{at} segment  {message.get('type', '')} {message.get('event', '')}  {_facts(told)}")
+    return lines
+
+
+def _clock(ns: int) -> str:
+    return datetime.fromtimestamp(ns / 1e9, timezone.utc).strftime("%H:%M:%S")
 
 
 def _facts(attributes: Mapping[str, Any], skip: tuple[str, ...] = ()) -> str:
@@ -48,7 +72,7 @@ def _span_lines(body: Mapping[str, Any]) -> list[str]:
         for scoped in group.get("scopeSpans", ()):
             for span in scoped.get("spans", ()):
                 start, end = int(span.get("startTimeUnixNano", 0)), int(span.get("endTimeUnixNano", 0))
-                at = datetime.fromtimestamp(start / 1e9, timezone.utc).strftime("%H:%M:%S")
+                at = _clock(start)
                 mark = "ERROR" if (span.get("status") or {}).get("code") == 2 else "ok"
                 facts = _facts(attributes_of(span.get("attributes", ())), ("process.executable.name",))
                 lines.append(f"{at} span  {whose}  {span['name']}  {(end - start) / 1e6:.1f} ms  {mark}  {facts}")
@@ -64,7 +88,7 @@ def _point_lines(body: Mapping[str, Any]) -> list[str]:
             for metric in scoped.get("metrics", ()):
                 told = metric.get("sum") or metric.get("gauge") or metric.get("histogram") or {}
                 for point in told.get("dataPoints", ()):
-                    at = datetime.fromtimestamp(int(point.get("timeUnixNano", 0)) / 1e9, timezone.utc).strftime("%H:%M:%S")
+                    at = _clock(int(point.get("timeUnixNano", 0)))
                     if "count" in point:
                         value = f"count={point['count']} sum={point.get('sum', 0):.3f}"
                     else:
@@ -100,9 +124,16 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         if body is None:
             return
-        path = self.path.partition("?")[0]
+        path, _, query = self.path.partition("?")
+        if path.endswith("/mp/collect"):
+            self._vendor("ga4", body, ga4.answer(path, query, body))
+            return
         if path not in ("/v1/traces", "/v1/metrics"):
-            self._answer(404, "text/plain", b"post OTLP to /v1/traces or /v1/metrics\n")
+            found = segment.answer(path, {"content-type": self.headers.get("Content-Type", ""), **self._key()}, body)
+            if found[0] == 404:
+                self._answer(404, "text/plain", b"nothing is received at this path\n")
+            else:
+                self._vendor("segment", body, found)
             return
         signal = path.rpartition("/")[2]
         kind = self.headers.get("Content-Type", "").partition(";")[0].strip()
@@ -116,13 +147,27 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._answer(415, "text/plain", b"expected application/json or application/x-protobuf\n")
                 return
-            arrival = Arrival("otlp", signal, told)
+            arrival = Arrival("otlp", told)
             arrival.lines()  # what can't be shown was not OTLP
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             self._answer(400, "text/plain", f"{exc}\n".encode())
             return
         self.server.tell(arrival)
         self._answer(200, kind, b"{}" if kind == "application/json" else b"")
+
+    def _key(self) -> dict[str, str]:
+        key = self.headers.get("Authorization")
+        return {"authorization": key} if key is not None else {}
+
+    def _vendor(self, kind: str, body: bytes, found: tuple[int, dict[str, str], bytes, list[str]]) -> None:
+        """Answer as the vendor would, and show what was wrong with the request: vendors do not tell."""
+        status, headers, text, problems = found
+        try:
+            told = json.loads(body)
+        except ValueError:
+            told = {}
+        self.server.tell(Arrival(kind, told if isinstance(told, dict) else {}, problems))
+        self._answer(status, headers.get("Content-Type", "text/plain"), text)
 
     def _body(self) -> bytes | None:
         try:
@@ -149,8 +194,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
+        if status != 204:
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
@@ -161,7 +207,11 @@ class _Handler(BaseHTTPRequestHandler):
 def add(commands: Any) -> None:
     """Add the sub-command."""
     told = commands.add_parser(
-        "listen", help="receive OTLP on this machine and show it", description="Receive OTLP/HTTP on loopback and print one line per span and data point."
+        "listen",
+        help="receive telemetry on this machine and show it",
+        description="Receive on loopback and print one line per span, data point, event and message: OTLP/HTTP "
+        "(/v1/traces, /v1/metrics; protobuf and JSON), GA4's Measurement Protocol (/mp/collect, /debug/mp/collect) and "
+        "Segment's tracking API (/v1/batch, /v1/track, …). What breaks a rule of GA4 or Segment is shown: they do not tell.",
     )
     told.add_argument("--port", type=int, default=4318, help="default: 4318; 0 finds a free one")
     told.add_argument("--jsonl", metavar="FILE", help="also append what arrives to FILE, one JSON object per line")
@@ -184,7 +234,7 @@ def call(told: argparse.Namespace) -> int:
     except OSError as exc:
         print(f"otel-usage: port {told.port} can't be listened on ({exc.strerror}); pass another with --port")
         return 1
-    print(f"listening on {server.address}  (OTLP/HTTP: /v1/traces, /v1/metrics; Ctrl-C ends)", flush=True)
+    print(f"listening on {server.address}  (OTLP/HTTP, GA4, Segment; Ctrl-C ends)", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from otel_usage import recorder
+from otel_usage import events, recorder
 from otel_usage.otlp import attributes_of, json_from_protobuf
 from otel_usage.sender import Sender
 
@@ -186,8 +186,8 @@ def run_line(
         *more,
     ]
     name = name or (app if command == "(root)" else f"{app} {command}")
-    span = recorder.span(ids[:32], ids[32:], "", name, start, start + 5_000_000, pairs, False)
-    told = recorder.attributes([("service.name", app), ("service.version", "1.0"), *resource])
+    span = events.span(ids[:32], ids[32:], "", name, start, start + 5_000_000, pairs, False)
+    told = events.attributes([("service.name", app), ("service.version", "1.0"), *resource])
     return ids[:32], ids[32:], recorder.line("Spans", "spans", told, span)
 
 

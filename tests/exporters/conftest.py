@@ -20,6 +20,13 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("OTEL_USAGE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(base, "_told", set())
+    monkeypatch.setattr(base, "_kept", {})
+
+
+@pytest.fixture
+def new_process() -> Callable[[], None]:
+    """Forget what only this process remembers."""
+    return lambda: base._kept.clear()
 
 
 @pytest.fixture

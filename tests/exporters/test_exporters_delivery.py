@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import ssl
+import threading
 import time
 
 import pytest
@@ -195,23 +196,26 @@ def test_a_services_name_can_not_leave_its_folder(serve):
 # -- what is remembered -----------------------------------------------------------------------------------------
 
 
-def test_traits_are_sent_again_only_once_delivered(serve, tmp_path):
+def test_traits_are_sent_again_only_once_delivered(serve, tmp_path, new_process):
     """identify is repeated until it was delivered, and then not again, in any process."""
     down, server = serve((503, {}, b"")), serve(OK)
 
     segment(down, folder=str(tmp_path)).deliver([run(1)])
+    new_process()
     segment(server, folder=str(tmp_path)).deliver([run(1)])
+    new_process()
     segment(server, folder=str(tmp_path)).deliver([run(2)])
 
     assert ["identify", "track", "track"] == [message["type"] for message in messages(server)]
 
 
-def test_a_session_outlives_the_process(serve, tmp_path):
+def test_a_session_outlives_the_process(serve, tmp_path, new_process):
     """Two senders within half an hour report one session; nothing said to be kept is kept with care."""
     server = serve((204, {}, b""))
     now = time.time_ns()
 
     ga4(server, folder=str(tmp_path)).deliver([run(1, end_ns=now - 20 * 60 * 10**9)])
+    new_process()
     ga4(server, folder=str(tmp_path)).deliver([run(2, end_ns=now)])
 
     assert 1 == len({event["params"]["session_id"] for event in events(server)})
@@ -294,6 +298,20 @@ def test_an_export_keeps_to_its_time(rude, serve):
     exporter.export(metrics(counter("usage.count.a", [point(1)])), timeout_millis=300)
 
     assert time.monotonic() - began < 3
+
+
+def test_an_export_of_many_requests_keeps_to_its_time(serve):
+    """Many requests to a slow server share the time limit; what is left over is dropped, counted."""
+    server = serve((204, {}, b""))
+    slow = threading.Event()
+    server.reply = lambda *_: (slow.wait(0.1), (204, {}, b""))[1]
+    exporter = ga4(server, timeout_s=0.5)
+    began = time.monotonic()
+
+    assert SpanExportResult.FAILURE == exporter.export([run(n) for n in range(1, 1_001)])
+    assert time.monotonic() - began < 3
+    assert 0 < len(server.requests) < 20
+    assert 1_000 - 25 * len(server.requests) <= sum(exporter.dropped.values()) <= 1_000
 
 
 def test_shutdown_ends_waiting(serve):
@@ -580,8 +598,8 @@ def test_nothing_is_sent_for_nothing(serve):
 
 def test_posting_names_no_error_by_its_text():
     """Errors of the libraries in between hold the address: only the kind of fault is kept."""
-    with post.Post(1.0) as send:
-        answer = send("http://127.0.0.1:9/x?api_secret=shh", {}, b"{}")
+    with post.Post() as send:
+        answer = send("http://127.0.0.1:9/x?api_secret=shh", {}, b"{}", timeout_s=1.0)
 
     assert (False, "refused") == (answer.sent, answer.fault)
     assert "shh" not in repr(answer)

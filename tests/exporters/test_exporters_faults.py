@@ -161,7 +161,7 @@ def test_answers(row, vendor, serve):
     ("told", "low", "high"),
     [
         ("7", 7, 7),
-        (format_datetime(datetime.now(timezone.utc) + timedelta(minutes=10), usegmt=True), 580, 600),
+        ("in 10 minutes", 500, 600),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
         ("99999999999999999999", 86_400, 86_400),
         ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400, 86_400),
@@ -169,6 +169,9 @@ def test_answers(row, vendor, serve):
 )
 def test_retry_after(told, low, high, serve):
     """Seconds and dates are understood, and never mean more than a day."""
+    if told == "in 10 minutes":
+        told = format_datetime(datetime.now(timezone.utc) + timedelta(minutes=10), usegmt=True)
+
     verdict = segment(serve((429, {"Retry-After": told}, b"")).url).deliver(SPANS)
 
     assert ALL == verdict.unsent

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -102,7 +102,7 @@ def translate(
     dropped: Counter[str] = Counter()
     altered: Altered = Counter()
     learned: dict[str, Any] = {}
-    by_origin: dict[Origin, list[UsageEvent]] = {}
+    by_origin: dict[int, list[UsageEvent]] = {}  # by identity: equal ones are the same, see otel_usage.event
     oldest_ns, newest_ns = now_ns - MAX_AGE_S * 10**9, now_ns + MAX_AHEAD_S * 10**9
     for event in events:
         if event.end_ns < oldest_ns:
@@ -110,9 +110,9 @@ def translate(
         elif event.end_ns > newest_ns:
             dropped["future"] += 1
         else:
-            by_origin.setdefault(event.origin, []).append(event)
+            by_origin.setdefault(id(event.origin), []).append(event)
     requests: list[Request] = []
-    for origin, ci, group in _groups(by_origin):
+    for origin, ci, group in _groups(by_origin.values()):
         client = style.client_id or client_id(origin.installation_id, app_stream=style.app_stream)
         session = learned.get(client) or (sessions or {}).get(client)
         head = _head(origin, ci, client, style)
@@ -176,9 +176,10 @@ def param_name(name: str) -> str:
     return shortened(made, MAX_NAME, name)
 
 
-def _groups(by_origin: Mapping[Origin, list[UsageEvent]]) -> Iterator[tuple[Origin, bool | None, list[UsageEvent]]]:
+def _groups(by_origin: Iterable[list[UsageEvent]]) -> Iterator[tuple[Origin, bool | None, list[UsageEvent]]]:
     """Yield events that may share a request, oldest first. What does not say if it was in CI goes with what does."""
-    for origin, events in by_origin.items():
+    for events in by_origin:
+        origin = events[0].origin
         events.sort(key=_when)
         said = [ci for ci in (False, True) if any(event.ci is ci for event in events)]
         if len(said) < 2:

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid5
@@ -49,7 +49,7 @@ SYSTEMS = {"linux": "Linux", "darwin": "macOS", "windows": "Windows"}
 _BREAKS = re.compile(r"[\s._\-;=/*]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NOT_SNAKE = re.compile(r"[\W_]+", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1)  # UTC, as all times here
 _OURS = {"run": "Command Run", "error": "CLI Error", "heartbeat": "Heartbeat"}
 
 
@@ -70,14 +70,15 @@ def translate(events: Sequence[UsageEvent], style: Style, *, traits: Mapping[str
     """
     altered: Altered = Counter()
     known = dict(traits or {})
-    contexts: dict[Origin, tuple[str, dict[str, Any], str]] = {}
+    origins: dict[int, tuple[str, str, str]] = {}  # by identity: equal ones are the same, see otel_usage.event
     units: list[Unit] = []
     learned_at: dict[int, tuple[str, str]] = {}
     for event in events:
-        about = contexts.get(event.origin)
+        about = origins.get(id(event.origin))
         if about is None:
             who = anonymous_id(style.anonymous_id or event.origin.installation_id)
-            about = contexts[event.origin] = (who, _context(event.origin), digest_of(_traits(event.origin)))
+            context = ',"context":' + encode_json(_context(event.origin)) + "}"
+            about = origins[id(event.origin)] = (who, context, digest_of(_traits(event.origin)))
         who, context, digest = about
         parts = []
         if known.get(who) != digest:
@@ -105,7 +106,7 @@ def tail(write_key: str, now_ns: int) -> bytes:
 def timestamp(at_ns: int) -> str:
     """Return ISO 8601 with milliseconds, UTC."""
     moment = _EPOCH + timedelta(milliseconds=max(0, min(at_ns // 1_000_000, 253_402_300_799_999)))
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1_000:03d}Z"
+    return moment.isoformat(timespec="milliseconds") + "Z"
 
 
 @cached
@@ -167,20 +168,20 @@ def _traits(origin: Origin) -> dict[str, str]:
     )
 
 
-def _identify(event: UsageEvent, who: str, context: Mapping[str, Any], digest: str) -> bytes:
-    return encode_json(
+def _identify(event: UsageEvent, who: str, context: str, digest: str) -> bytes:
+    return _message(
         {
             "type": "identify",
             "anonymousId": who,
             "messageId": _uuid(f"identify {event.event_id} {digest}"),
             "timestamp": timestamp(event.end_ns),
             "traits": _traits(event.origin),
-            "context": context,
-        }
-    ).encode()
+        },
+        context,
+    )
 
 
-def _track(event: UsageEvent, who: str, context: Mapping[str, Any], style: Style, altered: Altered) -> bytes:
+def _track(event: UsageEvent, who: str, context: str, style: Style, altered: Altered) -> bytes:
     properties = _properties(event, altered)
     message = {
         "type": "track",
@@ -189,16 +190,20 @@ def _track(event: UsageEvent, who: str, context: Mapping[str, Any], style: Style
         "messageId": event.event_id,
         "timestamp": timestamp(event.end_ns),
         "properties": properties,
-        "context": context,
     }
-    encoded = encode_json(message).encode()
+    encoded = _message(message, context)
     if len(encoded) > MAX_MESSAGE_BYTES:
         over = len(encoded) - MAX_MESSAGE_BYTES
         while over > 0 and properties:  # the last go first: ours come before the host's
             over -= len(encode_json(dict([properties.popitem()])).encode()) - 1  # its braces, but for a comma
             altered["properties"] += 1
-        encoded = encode_json(message).encode()
+        encoded = _message(message, context)
     return encoded
+
+
+def _message(message: Mapping[str, Any], context: str) -> bytes:
+    """Return *message* with its context, which is encoded once for all messages of an origin."""
+    return (encode_json(message)[:-1] + context).encode()
 
 
 def _name(event: UsageEvent, style: Style, altered: Altered) -> str:
