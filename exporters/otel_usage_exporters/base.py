@@ -136,12 +136,13 @@ class Exporter:
         """
         end = time.monotonic() + within_s
         lost = Counter({reason: n for reason, n in skipped.items() if reason not in FILTERED})
+        filtered = sum(n for reason, n in skipped.items() if reason in FILTERED)
         vendor = self._vendor
         if vendor is None:
             lost["misconfigured"] += len(events)
-            return self._counted(Verdict(dropped=dict(+lost)))
+            return self._counted(Verdict(dropped=dict(+lost), skipped=filtered))
         if not events:
-            return self._counted(Verdict(dropped=dict(+lost)))
+            return self._counted(Verdict(dropped=dict(+lost), skipped=filtered))
         events = self._identified(vendor, events)
         now_ns = time.time_ns()
         memory = self._memory(vendor, events[0].origin.app)
@@ -182,7 +183,9 @@ class Exporter:
                     break
         for request in waiting:
             unsent += [unit.position for unit in request.units]
-        return self._counted(Verdict(tuple(sorted(unsent)), wait_s if unsent else None, dict(+lost), status))
+        return self._counted(
+            Verdict(tuple(sorted(unsent)), wait_s if unsent else None, dict(+lost), status, filtered)
+        )
 
     def _export(self, deliver: Any, timeout_s: float | None) -> bool:
         """Call *deliver* with the positions to send, None for all, until none is left. True if all were sent.
