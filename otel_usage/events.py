@@ -5,11 +5,9 @@ Ring 0 (foreground): loaded by the first of them; a run without any does without
 
 import os
 import sys
-import time
-from _thread import allocate_lock
 
 from .failure import error_type
-from .recorder import fault, line, quote
+from .recorder import fault, line, monotonic, quote, time_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +93,7 @@ class Action:
         self.kind = kind
         self.name = name
         self.pairs: Pairs = []
-        self.start_ns = self.end_ns = time.time_ns()
+        self.start_ns = self.end_ns = time_ns()
         self.failed = kind == "error"
         self.error = ""
         self.open = False
@@ -106,7 +104,7 @@ class Action:
 
     def __exit__(self, kind: object, raised: "BaseException | None", trace: object) -> None:
         self.open = False
-        self.end_ns = max(self.start_ns, time.time_ns())
+        self.end_ns = max(self.start_ns, time_ns())
         if raised is not None and not isinstance(raised, (SystemExit, GeneratorExit)):
             self.failed = True
             self.error = error_type(raised, self._events.recorder.run.package)
@@ -128,12 +126,12 @@ class Events:
 
     def __init__(self, recorder: "Recorder") -> None:
         self.recorder = recorder
-        self.lock = allocate_lock()
+        self.lock = recorder.lock
         self.actions: list[Action] = []
         self.counters: dict[tuple[Any, ...], int] = {}
         self.dropped: dict[str, int] = {}
         self.counted_ns = recorder.start_ns  # where the next delta starts
-        self.due = time.monotonic() + recorder.settings["flush_s"]
+        self.due = monotonic() + recorder.settings["flush_s"]
         if not recorder.owner:
             util = sys.modules.get("multiprocessing.util")
             if util is not None:  # it leaves by os._exit, after its own finalizers
@@ -162,7 +160,7 @@ class Events:
                     self.actions.append(kept)
                 else:
                     self.drop("limit")
-            if time.monotonic() >= self.due:
+            if monotonic() >= self.due:
                 self.flush()
         except Exception:
             fault()
@@ -178,7 +176,7 @@ class Events:
                     self.counters[key] += n
             if not known:
                 self._first(name, n, fields)
-            if time.monotonic() >= self.due:
+            if monotonic() >= self.due:
                 self.flush()
         except TypeError:  # a field that can't be hashed fits no type
             self.drop("value")
@@ -201,13 +199,13 @@ class Events:
 
     def take(self) -> "tuple[list[str], bytes]":
         """Return finished actions as OTLP JSON spans, counts as one line of metrics ("" for none), and forget them."""
-        self.due = time.monotonic() + self.recorder.settings["flush_s"]
+        self.due = monotonic() + self.recorder.settings["flush_s"]
         with self.lock:
             done = [action for action in self.actions if not action.open]
             self.actions = [action for action in self.actions if action.open]
             counters, self.counters = self.counters, {}
             dropped, self.dropped = self.dropped, {}
-        start, self.counted_ns = self.counted_ns, time.time_ns()
+        start, self.counted_ns = self.counted_ns, time_ns()
         spans = [self._span(action) for action in done]
         metrics = b""
         if counters or dropped:
@@ -220,7 +218,7 @@ class Events:
         if recorder.decision.mode == "log":
             recorder.log.append(text)
             return
-        name = f"{time.time_ns():016x}-{os.urandom(8).hex()}.{signal}.jsonl"
+        name = f"{time_ns():016x}-{os.urandom(8).hex()}.{signal}.jsonl"
         part = f"{recorder.folder}/open/.{name}"
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
