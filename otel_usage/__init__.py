@@ -52,7 +52,8 @@ class Usage:
     when recording is off. The functions of the same names are those of the handle that `init` returns.
     """
 
-    def __init__(self) -> None:
+    def __init__(self):
+        # type: () -> None
         self.app = ""
         self.decision: Decision | None = None
         self.settings: dict[str, Any] = {}
@@ -132,17 +133,20 @@ class Usage:
         if recorder is not None:
             recorder.finish()
 
-    def _check(self, kind: str, name: str, fields: "Mapping[str, object]") -> None:
+    def _check(self, kind, name, fields):
+        # type: (str, str, Mapping[str, object]) -> None
         from .schema import check_event
 
         check_event(self.settings["schema"], kind, name, fields)
 
     # While nothing is recorded, the handle itself stands for the action or command that a program enters.
 
-    def __enter__(self) -> "Usage":
+    def __enter__(self):
+        # type: () -> Usage
         return self
 
-    def __exit__(self, kind: object, raised: object, trace: "TracebackType | None") -> None:
+    def __exit__(self, kind, raised, trace):
+        # type: (object, object, TracebackType | None) -> None
         return None
 
     def set(self, **fields: object) -> None:
@@ -258,7 +262,8 @@ def version() -> "tuple[object, ...]":
     return ("version",)
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name):
+    # type: (str) -> object
     from .lazy import find
 
     return find(name)
@@ -305,7 +310,8 @@ CI = {
 }
 
 
-def word(text: str, switch: bool = False) -> str:
+def word(text, switch=False):
+    # type: (str, bool) -> str
     """Return the mode that a variable's *text* asks for; "" if it is empty, "off" if it can't be understood.
 
     switch: the variable's name says off already (``DO_NOT_TRACK``): a false value asks for nothing, any other for off.
@@ -317,12 +323,14 @@ def word(text: str, switch: bool = False) -> str:
     return said
 
 
-def variable(app: str) -> str:
+def variable(app):
+    # type: (str) -> str
     """Return the prefix of the app's variables: ``my-cli`` → ``MY_CLI``."""
     return "".join([c if c.isalnum() else "_" for c in app]).upper()
 
 
-def getter(environ: "Mapping[str, str]") -> "Callable[[str], str]":
+def getter(environ):
+    # type: (Mapping[str, str]) -> Callable[[str], str]
     """Return a function that looks a variable up, "" if unset. os.environ raises on every miss: go below it."""
     if os.name == "posix" and environ is os.environ:
         raw = os.environ._data  # type: ignore[attr-defined]
@@ -330,7 +338,8 @@ def getter(environ: "Mapping[str, str]") -> "Callable[[str], str]":
     return lambda name: environ.get(name, "")
 
 
-def home(get: "Callable[[str], str]") -> str:
+def home(get):
+    # type: (Callable[[str], str]) -> str
     """Return the folder that holds all apps' state, or "" where there is none. Creates nothing."""
     chosen = get("OTEL_USAGE_HOME")
     if chosen:
@@ -344,7 +353,8 @@ def home(get: "Callable[[str], str]") -> str:
     return base + "/otel-usage" if base.startswith("/") else ""  # without a home folder nothing can be kept
 
 
-def stored(path: str) -> "tuple[str, int, int]":
+def stored(path):
+    # type: (str) -> tuple[str, int, int]
     """Return the user's stored (mode, since_s, policy).
 
     Shape of the file: one line, ``<on|local|off|noticed|asked> <Unix seconds> <policy version>``.
@@ -367,7 +377,8 @@ def stored(path: str) -> "tuple[str, int, int]":
     return ("off", 0, 0)
 
 
-def voices(app: str, get: "Callable[[str], str]", flag: str = "") -> "Iterator[tuple[str, str, str]]":
+def voices(app, get, flag=""):
+    # type: (str, Callable[[str], str], str) -> Iterator[tuple[str, str, str]]
     """Yield (layer, where, mode) of all that say something, strongest first, but for the stored choice."""
     if flag:
         yield "flag", flag, "off"
@@ -375,7 +386,7 @@ def voices(app: str, get: "Callable[[str], str]", flag: str = "") -> "Iterator[t
     for where in VOICES:
         if where[0] == "/":
             where = MACHINE + where.replace("{app}", app)
-            if os.path.exists(where):
+            if os.access(where, os.F_OK):
                 yield "machine", where, "off"
         else:
             switch = where[0] == "!"
@@ -386,15 +397,8 @@ def voices(app: str, get: "Callable[[str], str]", flag: str = "") -> "Iterator[t
                 yield "environment", where, said
 
 
-def decide(
-    app: str,
-    consent: str,
-    policy: int,
-    environ: "Mapping[str, str]",
-    testing: bool = False,
-    flag: str = "",
-    service: bool = False,
-) -> Decision:
+def decide(app, consent, policy, environ, testing=False, flag="", service=False):
+    # type: (str, str, int, Mapping[str, str], bool, str, bool) -> Decision
     """Return what may happen in this run: any explicit off, else the strongest setting, else the host's default.
 
     testing: we run inside a test runner, whose default is off. flag: the host's flag, if it was given.

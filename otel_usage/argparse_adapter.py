@@ -4,13 +4,14 @@ Ring 0 (foreground): loaded at the first parse. Names come from the parsers' own
 """
 
 from . import Decision as State
-from .recorder import Run, guarded
+from .recorder import guarded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from .recorder import Run
 
 # The program's own parse: chain (the root parser, and the sub-parsers reached), words, full, pending.
 # A program may look at a few options first (``parse_known_args``) and parse in full later: the first full parse

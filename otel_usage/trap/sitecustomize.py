@@ -1,6 +1,7 @@
 """Watch a Python program from inside, with us or with an inert module in our place: for `otel-usage verify`.
 
-Ring 0 (foreground). Found by the interpreter at start-up. What the program starts is watched too.
+Ring 1 (background), in the program's process. Found by the interpreter at start-up. What the program starts is watched
+too.
 """
 
 import os
