@@ -410,7 +410,8 @@ def decide(app, consent, policy, environ, testing=False, flag="", service=False)
     notice, since = False, 0
     for at, where, said in voices(app, get, flag):
         if said == "off":
-            overruled, mode, layer, source = mode, said, at, where
+            overruled = mode or word(get(variable(app) + "_TELEMETRY"))
+            mode, layer, source = said, at, where
             break
         if not mode:
             mode, layer, source = said, at, where

@@ -148,7 +148,6 @@ class App:
             "source": decided.source,
             "value": self.environ.get(decided.source, "") if decided.layer == "environment" else "",
             "notice_due": decided.notice,
-            "overruled": decided.overruled,
             "default": self.consent,
             "settings": [vars(voice) for voice in self.voices()],
             "choice": {"mode": choice, "since": _iso(since_s), "policy": seen} if choice else None,

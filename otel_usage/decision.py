@@ -9,7 +9,7 @@ class Decision:
 
     mode: ``on``, ``local`` (recorded, never sent), ``off`` or ``log`` (printed, never sent).
     layer: who decided: ``flag``, ``environment``, ``machine``, ``stored`` or ``default``; source: the variable, file or
-    rule. overruled: the mode that was asked for and lost to an off, or "".
+    rule. overruled: under an explicit off, the mode that the user asked for all the same, or "".
     home: the folder of this app, "" where there is none. ci: vendor of the CI system, or "".
     since_s: Unix seconds; nothing begun earlier may be sent. notice: a notice, or the question, is due.
     """

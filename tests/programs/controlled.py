@@ -11,6 +11,7 @@ usage = otel_usage.init(
     version="1.0",
     consent=setting("T_CONSENT", "opt-out"),
     policy=int(setting("T_POLICY", "1")),
+    service=bool(setting("T_SERVICE")),
     about="https://prog.example.org/telemetry",
     destinations={"otlp": setting("T_SINK")} if setting("T_SINK") else None,
     schema={
