@@ -317,7 +317,7 @@ def getter(environ: "Mapping[str, str]") -> "Callable[[str], str]":
     """Return a function that looks a variable up, "" if unset. os.environ raises and catches on every miss: go below."""
     if os.name == "posix" and environ is os.environ:
         raw = os.environ._data  # type: ignore[attr-defined]
-        return lambda name: raw.get(name.encode(), b"").decode("utf-8", "surrogateescape")  # type: ignore[no-any-return]
+        return lambda name: raw.get(name.encode(), b"").decode("utf-8", "surrogateescape")
     return lambda name: environ.get(name, "")
 
 
@@ -383,7 +383,7 @@ def decide(app: str, consent: str, policy: int, environ: "Mapping[str, str]", te
     if mode != "off":
         file = folder + "/consent"
         choice, since, seen = stored(file) if folder else ("off", 0, 0)
-        for name, vendor in CI:
+        for name, vendor in CI:  # noqa: B007  used after the loop
             if get(name).strip().lower() not in FALSE:
                 break
         else:

@@ -3,7 +3,8 @@
 Ring 0 (foreground): loaded at the first parse. Names come from the parsers' own tree, never from argv.
 """
 
-from . import Decision as State
+import sys
+
 from .recorder import Run, guarded
 
 TYPE_CHECKING = False
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+State: "Any" = type(sys.implementation)  # types.SimpleNamespace: a class would cost 65,000 instructions
 
 # The program's own parse: chain (the root parser, and the sub-parsers reached), words, full, pending.
 # A program may look at a few options first (``parse_known_args``) and parse in full later: the first full parse

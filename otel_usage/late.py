@@ -27,11 +27,11 @@ def found(run: Run, name: str, path: object, target: object) -> "Any":
 
 
 def _tell(run: Run, spec: "Any") -> None:
-    plain = type(spec)
+    plain: Any = type(spec)
 
     class Telling(plain):  # type: ignore[misc]
         def __setattr__(self, name: str, value: object) -> None:
-            plain.__setattr__(self, name, value)  # type: ignore[misc]
+            plain.__setattr__(self, name, value)
             if name == "_initializing" and not value:
                 spec.__class__ = plain
                 module = sys.modules.get(spec.name)
