@@ -5,9 +5,10 @@ Ring 0 (foreground): loaded by the first of them; a run without any does without
 
 import os
 import sys
+from time import monotonic, time_ns  # hosts replace those of the module, in tests
 
 from .failure import error_type
-from .recorder import fault, line, monotonic, quote, time_ns
+from .recorder import fault, line, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def bucket_label(declared: "Sequence[Any]", value: float) -> str:
 def bucket_labels(declared: "Sequence[Any]") -> "list[str]":
     """Return every label that ``bucket(unit, *bounds)`` can record."""
     unit, bounds = declared[1], declared[2:]
-    middle = [f"{low}-{high} {unit}" for low, high in zip(bounds, bounds[1:])]  # noqa: B905
+    middle = [f"{low}-{high} {unit}" for low, high in zip(bounds, bounds[1:])]  # noqa: B905, RUF007
     return [f"<{bounds[0]} {unit}", *middle, f">={bounds[-1]} {unit}"]
 
 

@@ -8,7 +8,6 @@ would cost every run 0.4 M instructions, annotations 0.15 M.
 import atexit
 import os
 import sys
-from _functools import partial, reduce
 from _operator import matmul
 from _thread import RLock, get_ident
 from _weakref import ref
@@ -17,15 +16,16 @@ from time import monotonic, monotonic_ns, sleep, time, time_ns  # hosts replace 
 from . import __version__
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
+if not TYPE_CHECKING:
+    from _functools import partial, reduce  # built in; functools itself would have to be loaded
+else:
     from collections.abc import Callable, Sequence
+    from functools import partial, reduce
     from types import CodeType, FrameType, ModuleType, TracebackType
-    from typing import Any, TypeVar
+    from typing import Any
 
     from . import Decision
     from .events import Events
-
-    T = TypeVar("T")
 
 FORMAT = "1"  # folder of the spool's format version
 FD = 127  # our descriptor's number: low ones are the host's to count on
@@ -152,7 +152,7 @@ class Run:
         if type(plain) is type(len):  # else it is the host's own, and stays
             # sys.exit(status) is now reduce(matmul, (run, raise, raise), status): C all the way, but for `__rmatmul__`.
             again = _Exit(reduce)
-            sys.exit = exit = _Exit(reduce, matmul, (self, again, again))  # type: ignore[assignment]
+            sys.exit = exit = _Exit(reduce, matmul, (self, again, again))
             exit.__dict__.update(__name__="exit", __qualname__="exit", __wrapped__=plain)
 
     def __rmatmul__(self, status):
@@ -180,7 +180,7 @@ class Run:
         if getattr(sys.exit, "func", None) is reduce:
             sys.exit = self.exit
         if self in sys.meta_path:
-            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            sys.meta_path.remove(self)
         self.frame = self.on_named = None
 
     def watch(self, frame):
@@ -249,7 +249,8 @@ class Run:
                 error = error or error_type(handled, self.package)
                 outcome = outcome or outcome_of(handled) or outcome_of(handled.__cause__)
             self.error, self.hint = error or self.error, outcome or self.hint
-        raised.__dict__["_otel_usage"] = mark = set()  # dies with it
+        mark: set[int] = set()
+        raised.__dict__["_otel_usage"] = mark  # dies with it
         self.mark = ref(mark, self._died)
         self.fate = "alive"
 
@@ -438,7 +439,7 @@ def _hook_argparse(run, module):
 
 
 def _hook_click(run, module):
-    # type: (Run, ModuleType) -> None
+    # type: (Run, Any) -> None
     push = module.push_context
 
     def first(context):
@@ -466,7 +467,7 @@ def hook(run):
         module = sys.modules.get(name)
         if module is not None:
             guarded(HOOKS[name], run, module)
-    sys.meta_path.insert(0, run)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, run)
 
 
 # -- OTLP JSON --------------------------------------------------------------------------------------------------
@@ -479,7 +480,7 @@ def quote(text):
         return '"' + text + '"'
     from _json import encode_basestring_ascii  # a shared object: loaded only when needed
 
-    return encode_basestring_ascii(text)  # type: ignore[no-any-return]
+    return encode_basestring_ascii(text)
 
 
 def line(signal, inner, resource, body):
