@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, TypeVar
 
-    from .decision import Decision
+    from .decision import Decision as Decision
     from .events import Action, Events
     from .mounting import mount, show_flag
     from .recorder import Recorder, Run
@@ -273,10 +273,10 @@ def __getattr__(name):
 
 MACHINE = "/etc/otel-usage"  # ``off`` or ``<app>.off`` in it switches everybody off
 
-# Where somebody may say something, strongest first: variables, {APP} being the app's name in capitals, that hold a mode or,
-# with a "!", are an off by being set; and files in MACHINE, an off by being there. Above all of them stands the host's
-# flag, below them the user's stored choice. Any off beats any on; otherwise the strongest that says something decides;
-# otherwise the host's default. docs/consent.md is checked against this.
+# Where somebody may say something, strongest first: variables, {APP} being the app's name in capitals, that hold a mode
+# or, with a "!", are an off by being set; and files in MACHINE, an off by being there. Above all of them stands the
+# host's flag, below them the user's stored choice. Any off beats any on; otherwise the strongest that says something
+# decides; otherwise the host's default. docs/consent.md is checked against this.
 VOICES = (
     "!{APP}_DISABLE_ANALYTICS",
     "{APP}_TELEMETRY",

@@ -35,7 +35,7 @@ NEVER = (
 
 
 def words(kind: Any) -> str:
-    """Return a field's type in words, with every value that it can take where they can be listed. Any: see docs/schema.md."""
+    """Return a field's type in words, with every value where they can be listed. Any: see docs/schema.md."""
     if kind is bool or kind == "bool":
         return "yes or no"
     if isinstance(kind, list):
@@ -82,7 +82,7 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
     lines += [
         f"{mark}# Why",
         "",
-        f"Its maintainers want to know which parts of `{app}` are used and where it fails, so as to work on what matters. "
+        f"Its maintainers want to know which parts of `{app}` are used and where it fails, to work on what matters. "
         "Each thing that is recorded has a question that it answers; nothing is recorded without one.",
         "",
         f"{mark}# What exactly",
@@ -124,7 +124,7 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
         "",
         *[f"- {line}" for line in receivers(redacted(settings.get("destinations")))],
         "",
-        "They also see the address that your connection comes from, as every server does; it is not part of any record.",
+        "They also see the address that your connection comes from, as every server does; no record holds it.",
         "",
         f"{mark}# How long",
         "",
@@ -201,7 +201,8 @@ else:
     name, _, attribute = target.partition(":")
     sys.path.insert(0, os.getcwd())
     names = vars(importlib.import_module(name))
-found = names[attribute or "usage"] if (attribute or "usage") in names else sys.exit(f"{name!r} has no {attribute or 'usage'!r}")
+attribute = attribute or "usage"
+found = names[attribute] if attribute in names else sys.exit(f"{name!r} has no {attribute!r}")
 told = getattr(found, "settings", None) or sys.exit(f"{target!r} is not what otel_usage.init returned")
 told = {**told, "schema": plain(told["schema"]), "destinations": redacted(told["destinations"])}
 with open(sink, "w", encoding="utf-8") as file:
@@ -241,8 +242,8 @@ def privacy(programs: Sequence[Mapping[str, Any]]) -> str:
     """Return docs/privacy.md: what the example programs collect. programs: their settings."""
     head = """# What we collect
 
-otel-usage itself collects nothing: it sends nothing to its own authors, and neither does the `otel-usage` command. What a
-program that uses it collects is that program's to say. `otel-usage describe mycli:usage` writes such a page from the
+otel-usage itself collects nothing: it sends nothing to its own authors, and neither does the `otel-usage` command. What
+a program that uses it collects is that program's to say. `otel-usage describe mycli:usage` writes such a page from the
 program's schema and settings, and `--check` in its CI fails once the page is no longer true.
 
 These are the pages of the example programs. This file is generated: `make docs`.

@@ -159,7 +159,7 @@ class Intake:
             os.unlink(path)
 
     def reap(self) -> Counter[str]:
-        """Hand in the stubs of processes that died: their files' locks are free. Returns {reason: how many} of the lost."""
+        """Hand in the stubs of processes that died: their files' locks are free. Returns what was lost, by reason."""
         lost: Counter[str] = Counter()
         folder = os.path.join(self.spool, "open")
         for name in os.listdir(folder):
@@ -196,7 +196,7 @@ class Intake:
         return sorted(os.listdir(os.path.join(self.spool, "new")))
 
     def gather(self, names: Sequence[str]) -> tuple[Batch, list[bytes], list[str]]:
-        """Return what may leave of the first of *names*, as many as a segment holds; its lines of spans; which those were.
+        """Return what may leave of the first of *names*, as many as a segment holds; its lines; which those were.
 
         Moves and removes nothing.
         """

@@ -1,7 +1,7 @@
 """Mount the ``telemetry`` commands into a host's own command line.
 
-Ring 1 (background), in the host's process: loaded by a host that calls `otel_usage.mount`. What the commands do is loaded
-only when one runs.
+Ring 1 (background), in the host's process: loaded by a host that calls `otel_usage.mount`. What the commands do is
+loaded only when one runs.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Tell the user what a program collects, before it collects: the notice, a service's line in its log, log mode's "none".
+"""Tell the user what a program collects, before it does: the notice, a service's line in its log, log mode's "none".
 
 Ring 0 (foreground): loaded only where one of them is due.
 """

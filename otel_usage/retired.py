@@ -22,12 +22,12 @@ def retired(app: str, *, flag: str = "--disable-analytics") -> Usage:
             take(flag)
         root = home(getter(os.environ))
         folder = root + "/" + app
-        if root and app and os.path.isdir(folder) and not os.path.islink(folder):
-            if not hasattr(os, "geteuid") or os.stat(folder).st_uid == os.geteuid():
-                import shutil
+        ours = root and app and os.path.isdir(folder) and not os.path.islink(folder)
+        if ours and (not hasattr(os, "geteuid") or os.stat(folder).st_uid == os.geteuid()):
+            import shutil
 
-                shutil.rmtree(folder, ignore_errors=True)
-                os.rmdir(root)  # if we were the last
+            shutil.rmtree(folder, ignore_errors=True)
+            os.rmdir(root)  # if we were the last
     except OSError:
         pass
     return Usage()

@@ -151,7 +151,7 @@ class _CheckedAction:
 def captured() -> Iterator[Captured]:
     """Capture what the program records inside ``with captured() as events:``, whatever the environment says.
 
-    Raises SettingError, where it is recorded, for what the schema does not declare; LookupError if `init` was not called.
+    Raises SettingError, where it is recorded, for what the schema does not declare; LookupError before `init`.
     """
     if not _usage.settings:
         raise LookupError("otel_usage.init was not called yet: import the module that calls it first")

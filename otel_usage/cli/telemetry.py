@@ -1,6 +1,6 @@
 """``status``, ``on``, ``off``, ``local``, ``schema``, ``preview``, ``history``, ``reset-id`` and ``forget``.
 
-Ring 1 (background): the same commands as ``otel-usage VERB --app NAME`` and, mounted into a host, ``mycli telemetry VERB``.
+Ring 1 (background): as ``otel-usage VERB --app NAME`` and, mounted into a host, as ``mycli telemetry VERB``.
 Exit codes: 0 done, 1 it could not be done, 2 wrong usage.
 """
 
@@ -312,7 +312,7 @@ def forget(app: App, told: argparse.Namespace, voice: Voice) -> int:
         voice.say(f"  {name}: {_plural(sent['records'], 'record')}, {_time(sent['first'])} to {_time(sent['last'])}")
     if found["installation_id"]:
         voice.say(
-            f"\nIt lies there under the id {voice.paint(found['installation_id'], '1')}, which nothing here knows any more."
+            f"\nIt lies there under the id {voice.paint(found['installation_id'], '1')}, no longer known here."
         )
         about = (app.settings or {}).get("about", "")
         voice.say(

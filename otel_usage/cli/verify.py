@@ -68,9 +68,9 @@ def add(commands: Any) -> None:
         "verify",
         help="prove that off is off, e.g. in your own CI",
         usage="otel-usage verify [--json] -- PROGRAM [ARGUMENT ...]",
-        description="Run PROGRAM (a Python program) as it is and without us, watch what it does, and fail (exit code 1) on "
-        "any socket, DNS lookup, process or file that only appears with us. Say off first, as your users would: "
-        "MYCLI_TELEMETRY=off otel-usage verify -- mycli --help. The program runs more than once: choose a harmless command.",
+        description="Run PROGRAM (a Python program) as it is and without us, watch what it does, and fail (exit code 1) on"
+        " any socket, DNS lookup, process or file that only appears with us. Say off first, as your users would: "
+        "MYCLI_TELEMETRY=off otel-usage verify -- mycli --help. It runs more than once: choose a harmless command.",
     )
     told.add_argument("--json", action="store_true", help="for machines")
     told.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)

@@ -7,6 +7,10 @@ too.
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 def _start() -> None:
     here = os.path.dirname(os.path.abspath(__file__))
@@ -18,10 +22,11 @@ def _start() -> None:
 
         log, inert, _ = json.loads(told)
         if inert:
-            sys.meta_path.insert(0, _Inert())
+            finders: list[Any] = sys.meta_path
+            finders.insert(0, _Inert())
         _watch(log)
     try:
-        import sitecustomize  # noqa: F401  the one that ours hid
+        import sitecustomize  # type: ignore[import-not-found]  # noqa: F401  the one that ours hid
     except ImportError:
         if hidden is not None:
             sys.modules["sitecustomize"] = hidden
@@ -38,7 +43,7 @@ def _watch(log: str) -> None:
     def hook(event: str, args: "tuple[object, ...]") -> None:
         if event != "open" and not event.startswith(heads):
             return
-        words = [fsdecode(arg) for arg in args if isinstance(arg, path_like)]  # type: ignore[type-var,arg-type]
+        words = [fsdecode(arg) for arg in args if isinstance(arg, path_like)]
         if event == "open":
             if not words or isinstance(args[0], int):
                 return
@@ -71,16 +76,15 @@ class _Inert:
             return None
         from importlib.machinery import ModuleSpec
 
-        for finder in sys.meta_path:
-            if finder is not self:
-                spec = finder.find_spec(name, path, target)  # type: ignore[arg-type]
-                if spec is not None:
-                    break
+        others: list[Any] = [finder for finder in sys.meta_path if not isinstance(finder, _Inert)]
+        for finder in others:
+            if finder.find_spec(name, path, target) is not None:
+                break
         made = ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
         made.submodule_search_locations = []
         return made
 
-    def create_module(self, spec: object) -> None:
+    def create_module(self, spec: object) -> None:  # noqa: ARG002  its shape
         return None
 
     def exec_module(self, module: object) -> None:

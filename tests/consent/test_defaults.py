@@ -25,7 +25,8 @@ def test_the_flag_switches_one_run_off(user: User, framework, argv):
 
 def test_the_flag_behind_a_double_dash_is_somebody_elses(user: User):
     """What follows ``--`` is passed on to whoever it is meant for."""
-    source = "import sys, otel_usage\nu = otel_usage.init('prog', version='1', consent='opt-in')\nprint(sys.argv[1:], u.recording)\n"
+    source = "import sys, otel_usage\nu = otel_usage.init('prog', version='1', consent='opt-in')\n"
+    source += "print(sys.argv[1:], u.recording)\n"
 
     ended = user.run(source, "--", "--disable-analytics", env={"PROG_TELEMETRY": "on"})
 
@@ -34,7 +35,10 @@ def test_the_flag_behind_a_double_dash_is_somebody_elses(user: User):
 
 def test_the_flag_has_the_name_the_host_chooses(user: User):
     """``flag="--no-stats"``; with "" there is none, and the default's name is a stranger's."""
-    for flag, given, left in (("--no-stats", "--no-stats", "[] False"), ("", "--disable-analytics", "['--disable-analytics'] True")):
+    for flag, given, left in (
+        ("--no-stats", "--no-stats", "[] False"),
+        ("", "--disable-analytics", "['--disable-analytics'] True"),
+    ):
         source = f"import sys, otel_usage\nu = otel_usage.init('prog', version='1', consent='opt-in', flag={flag!r})\n"
         ended = user.run(source + "print(sys.argv[1:], u.recording)\n", given, env={"PROG_TELEMETRY": "on"})
 
@@ -85,8 +89,9 @@ def test_a_yes_counts_from_the_next_run_on(user: User):
 @pytest.mark.parametrize(
     ("argv", "env"),
     [
-        (("--help",), {}), (("report", "-h"), {}), (("report",), {"CI": "1"}), (("report",), {"_PROG_COMPLETE": "complete_bash"}),
-        (("report",), {"COMP_LINE": "prog re"}), (("report",), {"DO_NOT_TRACK": "1"}), (("report",), {"PROG_TELEMETRY": "local"}),
+        (("--help",), {}), (("report", "-h"), {}), (("report",), {"CI": "1"}),
+        (("report",), {"_PROG_COMPLETE": "complete_bash"}), (("report",), {"COMP_LINE": "prog re"}),
+        (("report",), {"DO_NOT_TRACK": "1"}), (("report",), {"PROG_TELEMETRY": "local"}),
     ],
 )  # fmt: skip
 def test_nobody_is_asked_in_passing(user: User, argv, env):

@@ -28,8 +28,9 @@ def test_the_page_has_every_section_and_everything_declared(user: User):
     assert SECTIONS == re.findall(r"^## (.*)$", text, re.MULTILINE)
     for word in [
         *[f"`{a.key}`" for a in ATTRIBUTES if "run" in a.on.split()], *OUTCOMES,
-        "`report.upload`", "is uploading worth keeping?", "one of `pdf`, `html`", "`1-10 MB`", "`lines`", "from 0 to 10",
-        "https://usage.example.org/otlp", "https://prog.example.org/telemetry", "DO_NOT_TRACK", "--app prog", "365 days",
+        "`report.upload`", "is uploading worth keeping?", "one of `pdf`, `html`", "`1-10 MB`", "`lines`",
+        "https://usage.example.org/otlp", "https://prog.example.org/telemetry", "DO_NOT_TRACK", "--app prog",
+        "from 0 to 10", "365 days",
     ]:  # fmt: skip
         assert word in text, word
 
@@ -56,7 +57,9 @@ def test_check_passes_while_the_page_is_current_and_fails_on_drift(user: User):
     assert b"out of date" in drifted.err
 
 
-@pytest.mark.parametrize("target", ["nosuchmodule:usage", "json:usage", "json:loads", f"{PROGRAMS / 'plain.py'}:nothing"])
+@pytest.mark.parametrize(
+    "target", ["nosuchmodule:usage", "json:usage", "json:loads", f"{PROGRAMS / 'plain.py'}:nothing"]
+)
 def test_what_cannot_be_described_is_an_error(user: User, target):
     """A module that is not there or holds no handle: 2, and what was expected."""
     ended = user.ours("describe", target)

@@ -33,7 +33,10 @@ def test_a_switch_with_a_false_value_says_nothing(text):
 
 @pytest.mark.parametrize(
     ("text", "mode"),
-    [*[(t, "on") for t in TRUE], *[(f, "off") for f in FALSE if f], *[(u, "off") for u in UNCLEAR], ("", ""), ("local", "local"), ("Log", "log")],
+    [
+        *[(t, "on") for t in TRUE], *[(f, "off") for f in FALSE if f], *[(u, "off") for u in UNCLEAR],
+        ("", ""), ("local", "local"), ("Log", "log"),
+    ],
 )  # fmt: skip
 def test_the_words_of_the_mode_variable(text, mode):
     """``PROG_TELEMETRY`` takes on, off, local, log and their like; anything else is an off."""
