@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import time
+from _thread import RLock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class Captured:
 
         self.settings = _usage.settings
         self.owner = True
+        self.lock = RLock()
         self.start_ns = time.time_ns()
         self.resource = ""
         self.run = _Run()
