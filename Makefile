@@ -36,7 +36,7 @@ bench: install
 	$(BIN)/python -m tests.bench
 
 docs: install
-	$(BIN)/python -m otel_usage.docs
+	$(BIN)/python docs/generate.py
 
 collector:
 	sh collector-config/build.sh

@@ -86,43 +86,43 @@ class Usage:
         *name* and *fields* must be declared in the schema. Inside ``with … as a``, ``a.set(format="pdf")``
         adds a field that is known only later.
         """
+        if self._strict:
+            self._check("action", name, fields)
         recorder = self._recorder
         if recorder is not None:
             events = recorder.events()
             return self if events is None else events.action("action", name, fields)
-        if self._strict:
-            self._check("action", name, fields)
         return self
 
     def count(self, name: str, n: int = 1, /, **fields: object) -> None:
         """Add *n* to the declared counter *name*."""
+        if self._strict:
+            self._check("count", name, fields)
         recorder = self._recorder
         if recorder is not None:
             events = recorder.events()
             if events is not None:
                 events.count(name, n, fields)
-        elif self._strict:
-            self._check("count", name, fields)
 
     def error(self, name: str, /, **fields: object) -> None:
         """Record that the declared error *name* happened. Takes no message: messages hold people's data."""
+        if self._strict:
+            self._check("error", name, fields)
         recorder = self._recorder
         if recorder is not None:
             events = recorder.events()
             if events is not None:
                 events.action("error", name, fields)
-        elif self._strict:
-            self._check("error", name, fields)
 
     def heartbeat(self, name: str, /, **fields: object) -> None:
         """Record that a service is alive, with the declared *fields*."""
+        if self._strict:
+            self._check("heartbeat", name, fields)
         recorder = self._recorder
         if recorder is not None:
             events = recorder.events()
             if events is not None:
                 events.action("heartbeat", name, fields)
-        elif self._strict:
-            self._check("heartbeat", name, fields)
 
     def command(self, name: str) -> "Run | Usage":
         """Name the command that is running, in a program without a command-line framework.
@@ -323,7 +323,7 @@ def getter(environ: "Mapping[str, str]") -> "Callable[[str], str]":
     """Return a function that looks a variable up, "" if unset. os.environ raises and catches on every miss: go below."""
     if os.name == "posix" and environ is os.environ:
         raw = os.environ._data  # type: ignore[attr-defined]
-        return lambda name: raw.get(name.encode(), b"").decode("utf-8", "surrogateescape")  # type: ignore[no-any-return]
+        return lambda name: raw.get(name.encode(), b"").decode("utf-8", "surrogateescape")
     return lambda name: environ.get(name, "")
 
 

@@ -3,7 +3,8 @@
 Ring 0 (foreground): loaded at the first parse. Names come from the parsers' own tree, never from argv.
 """
 
-from . import Decision as State
+import sys
+
 from .recorder import Run, guarded
 
 TYPE_CHECKING = False
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 # A program may look at a few options first (``parse_known_args``) and parse in full later: the first full parse
 # counts, and what was parsed before it only until then. Parses after it, or inside it, are somebody else's.
 _parse: "Any" = None
+State: "Any" = type(sys.implementation)  # types.SimpleNamespace; a class of its own would cost 65,000 instructions
 
 
 def began(run: Run, module: "ModuleType", name: str, parser: "Any") -> None:

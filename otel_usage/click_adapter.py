@@ -82,7 +82,7 @@ class _Invocation:
             self.left(raised, parsed)
 
     def left(self, raised: "BaseException | None", parsed: bool) -> None:
-        """Note the exception that leaves the program, or its parsing: some versions of click forget it before they exit."""
+        """Note the exception that leaves the program, or its parsing: click 8.5 forgets it before it exits."""
         self.run.noted = ("", "")
         if raised is None or isinstance(raised, SystemExit):
             return
@@ -121,7 +121,7 @@ def _listed(group: "Any", context: "Any", before: "dict[str, Any]") -> "Sequence
 
     before: the commands it had by then.
     """
-    kind = type(group)
+    kind: Any = type(group)
     ask = getattr(kind, "list_commands", None)
     if ask is None or (ask.__module__, ask.__qualname__) == ("click.core", "Group.list_commands"):
         return ()  # click's own lists what is in *before*

@@ -7,14 +7,16 @@ import os
 import sys
 
 from .failure import error_type
-from .recorder import attributes, fault, line, monotonic, quote, span, time_ns
+from .recorder import fault, line, monotonic, quote, time_ns  # type: ignore[attr-defined]  # re-exported: see there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from .recorder import Pairs, Recorder
+    from .recorder import Recorder
+
+    Pairs = list[tuple[str, object]]
 
 MAX_ACTIONS = 512  # spans kept in memory between two flushes
 MAX_COUNTERS = 512  # distinct (name, fields) kept in memory between two flushes
@@ -275,4 +277,31 @@ def metrics_body(counters: "Mapping[tuple[Any, ...], int]", dropped: "Mapping[st
             f'"sum":{{"aggregationTemporality":1,"isMonotonic":true,"dataPoints":[{",".join(of)}]}}}}'
             for (name, unit), of in points.items()
         ]
+    )
+
+
+def attributes(pairs: "Pairs") -> str:
+    """Return OTLP JSON KeyValues, comma-separated. Takes str, bool, int and lists of str."""
+    parts = []
+    for key, value in pairs:  # keys are ours or the schema's: nothing to escape
+        if value is True or value is False:
+            typed = '"boolValue":true' if value else '"boolValue":false'
+        elif isinstance(value, str):
+            typed = '"stringValue":' + quote(value)
+        elif isinstance(value, int):
+            typed = f'"intValue":"{value}"'
+        else:
+            words = ",".join(['{"stringValue":' + quote(word) + "}" for word in value])  # type: ignore[attr-defined]
+            typed = '"arrayValue":{"values":[' + words + "]}"
+        parts.append('{"key":"' + key + '","value":{' + typed + "}}")
+    return ",".join(parts)
+
+
+def span(trace: str, own: str, parent: str, name: str, start_ns: int, end_ns: int, pairs: "Pairs", failed: bool) -> str:
+    """Return one OTLP JSON Span of kind INTERNAL; ids in hexadecimal, *parent* may be ""."""
+    return (
+        f'{{"traceId":"{trace}","spanId":"{own}",'
+        + (f'"parentSpanId":"{parent}",' if parent else "")
+        + f'"name":{quote(name)},"kind":1,"startTimeUnixNano":"{start_ns}","endTimeUnixNano":"{end_ns}",'
+        f'"attributes":[{attributes(pairs)}],"status":{{' + ('"code":2}}' if failed else "}}")
     )

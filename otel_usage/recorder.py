@@ -7,7 +7,7 @@ Ring 0 (foreground): os, sys, time, atexit and built-in modules, and only what t
 import atexit
 import os
 import sys
-from _functools import partial, reduce
+from _functools import partial, reduce  # type: ignore[import-not-found]  # functools itself is Python code
 from _operator import matmul
 from _thread import RLock, get_ident
 from _weakref import ref
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .events import Events
 
     T = TypeVar("T")
-    Pairs = list[tuple[str, object]]
 
 FORMAT = "1"  # folder of the spool's format version
 FD = 127  # our descriptor's number: low ones are the host's to count on
@@ -49,7 +48,9 @@ while 1:
     part=os.read(0,65536)
     if not part: break
     text+=part
-os.dup2(os.open(os.devnull,os.O_RDONLY),0)
+fd=os.open(os.devnull,os.O_RDONLY)
+os.dup2(fd,0)
+os.close(fd)
 os.chdir("/")
 delay,_,text=text.partition(b"\\n")
 time.sleep(float(delay))
@@ -85,7 +86,7 @@ def guarded(step: "Callable[..., object]", *args: object) -> None:
 # -- how the run ends -------------------------------------------------------------------------------------------
 
 
-class _Exit(partial):  # type: ignore[type-arg]
+class _Exit(partial):  # type: ignore[misc]  # of _functools, which no type checker knows
     """What sys.exit is while a run is observed. Calling it runs C code only; asked who it is, it says sys.exit.
 
     ``raised @ _Exit(…)`` is the C function sys.exit itself: no frame of ours is ever in a traceback.
@@ -127,6 +128,8 @@ class Run:
         self.noted = ("", "")  # (error type, outcome) of what a framework turns into an exit code
         self.hint = ""  # outcome that the last sys.exit stands for, from who called it
         self.on_named: Callable[[], None] | None = on_named
+        self.pid = os.getpid()
+        self.ended: tuple[int | None, str, str] | None = None  # where another process than this one is watched
         threading = sys.modules.get("threading")
         self.thread = threading.main_thread().ident if threading is not None else get_ident()
         self.status: object = None
@@ -146,7 +149,7 @@ class Run:
         if type(plain) is type(len):  # else it is the host's own, and stays
             # sys.exit(status) is now reduce(matmul, (run, raise, raise), status): C all the way, but for `__rmatmul__`.
             again = _Exit(reduce)
-            sys.exit = exit = _Exit(reduce, matmul, (self, again, again))  # type: ignore[assignment]
+            sys.exit = exit = _Exit(reduce, matmul, (self, again, again))
             exit.__dict__.update(__name__="exit", __qualname__="exit", __wrapped__=plain)
 
     def __rmatmul__(self, status: object) -> SystemExit:
@@ -171,7 +174,7 @@ class Run:
         if getattr(sys.exit, "func", None) is reduce:
             sys.exit = self.exit
         if self in sys.meta_path:
-            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            sys.meta_path.remove(self)
         self.frame = self.on_named = None
 
     def watch(self, frame: "FrameType | None") -> None:
@@ -180,7 +183,8 @@ class Run:
             frame = sys._current_frames().get(self.thread)
         while frame is not None and frame.f_back is not None:
             frame = frame.f_back
-        if frame is not None and frame.f_globals.get("__name__") != "site":  # start-up: the program comes later
+        # Any other is the interpreter's own start-up: the program comes later.
+        if frame is not None and frame.f_globals.get("__name__") in ("__main__", "runpy"):
             self.frame = frame
 
     def named(self, words: "Sequence[str]", final: bool = True) -> None:
@@ -240,7 +244,8 @@ class Run:
                 error = error or error_type(handled, self.package)
                 outcome = outcome or outcome_of(handled) or outcome_of(handled.__cause__)
             self.error, self.hint = error or self.error, outcome or self.hint
-        raised.__dict__["_otel_usage"] = mark = set()  # dies with it
+        mark: set[int] = set()  # dies with it
+        raised.__dict__["_otel_usage"] = mark
         self.mark = ref(mark, self._died)
         self.fate = "alive"
 
@@ -282,11 +287,17 @@ class Run:
                 return
         self.fate = "top"
 
+    def path(self) -> str:
+        """Return what ``usage.command`` says."""
+        return "(unknown)" if self.words is None else " ".join(self.words) or "(root)"
+
     def find_spec(self, name: str, path: object = None, target: object = None) -> "Any":
         """Return what the other finders find; have a framework's spec tell us when its import ends.
 
         The import system sets ``spec._initializing`` to False as its last step, so no frame of ours is around it.
         """
+        if self.frame is None:  # we were there before the program: this is it, importing
+            self.watch(sys._getframe())
         if name not in HOOKS:
             return None
         for finder in sys.meta_path:
@@ -308,6 +319,8 @@ class Run:
 
     def ending(self) -> "tuple[int | None, str, str]":
         """Return (exit code the parent sees, outcome, error type); the code is None where it can't be known."""
+        if self.ended is not None:
+            return self.ended
         code: int | None = None
         hint, error = self.hint or self.parsed, ""
         last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
@@ -409,7 +422,7 @@ def _hook_argparse(run: Run, module: "ModuleType") -> None:
         setattr(parser, name, Seen(parser.__dict__[name], partial(event, name)))
 
 
-def _hook_click(run: Run, module: "ModuleType") -> None:
+def _hook_click(run: Run, module: "Any") -> None:
     push = module.push_context
 
     def first(context: object) -> None:
@@ -429,9 +442,9 @@ HOOKS = {"argparse": _hook_argparse, "click.core": _hook_click, "typer._click.co
 
 
 def _tell(run: Run, spec: "Any") -> None:
-    plain = type(spec)
+    plain: Any = type(spec)
 
-    class Telling(plain):  # type: ignore[misc,valid-type]
+    class Telling(plain):  # type: ignore[misc]  # a ModuleSpec, or what the host's finders make
         def __setattr__(self, name: str, value: object) -> None:
             plain.__setattr__(self, name, value)
             if name == "_initializing" and not value:
@@ -449,7 +462,7 @@ def hook(run: Run) -> None:
         module = sys.modules.get(name)
         if module is not None:
             guarded(HOOKS[name], run, module)
-    sys.meta_path.insert(0, run)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, run)
 
 
 # -- OTLP JSON --------------------------------------------------------------------------------------------------
@@ -461,34 +474,7 @@ def quote(text: str) -> str:
         return '"' + text + '"'
     from _json import encode_basestring_ascii  # a shared object: loaded only when needed
 
-    return encode_basestring_ascii(text)  # type: ignore[no-any-return]
-
-
-def attributes(pairs: "Pairs") -> str:
-    """Return OTLP JSON KeyValues, comma-separated. Takes str, bool, int and lists of str."""
-    parts = []
-    for key, value in pairs:  # keys are ours or the schema's: nothing to escape
-        if value is True or value is False:
-            typed = '"boolValue":true' if value else '"boolValue":false'
-        elif isinstance(value, str):
-            typed = '"stringValue":' + quote(value)
-        elif isinstance(value, int):
-            typed = f'"intValue":"{value}"'
-        else:
-            words = ",".join(['{"stringValue":' + quote(word) + "}" for word in value])  # type: ignore[attr-defined]
-            typed = '"arrayValue":{"values":[' + words + "]}"
-        parts.append('{"key":"' + key + '","value":{' + typed + "}}")
-    return ",".join(parts)
-
-
-def span(trace: str, own: str, parent: str, name: str, start_ns: int, end_ns: int, pairs: "Pairs", failed: bool) -> str:
-    """Return one OTLP JSON Span of kind INTERNAL; ids in hexadecimal, *parent* may be ""."""
-    return (
-        f'{{"traceId":"{trace}","spanId":"{own}",'
-        + (f'"parentSpanId":"{parent}",' if parent else "")
-        + f'"name":{quote(name)},"kind":1,"startTimeUnixNano":"{start_ns}","endTimeUnixNano":"{end_ns}",'
-        f'"attributes":[{attributes(pairs)}],"status":{{' + ('"code":2}}' if failed else "}}")
-    )
+    return encode_basestring_ascii(text)
 
 
 def line(signal: str, inner: str, resource: str, body: str) -> bytes:
@@ -530,15 +516,18 @@ class Recorder:
         self.log: list[bytes] = []
         self._events: Events | None = None
         self.lock = RLock()  # re-entrant: a signal handler may count while it is held
-        self.resource = attributes(
-            [
-                ("service.name", self.app),
-                ("service.version", str(settings["version"])[:64]),
-                ("process.runtime.name", sys.implementation.name),
-                ("process.runtime.version", "%d.%d.%d" % sys.version_info[:3]),
-            ]
+        app, version = quote(self.app), quote(str(settings["version"])[:64])
+        self.resource = (
+            f'{{"key":"service.name","value":{{"stringValue":{app}}}}},'
+            f'{{"key":"service.version","value":{{"stringValue":{version}}}}},'
+            f'{{"key":"process.runtime.name","value":{{"stringValue":"{sys.implementation.name}"}}}},'
+            f'{{"key":"process.runtime.version","value":{{"stringValue":"{sys.version.split()[0]}"}}}}'
         )
-        self.run = Run(frame, self._stub)
+        if getattr(sys.exit, "func", None) is reduce:  # `otel` watches already: a run is watched once
+            self.run: Run = sys.exit.args[1][0]  # type: ignore[attr-defined]
+            self.run.on_named = self._stub
+        else:
+            self.run = Run(frame, self._stub)
 
     # Start.
 
@@ -562,7 +551,8 @@ class Recorder:
             self.tty = os.isatty(1)
         except OSError:
             pass
-        hook(self.run)
+        if self.run not in sys.meta_path:
+            hook(self.run)
         atexit.register(self.finish)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
@@ -676,22 +666,25 @@ class Recorder:
     # What is written.
 
     def _run_span(self, code: "int | None", outcome: str, error: str, end_ns: int) -> str:
+        """Return the run as OTLP JSON. Written out: put together from pairs it costs ten times as much."""
         run = self.run
-        path = "(unknown)" if run.words is None else " ".join(run.words) or "(root)"
-        pairs: Pairs = [
-            ("usage.kind", "run"),
-            ("usage.command", path),
-            ("usage.outcome", outcome),
-            ("usage.options", run.options),
-            ("process.executable.name", self.app),
-        ]
-        if code is not None:
-            pairs.append(("process.exit.code", code))
-        if error:
-            pairs.append(("error.type", error))
-        pairs += [("usage.ci", bool(self.decision.ci)), ("usage.tty", self.tty)]
+        path = run.path()
         name = self.app if path == "(root)" else self.app + " " + path
-        return span(self.trace, self.root, "", name, self.start_ns, end_ns, pairs, bool(code))
+        options = ",".join(['{"stringValue":' + quote(option) + "}" for option in run.options])
+        return (
+            f'{{"traceId":"{self.trace}","spanId":"{self.root}","name":{quote(name)},"kind":1,'
+            f'"startTimeUnixNano":"{self.start_ns}","endTimeUnixNano":"{end_ns}","attributes":['
+            f'{{"key":"usage.kind","value":{{"stringValue":"run"}}}},'
+            f'{{"key":"usage.command","value":{{"stringValue":{quote(path)}}}}},'
+            f'{{"key":"usage.outcome","value":{{"stringValue":"{outcome}"}}}},'
+            f'{{"key":"usage.options","value":{{"arrayValue":{{"values":[{options}]}}}}}},'
+            f'{{"key":"process.executable.name","value":{{"stringValue":{quote(self.app)}}}}},'
+            + ("" if code is None else f'{{"key":"process.exit.code","value":{{"intValue":"{code}"}}}},')
+            + (f'{{"key":"error.type","value":{{"stringValue":{quote(error)}}}}},' if error else "")
+            + f'{{"key":"usage.ci","value":{{"boolValue":{"true" if self.decision.ci else "false"}}}}},'
+            f'{{"key":"usage.tty","value":{{"boolValue":{"true" if self.tty else "false"}}}}}],'
+            + ('"status":{"code":2}}' if code else '"status":{}}')
+        )
 
     def finish(self) -> None:
         """Write the run down and wake the sender. Called at exit; in a forked child it is only a flush."""
@@ -807,9 +800,11 @@ class Recorder:
             "otel-usage",
             self.app,
         ]
+        stdin = 0
         if orphan and os.access("/bin/sh", os.X_OK):
-            command, wait_s = ["/bin/sh", "-c", '"$@" <&0 &', "sh", *command], 1.0
-        actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+            # By way of 3: a shell takes the standard input of what it puts into the background from /dev/null.
+            stdin, command, wait_s = 3, ["/bin/sh", "-c", '"$@" <&3 3<&- &', "sh", *command], 1.0
+        actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, stdin), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
         if decision.mode != "log":
             actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
         environ = {**os.environ._data, BRAKE: b"1"}  # type: ignore[attr-defined]

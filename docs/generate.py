@@ -1,0 +1,75 @@
+"""Write the generated parts of docs/, or with --check fail if one is not what it would be.
+
+Each part stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from otel_usage import schema, settings
+
+DOCS = Path(__file__).parent
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def code(text: str) -> str:
+    """Return names as Markdown code."""
+    return ", ".join(f"`{part}`" for part in text.split(", ")) if text else ""
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "settings": lambda: table(
+        ("keyword of `init`", "variable", "default", "meaning"),
+        [(code(s.keyword), code(s.variable), s.default, s.meaning) for s in settings.SETTINGS],
+    ),
+    "attributes": lambda: table(
+        ("attribute", "on", "values", "why"),
+        [(f"`{a.key}`", a.on.replace(" ", ", "), a.allowed, a.why) for a in schema.ATTRIBUTES],
+    ),
+    "reasons": lambda: table(("reason", "meaning"), [(f"`{r}`", why) for r, why in schema.REASONS.items()]),
+    "counters": lambda: table(
+        ("counter", "attributes"), [(f"`{name}`", code(", ".join(keys))) for name, keys in schema.DERIVED.items()]
+    ),
+}
+
+
+def generated(text: str) -> str:
+    """Return a page with its generated parts as they should be."""
+    for name, part in PARTS.items():
+        pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+        text = pattern.sub(lambda found, part=part: found.group(1) + part() + "\n" + found.group(2), text)
+    return text
+
+
+def main() -> int:
+    """Write or check; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    told = parser.parse_args()
+    stale = []
+    for page in sorted(DOCS.rglob("*.md")):
+        before = page.read_text(encoding="utf-8")
+        after = generated(before)
+        if after != before:
+            stale.append(page.name)
+            if not told.check:
+                page.write_text(after, encoding="utf-8")
+    if told.check and stale:
+        print(f"not current: {', '.join(stale)}; run: make docs", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

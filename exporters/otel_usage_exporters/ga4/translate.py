@@ -1,0 +1,313 @@
+"""Turn usage events into GA4 Measurement Protocol requests.
+
+Ring 1 (background): pure, deterministic; the clock, the identities and what was learned before are passed in.
+
+What GA4 does not take is cut, renamed or dropped here, by rule, and counted: see docs/ga4.md. Limits without a source
+of their own: Measurement Protocol reference and "Limitations", developers.google.com, and Analytics Help 9267744,
+read 2026-11-22.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote
+
+from otel_usage.event import Origin, UsageEvent
+
+from ..translation import (
+    Altered,
+    Request,
+    Translation,
+    Unit,
+    cached,
+    comma_list,
+    cut,
+    distinct,
+    encode_json,
+    pack,
+    scalar,
+    shortened,
+    start,
+)
+
+MAX_EVENTS = 25  # per request
+MAX_PARAMS = 25  # per event
+MAX_NAME = 40  # characters of an event's or parameter's name
+MAX_VALUE = 100  # characters of a parameter's value
+MAX_PROPERTY_VALUE = 36  # characters of a user property's value
+MAX_BODY_BYTES = 129_999  # "less than 130 kB"
+MAX_AGE_S = 72 * 3600 - 60  # older events GA4 moves to 72 hours ago; a minute for the way
+MAX_AHEAD_S = 15 * 60  # undocumented; RudderStack rejects what is further ahead, rudder-transformer c98d160
+SESSION_S = 30 * 60  # GA4's default session timeout
+PREFIXES = ("_", "firebase_", "ga_", "google_", "gtag.", "gtag_")
+EVENT_PREFIXES = (*PREFIXES, "query_id")
+
+# Names that GA4 reserves, collects by itself, or gives a meaning with required parameters. A union: the reference,
+# Analytics Help 13316687, ga-dev-tools f94e627^ and da12b8b, rudder-transformer c98d160; read 2026-11-22.
+RESERVED_EVENTS = frozenset(
+    """ad_activeview ad_click ad_exposure ad_impression ad_query ad_reward adunit_exposure app_clear_data app_exception
+    app_install app_remove app_store_refund app_store_subscription_cancel app_store_subscription_convert
+    app_store_subscription_renew app_update app_upgrade click dynamic_link_app_open dynamic_link_app_update
+    dynamic_link_first_open error file_download firebase_campaign firebase_in_app_message_action
+    firebase_in_app_message_dismiss firebase_in_app_message_impression first_open first_visit form_start form_submit
+    in_app_purchase notification_dismiss notification_foreground notification_open notification_receive
+    notification_send os_update page_view screen_view scroll session_start user_engagement video_complete
+    video_progress video_start view_complete view_search_results
+    add_payment_info add_shipping_info add_to_cart add_to_wishlist begin_checkout generate_lead post_score purchase
+    refund remove_from_cart search select_item select_promotion spend_virtual_currency unlock_achievement view_cart
+    view_item view_item_list view_promotion""".split()  # noqa: SIM905
+)
+OUR_EVENTS = frozenset(
+    "command_run cli_error heartbeat usage_dropped usage_runs usage_run_duration usage_actions usage_errors".split()  # noqa: SIM905
+)
+# Parameters that GA4 reserves, does not let be registered as dimensions, types, or fills reports from.
+RESERVED_PARAMS = frozenset(
+    """cid currency customer_id customerid dclid debug_mode engagement_time_msec firebase_conversion gclid items
+    session_id session_number sessionid sfmc_id sid srsltid timestamp_micros uid user_id userid
+    achievement_id affiliation campaign campaign_id character content content_type coupon creative_name creative_slot
+    discount group_id index item_id item_list_id item_list_name item_name language level location_id medium method
+    page_hostname page_location page_path page_referrer page_title payment_type price promotion_id promotion_name
+    quantity score screen_class screen_name screen_resolution search_term shipping shipping_tier source tax term
+    transaction_id user_agent value virtual_currency_name""".split()  # noqa: SIM905
+)
+SYSTEMS = {"linux": "Linux", "darwin": "MacOS", "windows": "Windows"}  # "MacOS": the reference's own example
+CONSENT = {"ad_user_data": "DENIED", "ad_personalization": "DENIED"}
+_TORN = re.compile("%[0-9A-F]?$")
+_WRONG = re.compile(r"[^A-Za-z0-9_]")
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How to write events. screens: "", page_view or screen_view. client_id: instead of one per installation."""
+
+    app_stream: bool = False
+    screens: str = ""
+    client_id: str = ""
+    validate: bool = False
+
+
+def translate(
+    events: Sequence[UsageEvent], style: Style, *, now_ns: int, sessions: Mapping[str, Any] | None = None
+) -> Translation:
+    """Return the requests for *events*, each of one installation and version.
+
+    sessions: ``{client id: [first, last]}`` in Unix seconds, as learned before; what was learned is in the result.
+    Dropped: too_old, future. Altered: renamed, cut, value, params.
+    """
+    dropped: Counter[str] = Counter()
+    altered: Altered = Counter()
+    learned: dict[str, Any] = {}
+    by_origin: dict[int, list[UsageEvent]] = {}  # by identity: equal ones are the same, see otel_usage.event
+    oldest_ns, newest_ns = now_ns - MAX_AGE_S * 10**9, now_ns + MAX_AHEAD_S * 10**9
+    for event in events:
+        if event.end_ns < oldest_ns:
+            dropped["too_old"] += 1
+        elif event.end_ns > newest_ns:
+            dropped["future"] += 1
+        else:
+            by_origin.setdefault(id(event.origin), []).append(event)
+    requests: list[Request] = []
+    for origin, ci, group in _groups(by_origin.values()):
+        client = style.client_id or client_id(origin.installation_id, app_stream=style.app_stream)
+        session = learned.get(client) or (sessions or {}).get(client)
+        head = _head(origin, ci, client, style)
+        units = []
+        for event in group:
+            number, session = session_of(session, event.end_ns // 10**9)
+            units.append(Unit(event.position, tuple(_encoded(event, number, style, altered))))
+        learned[client] = session
+        room = MAX_BODY_BYTES - len(head) - len(TAIL)
+        requests += [Request(each, head) for each in pack(units, max_events=MAX_EVENTS, max_bytes=room)]
+    return Translation(tuple(requests), dropped, altered, learned)
+
+
+TAIL = b"]}"
+
+
+def client_id(installation_id: str, *, app_stream: bool = False) -> str:
+    """Return GA4's name for an installation: ``<int>.<int>`` as its own tag makes them, 32 hex digits for apps.
+
+    A digest, so that who reads GA4's export can't find the installation elsewhere.
+    """
+    digest = sha256(b"otel-usage ga4 " + installation_id.encode("utf-8", "replace")).digest()
+    if app_stream:
+        return digest[:16].hex()
+    first, second = int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
+    return f"{first % (2**31 - 1) + 1}.{second % (2**31 - 1) + 1}"
+
+
+def session_of(session: Any, at_s: int) -> tuple[int, list[int]]:
+    """Return the session's number for an event, and the session as it is then: ``[first, last]`` in Unix seconds.
+
+    A session is numbered after its first event and ends after 30 minutes without one. An event that comes late
+    gets the session it was in, or one of its own, and changes nothing.
+    """
+    try:
+        first, last = map(int, session)
+    except (TypeError, ValueError, OverflowError):  # none yet, or a file that is not ours
+        return max(at_s, 1), [at_s, at_s]
+    if first - SESSION_S <= at_s <= last + SESSION_S:
+        return max(first, 1), [first, max(last, at_s)]
+    if at_s < first:
+        return max(at_s, 1), [first, last]
+    return at_s, [at_s, at_s]
+
+
+@cached
+def event_name(name: str) -> str:
+    """Return *name* as GA4 takes it: ``report.upload`` → ``report_upload``, ``error`` → ``event_error``."""
+    made = _WRONG.sub("_", start(name)).lstrip("_0123456789")
+    if not made or made in RESERVED_EVENTS or made in OUR_EVENTS or made.startswith(EVENT_PREFIXES):
+        made = "event_" + made
+    return shortened(made, MAX_NAME, name)
+
+
+@cached
+def param_name(name: str) -> str:
+    """Return *name* as GA4 takes it for a parameter: ``value`` → ``field_value``."""
+    made = _WRONG.sub("_", start(name)).lstrip("_0123456789")
+    if not made or made in RESERVED_PARAMS or made.startswith(PREFIXES):
+        made = "field_" + made
+    return shortened(made, MAX_NAME, name)
+
+
+def _groups(by_origin: Iterable[list[UsageEvent]]) -> Iterator[tuple[Origin, bool | None, list[UsageEvent]]]:
+    """Yield events that may share a request, oldest first. What does not say if it was in CI goes with what does."""
+    for events in by_origin:
+        origin = events[0].origin
+        events.sort(key=_when)
+        said = [ci for ci in (False, True) if any(event.ci is ci for event in events)]
+        if len(said) < 2:
+            yield origin, said[0] if said else None, events
+            continue
+        for ci in (None, *said):
+            some = [event for event in events if event.ci is ci]
+            if some:
+                yield origin, ci, some
+
+
+def _when(event: UsageEvent) -> tuple[int, int]:
+    return event.end_ns, event.position
+
+
+def _head(origin: Origin, ci: bool | None, client: str, style: Style) -> bytes:
+    """Return the beginning of a body, which all events of one installation and version share."""
+    properties = {
+        "os": origin.os_type,
+        "os_version": origin.os_version,
+        "arch": origin.arch,
+        "python": origin.runtime_version,
+        "app_version": origin.app_version,
+        "ci": "" if ci is None else "true" if ci else "false",
+    }
+    kept = {name: {"value": cut(value, MAX_PROPERTY_VALUE)} for name, value in properties.items() if value}
+    body: dict[str, Any] = {"app_instance_id" if style.app_stream else "client_id": client, "consent": CONSENT}
+    if kept:
+        body["user_properties"] = kept
+    system = cut(SYSTEMS.get(origin.os_type, origin.os_type), MAX_VALUE)
+    if system:
+        body["device"] = {"operating_system": system}
+        if origin.os_version:
+            body["device"]["operating_system_version"] = cut(origin.os_version, MAX_VALUE)
+    if style.validate:
+        body["validation_behavior"] = "ENFORCE_RECOMMENDATIONS"
+    return encode_json(body)[:-1].encode() + b',"events":['
+
+
+def _encoded(event: UsageEvent, session: int, style: Style, altered: Altered) -> Iterator[bytes]:
+    """Yield the events that *event* becomes: one, and a screen view before it if asked for."""
+    micros = event.end_ns // 1_000
+    if style.screens and event.kind == "run":
+        view = {"session_id": session, "engagement_time_msec": 1, **_screen(event, style.screens)}
+        yield encode_json({"name": style.screens, "timestamp_micros": micros, "params": view}).encode()
+    name, params = _event(event, session, altered)
+    yield encode_json({"name": name, "timestamp_micros": micros, "params": params}).encode()
+
+
+def _screen(event: UsageEvent, screens: str) -> dict[str, str]:
+    """Return what fills GA4's "Pages and screens" report."""
+    app = event.origin.app or "cli"
+    title = cut(event.name, MAX_VALUE) or app[:MAX_VALUE]
+    if screens == "screen_view":
+        return {"screen_name": title, "screen_class": cut(app, MAX_VALUE)}
+    host = _WRONG.sub("-", start(app)).strip("-_").lower()[:32].strip("-").replace("_", "-") or "cli"
+    path = "" if event.command == "(root)" else event.command.strip("()")
+    location = f"https://{host}.invalid/{quote(cut(path, MAX_VALUE)[:60]).replace('%20', '/')}"
+    return {"page_title": title, "page_location": _TORN.sub("", location[:MAX_VALUE])}
+
+
+def _event(event: UsageEvent, session: int, altered: Altered) -> tuple[str, dict[str, Any]]:
+    """Return name and parameters of *event*."""
+    kind = event.kind
+    # A run's time is its user's; what happens inside it adds none.
+    engaged = min(max(event.duration_ms, 1), SESSION_S * 1_000) if kind == "run" else 1
+    params: dict[str, Any] = {"session_id": session, "engagement_time_msec": engaged}
+    _text(params, "app", event.origin.app, altered)
+    _text(params, "app_version", event.origin.app_version, altered)
+    if kind == "run":
+        name = "command_run"
+        _text(params, "command", event.command or "(unknown)", altered)
+        _text(params, "outcome", event.outcome or "unknown", altered)
+        if event.exit_code is not None:
+            code = scalar(event.exit_code)
+            if isinstance(code, int):
+                params["exit_code"] = code
+            else:
+                altered["value"] += 1
+        params["duration_ms"] = event.duration_ms
+        if event.options:
+            options = comma_list(event.options, MAX_VALUE)
+            if options.count(",") + 1 != len(event.options):
+                altered["cut"] += 1
+            if options:
+                params["options"] = options
+        if event.tty is not None:
+            params["tty"] = "true" if event.tty else "false"
+    elif kind == "error":
+        name = "cli_error"
+        _text(params, "error_code", event.name, altered)
+    elif kind == "heartbeat":
+        name = "heartbeat"
+    elif kind in ("dropped", "derived"):
+        name = event.name.replace(".", "_")
+    else:
+        name = event_name(event.name)
+        if name != event.name.replace(".", "_"):
+            altered["renamed"] += 1
+    if kind in ("count", "dropped", "derived"):
+        params["count"] = event.count if event.count < 2**53 else float(event.count)
+    elif kind in ("action", "span"):
+        params["duration_ms"] = event.duration_ms
+    _text(params, "error_type", event.error_type, altered)
+    for field, value in event.fields.items():
+        kept = scalar(value)
+        if kept is None:
+            altered["value"] += 1
+            continue
+        if len(params) >= MAX_PARAMS:
+            altered["params"] += 1
+            continue
+        key = distinct(param_name(field), params, MAX_NAME)
+        if key != field:
+            altered["renamed"] += 1
+        if isinstance(kept, str):
+            _text(params, key, kept, altered)
+        elif isinstance(kept, bool):
+            params[key] = "true" if kept else "false"  # the reference knows text and numbers only
+        else:
+            params[key] = kept
+    return name, params
+
+
+def _text(params: dict[str, Any], key: str, value: str, altered: Altered) -> None:
+    """Put *value*, cut; an empty one says nothing, and is left out."""
+    kept = cut(value, MAX_VALUE)
+    if kept:
+        params[key] = kept
+    if kept != value:
+        altered["cut"] += 1

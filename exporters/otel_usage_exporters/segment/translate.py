@@ -1,0 +1,266 @@
+"""Turn usage events into messages of Segment's HTTP Tracking API.
+
+Ring 1 (background): pure, deterministic; the identities and what was learned before are passed in.
+
+Limits without a source of their own: segment-docs 747b35d, http-api/index.md and spec/common.md, read 2026-11-22.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+from uuid import UUID, uuid5
+
+from otel_usage import __version__
+from otel_usage.event import NAMESPACE, Origin, UsageEvent
+
+from ..translation import (
+    Altered,
+    Request,
+    Translation,
+    Unit,
+    cached,
+    clean,
+    cut,
+    distinct,
+    encode_json,
+    pack,
+    scalar,
+    shortened,
+    start,
+)
+
+MAX_MESSAGE_BYTES = 32_000  # "32 KB" per message: the smaller reading
+MAX_BATCH_BYTES = 475_000  # of 500 kB; what analytics-python and Segment's other libraries keep to
+MAX_MESSAGES = 100  # per batch, as analytics-python; the API takes 2,500
+MAX_ID = 100  # characters of messageId; anonymousId is kept to the same
+MAX_EVENT = 64  # characters of an event's name: Jitsu takes no more
+MAX_PROPERTY_NAME = 64  # ours: a warehouse's column
+MAX_VALUE = 1_000  # ours: characters of a property's value
+MAX_PROPERTIES = 250  # ours: Segment takes 10,000, its warehouses fewer
+MAX_CONTEXT = 100  # ours: characters of what describes app and system
+SYSTEMS = {"linux": "Linux", "darwin": "macOS", "windows": "Windows"}
+# What a compatible server (Jitsu) rejects in a name, and what Segment's style has spaces for.
+_BREAKS = re.compile(r"[\s._\-;=/*]+")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_NOT_SNAKE = re.compile(r"[\W_]+", re.ASCII)
+_EPOCH = datetime(1970, 1, 1)  # UTC, as all times here
+_OURS = {"run": "Command Run", "error": "CLI Error", "heartbeat": "Heartbeat"}
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How to write events. names: declared name to Segment's. anonymous_id: instead of one per installation."""
+
+    anonymous_id: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def translate(events: Sequence[UsageEvent], style: Style, *, traits: Mapping[str, Any] | None = None) -> Translation:
+    """Return the batches for *events*, in their order.
+
+    traits: ``{anonymous id: digest of its traits}`` as delivered before; an installation whose traits are others is
+    identified first, and each request says what is learned by its delivery.
+    Altered: renamed, cut, value, properties.
+    """
+    altered: Altered = Counter()
+    known = dict(traits or {})
+    origins: dict[int, tuple[str, str, str]] = {}  # by identity: equal ones are the same, see otel_usage.event
+    units: list[Unit] = []
+    learned_at: dict[int, tuple[str, str]] = {}
+    for event in events:
+        about = origins.get(id(event.origin))
+        if about is None:
+            who = anonymous_id(style.anonymous_id or event.origin.installation_id)
+            context = ',"context":' + encode_json(_context(event.origin)) + "}"
+            about = origins[id(event.origin)] = (who, context, digest_of(_traits(event.origin)))
+        who, context, digest = about
+        parts = []
+        if known.get(who) != digest:
+            known[who] = digest
+            learned_at[event.position] = (who, digest)
+            parts.append(_identify(event, who, context, digest))
+        parts.append(_track(event, who, context, style, altered))
+        units.append(Unit(event.position, tuple(parts)))
+    requests = []
+    for group in pack(units, max_events=MAX_MESSAGES, max_bytes=MAX_BATCH_BYTES - ENVELOPE_BYTES):
+        learned = dict([learned_at[unit.position] for unit in group if unit.position in learned_at])
+        requests.append(Request(group, HEAD, learned))
+    return Translation(tuple(requests), {}, altered)
+
+
+HEAD = b'{"batch":['
+ENVELOPE_BYTES = 1_000  # for HEAD and `tail`
+
+
+def tail(write_key: str, now_ns: int) -> bytes:
+    """Return the end of a body. sentAt is of the clock that made the timestamps: Segment corrects one by the other."""
+    return ("]," + encode_json({"sentAt": timestamp(now_ns), "writeKey": write_key})[1:]).encode()
+
+
+def timestamp(at_ns: int) -> str:
+    """Return ISO 8601 with milliseconds, UTC."""
+    moment = _EPOCH + timedelta(milliseconds=max(0, min(at_ns // 1_000_000, 253_402_300_799_999)))
+    return moment.isoformat(timespec="milliseconds") + "Z"
+
+
+@cached
+def title(name: str) -> str:
+    """Return *name* in Segment's style: ``report.upload`` → ``Report Upload``."""
+    words = [word for word in _BREAKS.split(_HUMP.sub(" ", clean(start(name)))) if word]
+    made = " ".join([word[:1].upper() + word[1:] for word in words]) or "Event"
+    return shortened(made, MAX_EVENT, name)
+
+
+@cached
+def snake(name: str) -> str:
+    """Return *name* in snake_case: ``channelName`` → ``channel_name``."""
+    made = _NOT_SNAKE.sub("_", _HUMP.sub("_", start(name))).strip("_").lower() or "field"
+    return shortened(made, MAX_PROPERTY_NAME, name)
+
+
+def anonymous_id(installation_id: str) -> str:
+    """Return *installation_id*, or a UUID made of it if it is too long or holds what no id should."""
+    if 0 < len(installation_id) <= MAX_ID and installation_id.isascii() and installation_id.isprintable():
+        return installation_id
+    return _uuid("installation " + installation_id)
+
+
+def digest_of(traits: Mapping[str, str]) -> str:
+    """Return a short digest that changes when *traits* do."""
+    return sha256(encode_json(dict(traits)).encode()).hexdigest()[:16]
+
+
+def _uuid(name: str) -> str:
+    return str(uuid5(UUID(bytes=NAMESPACE), name.encode("utf-8", "replace").decode()))
+
+
+def _named(**pairs: str) -> dict[str, str]:
+    return {key: cut(value, MAX_CONTEXT) for key, value in pairs.items() if value}
+
+
+def _context(origin: Origin) -> dict[str, Any]:
+    context: dict[str, Any] = {"library": {"name": "otel-usage", "version": __version__}, "ip": "0.0.0.0"}  # noqa: S104
+    app = _named(name=origin.app, version=origin.app_version)
+    system = _named(name=SYSTEMS.get(origin.os_type, origin.os_type), version=origin.os_version)
+    if app:
+        context["app"] = app
+    if system:
+        context["os"] = system
+    return context
+
+
+def _traits(origin: Origin) -> dict[str, str]:
+    """Return what describes the installation."""
+    return _named(
+        app=origin.app,
+        app_version=origin.app_version,
+        os=origin.os_type,
+        os_version=origin.os_version,
+        arch=origin.arch,
+        runtime=origin.runtime,
+        runtime_version=origin.runtime_version,
+    )
+
+
+def _identify(event: UsageEvent, who: str, context: str, digest: str) -> bytes:
+    return _message(
+        {
+            "type": "identify",
+            "anonymousId": who,
+            "messageId": _uuid(f"identify {event.event_id} {digest}"),
+            "timestamp": timestamp(event.end_ns),
+            "traits": _traits(event.origin),
+        },
+        context,
+    )
+
+
+def _track(event: UsageEvent, who: str, context: str, style: Style, altered: Altered) -> bytes:
+    properties = _properties(event, altered)
+    message = {
+        "type": "track",
+        "event": _name(event, style, altered),
+        "anonymousId": who,
+        "messageId": event.event_id,
+        "timestamp": timestamp(event.end_ns),
+        "properties": properties,
+    }
+    encoded = _message(message, context)
+    if len(encoded) > MAX_MESSAGE_BYTES:
+        over = len(encoded) - MAX_MESSAGE_BYTES
+        while over > 0 and properties:  # the last go first: ours come before the host's
+            over -= len(encode_json(dict([properties.popitem()])).encode()) - 1  # its braces, but for a comma
+            altered["properties"] += 1
+        encoded = _message(message, context)
+    return encoded
+
+
+def _message(message: Mapping[str, Any], context: str) -> bytes:
+    """Return *message* with its context, which is encoded once for all messages of an origin."""
+    return (encode_json(message)[:-1] + context).encode()
+
+
+def _name(event: UsageEvent, style: Style, altered: Altered) -> str:
+    if event.kind in _OURS and event.name not in style.names:
+        return _OURS[event.kind]
+    chosen = style.names.get(event.name)
+    made = shortened(clean(start(chosen)), MAX_EVENT, chosen) if chosen else title(event.name)
+    if len(event.name) > MAX_EVENT:
+        altered["renamed"] += 1
+    return made
+
+
+def _properties(event: UsageEvent, altered: Altered) -> dict[str, Any]:
+    kind = event.kind
+    properties: dict[str, Any] = {}
+    if kind == "run":
+        properties["command"] = _text(event.command or "(unknown)", altered)
+        properties["outcome"] = _text(event.outcome or "unknown", altered)
+        if event.exit_code is not None:
+            properties["exit_code"] = scalar(event.exit_code)
+            if properties["exit_code"] is None:
+                del properties["exit_code"]
+                altered["value"] += 1
+        if event.options:
+            properties["options"] = [_text(option, altered)[:MAX_CONTEXT] for option in event.options[:MAX_OPTIONS]]
+        if event.ci is not None:
+            properties["ci"] = event.ci
+        if event.tty is not None:
+            properties["tty"] = event.tty
+    elif kind == "error":
+        properties["error_code"] = _text(event.name, altered)
+    elif kind in ("count", "dropped", "derived"):
+        properties["count"] = scalar(event.count) if event.count < 2**53 else float(event.count)
+    if kind in ("run", "action", "span"):
+        properties["duration_ms"] = event.duration_ms
+    if event.error_type:
+        properties["error_type"] = _text(event.error_type, altered)
+    for name, value in event.fields.items():
+        kept = scalar(value)
+        if kept is None or kept == "":
+            altered["value"] += kept is None
+            continue
+        if len(properties) >= MAX_PROPERTIES:
+            altered["properties"] += 1
+            continue
+        key = distinct(snake(name), properties, MAX_PROPERTY_NAME)
+        if key != name:
+            altered["renamed"] += 1
+        properties[key] = _text(kept, altered) if isinstance(kept, str) else kept
+    return properties
+
+
+MAX_OPTIONS = 64  # as many as are recorded
+
+
+def _text(value: str, altered: Altered) -> str:
+    kept = cut(value, MAX_VALUE)
+    if kept != value:
+        altered["cut"] += 1
+    return kept

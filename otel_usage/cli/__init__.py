@@ -1,0 +1,41 @@
+"""The ``otel-usage`` command.
+
+Ring 1 (background).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's parser. Each sub-command sets ``call``, what runs it."""
+    top = argparse.ArgumentParser(
+        prog="otel-usage", description="Usage analytics for command-line programs, at no cost to the people who use them."
+    )
+    top.add_argument("--version", action="version", version=f"otel-usage {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    from . import demo, listen, run
+
+    for module in (demo, run, listen):
+        module.add(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 done, 1 it could not be done, 2 wrong usage."""
+    from ..schema import SettingError
+
+    told = parser().parse_args(argv)
+    try:
+        code: int = told.call(told)
+    except SettingError as exc:
+        print(f"otel-usage: {exc}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 1
+    return code

@@ -1,0 +1,134 @@
+"""``otel-usage run``: record a program that knows nothing of us.
+
+Ring 1 (background).
+"""
+
+from __future__ import annotations
+
+import argparse
+import marshal
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from .. import decide
+from ..recorder import BRAKE, Recorder
+from ..schema import check_settings
+
+BOOT = Path(__file__).parent.parent / "boot"
+ROOT = Path(__file__).parent.parent.parent
+
+
+def add(commands: Any) -> None:
+    """Add the sub-command."""
+    told = commands.add_parser(
+        "run",
+        help="record a program that knows nothing of us",
+        usage="otel-usage run [--app NAME] [--to DESTINATION] -- PROGRAM [ARGUMENT ...]",
+        description="Run PROGRAM and record its run: a Python program's command, options and outcome, any other's exit "
+        "code and duration. PROGRAM sees no difference. What its user has switched off stays off.",
+    )
+    told.add_argument("--app", metavar="NAME", help="name to record it under; default: the program's")
+    told.add_argument(
+        "--to",
+        metavar="DESTINATION",
+        help="an OTLP address, or NAME=ADDRESS for another exporter; default: what OTEL_* variables say",
+    )
+    told.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    told.set_defaults(call=call)
+
+
+def call(told: argparse.Namespace) -> int:
+    """Run the program; become it, if it is Python."""
+    words = told.program[1:] if told.program[:1] == ["--"] else told.program
+    if not words:
+        print("otel-usage: no program to run; write it after --, e.g. otel-usage run -- mycli report", file=sys.stderr)
+        return 2
+    path = shutil.which(words[0])
+    if path is None:
+        print(f"otel-usage: {words[0]!r} is not a program on PATH", file=sys.stderr)
+        return 127
+    settings = _settings(told, path)
+    check_settings(settings)
+    if BRAKE.decode() in os.environ:
+        os.execv(path, words)
+    if is_python(path, words):
+        python_path = os.environ.get("PYTHONPATH")
+        told_child = marshal.dumps((settings, str(ROOT), python_path), 2).hex()
+        environ = {**os.environ, "OTEL_USAGE_RUN": told_child}
+        environ["PYTHONPATH"] = os.pathsep.join([str(BOOT), *([python_path] if python_path else [])])
+        os.execve(path, words, environ)
+    return _watch(path, words, settings)
+
+
+def _settings(told: argparse.Namespace, path: str) -> dict[str, Any]:
+    name = told.app or re.sub(r"[^a-z0-9._-]", "-", Path(path).name.lower()).lstrip("._-") or "program"
+    destinations: dict[str, str] | None = None
+    if told.to:
+        exporter, equals, address = told.to.partition("=")
+        destinations = {exporter: address} if equals and "/" not in exporter else {"otlp": told.to}
+    return {
+        "app": name,
+        "version": "unknown",
+        "consent": "opt-in",
+        "destinations": destinations,
+        "schema": {},
+        "sender": "detached",
+        "policy": 1,
+        "about": "",
+        "flush_s": 60.0,
+        "python": sys.executable,  # the program's own may lack what the sender needs
+        "path": [entry for entry in sys.path if entry.startswith("/")],
+    }
+
+
+def is_python(path: str, words: list[str]) -> bool:
+    """True if *path* is a Python interpreter or script that will look at PYTHONPATH."""
+    if re.fullmatch(r"python[0-9.]*", Path(path).name):
+        options = [word for word in words[1:] if word.startswith("-")]
+        return not any(re.match(r"-[a-zA-Z]*[IES]", option) for option in options[:3] if not option.startswith("--"))
+    try:
+        with open(path, "rb") as file:
+            head = file.read(1024)
+    except OSError:
+        return False
+    if not head.startswith(b"#!"):
+        return False
+    lines = head.split(b"\n")
+    line = lines[0]
+    if line.rstrip().endswith(b"/sh") and len(lines) > 1 and lines[1].startswith(b"'''exec'"):
+        line = lines[1]  # what installers write when the interpreter's path is too long for a #! line
+    return re.search(rb"python[0-9.]*['\"]?(\s|$)", line) is not None and not re.search(rb"\s-[a-zA-Z]*[IES]", line)
+
+
+def _watch(path: str, words: list[str], settings: dict[str, Any]) -> int:
+    """Run any other program as a child, pass signals on, and end as it ended."""
+    decision = decide(settings["app"], "opt-in", 1, os.environ)
+    if decision.layer == "default":
+        decision.mode = "on"
+    recorder = None if decision.mode == "off" else Recorder(settings, decision, None).begin()
+    try:
+        child = subprocess.Popen(words, executable=path)
+    except OSError as exc:
+        print(f"otel-usage: {path!r} can't be run: {exc.strerror}", file=sys.stderr)
+        return 126
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)  # the terminal tells the child itself
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda got, _frame: child.send_signal(got))
+    status = child.wait()
+    if recorder is not None:
+        code = status if status >= 0 else 128 - status
+        outcome = "success" if code == 0 else "interrupted" if status == -signal.SIGINT else "failure"
+        recorder.run.words = ["(unknown)"]
+        recorder.run.ended = (code, outcome, "_OTHER" if code else "")
+        recorder.finish()
+    if status < 0:
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    return status

@@ -1,0 +1,337 @@
+"""OTLP, as JSON and as protobuf, to and from the SDK's own objects.
+
+Ring 1 (background). Source: opentelemetry-proto docs/specification.md, "JSON Protobuf Encoding": hex ids, 64-bit
+integers as decimal strings, enums as integers, unknown keys ignored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_STATUS = {0: Status(StatusCode.UNSET), 1: Status(StatusCode.OK), 2: Status(StatusCode.ERROR)}
+_KINDS = {
+    0: SpanKind.INTERNAL,
+    1: SpanKind.INTERNAL,
+    2: SpanKind.SERVER,
+    3: SpanKind.CLIENT,
+    4: SpanKind.PRODUCER,
+    5: SpanKind.CONSUMER,
+}
+
+
+class MalformedError(ValueError):
+    """The bytes are not OTLP."""
+
+
+def value_of(any_value: Mapping[str, Any]) -> Any:
+    """Return the Python value of an OTLP JSON AnyValue."""
+    for key, value in any_value.items():
+        if key in ("stringValue", "boolValue"):
+            return value
+        if key == "intValue":
+            return int(value)
+        if key == "doubleValue":
+            return float(value)
+        if key == "arrayValue":
+            return [value_of(item) for item in value.get("values", ())]
+        if key == "kvlistValue":
+            return attributes_of(value.get("values", ()))
+        if key == "bytesValue":
+            return str(value)
+    return None
+
+
+def attributes_of(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a list of OTLP JSON KeyValues as a dict."""
+    return {pair["key"]: value_of(pair.get("value") or {}) for pair in pairs}
+
+
+def pairs_of(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a dict as a list of OTLP JSON KeyValues."""
+    return [{"key": key, "value": any_value(value)} for key, value in attributes.items()]
+
+
+def any_value(value: Any) -> dict[str, Any]:
+    """Return a Python value as OTLP JSON AnyValue."""
+    if isinstance(value, bool):
+        return {"boolValue": value}
+    if isinstance(value, int):
+        return {"intValue": str(value)}
+    if isinstance(value, float):
+        return {"doubleValue": value}
+    if isinstance(value, (list, tuple)):
+        return {"arrayValue": {"values": [any_value(item) for item in value]}}
+    return {"stringValue": str(value)}
+
+
+def _scope(scope: Mapping[str, Any] | None) -> InstrumentationScope:
+    scope = scope or {}
+    return InstrumentationScope(scope.get("name") or "", scope.get("version") or None)
+
+
+def span_of(
+    span: Mapping[str, Any], attributes: Mapping[str, Any], resource: Resource, scope: InstrumentationScope
+) -> ReadableSpan:
+    """Return one OTLP JSON Span as the SDK's; *attributes* are its, as Python values."""
+    trace = int(span["traceId"], 16)
+    parent = span.get("parentSpanId")
+    return ReadableSpan(
+        name=span["name"],
+        context=SpanContext(trace, int(span["spanId"], 16), False, _SAMPLED),
+        parent=SpanContext(trace, int(parent, 16), False, _SAMPLED) if parent else None,
+        resource=resource,
+        attributes=attributes,
+        kind=_KINDS[span.get("kind", 1)],
+        status=_STATUS[(span.get("status") or {}).get("code", 0)],
+        start_time=int(span["startTimeUnixNano"]),
+        end_time=int(span["endTimeUnixNano"]),
+        instrumentation_scope=scope,
+    )
+
+
+class Record(NamedTuple):
+    """One span of OTLP JSON, with its attributes as Python values and whose it is."""
+
+    resource: Mapping[str, Any]
+    scope: tuple[str, str]  # name, version
+    span: Mapping[str, Any]
+    attributes: Mapping[str, Any]
+
+    def line(self) -> bytes:
+        """Return the record as a line of OTLP JSON of its own."""
+        told = {
+            "resource": {"attributes": pairs_of(self.resource)},
+            "scopeSpans": [{"scope": {"name": self.scope[0], "version": self.scope[1]}, "spans": [self.span]}],
+        }
+        return json.dumps({"resourceSpans": [told]}, separators=(",", ":")).encode() + b"\n"
+
+
+def records_of(row: bytes, resources: dict[bytes, Mapping[str, Any]]) -> list[Record]:
+    """Return the spans of one line of OTLP JSON. Raises ValueError and its like if it is not one.
+
+    resources: what earlier lines' resources said; equal ones are one object.
+    """
+    told = json.loads(row)
+    records = []
+    groups = told["resourceSpans"]
+    for group in groups:
+        key = row.partition(b'"scopeSpans"')[0] if len(groups) == 1 else json.dumps(group["resource"]).encode()
+        resource = resources.get(key)
+        if resource is None:
+            resource = resources[key] = attributes_of(group["resource"]["attributes"])
+        for scoped in group["scopeSpans"]:
+            scope = (scoped["scope"]["name"], scoped["scope"]["version"])
+            for span in scoped["spans"]:
+                records.append(Record(resource, scope, span, attributes_of(span["attributes"])))
+    return records
+
+
+def spans_of(traces: Mapping[str, Any]) -> Iterator[ReadableSpan]:
+    """Yield the spans of OTLP JSON TracesData, in order. Raises MalformedError."""
+    try:
+        for group in traces.get("resourceSpans", ()):
+            resource = Resource(attributes_of((group.get("resource") or {}).get("attributes", ())))
+            for scoped in group.get("scopeSpans", ()):
+                scope = _scope(scoped.get("scope"))
+                for span in scoped.get("spans", ()):
+                    yield span_of(span, attributes_of(span.get("attributes", ())), resource, scope)
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise MalformedError(f"not OTLP JSON traces: {type(exc).__name__}") from exc
+
+
+def _point(point: Mapping[str, Any]) -> NumberDataPoint:
+    value = int(point["asInt"]) if "asInt" in point else float(point.get("asDouble", 0))
+    return NumberDataPoint(
+        attributes_of(point.get("attributes", ())),
+        int(point.get("startTimeUnixNano", 0)),
+        int(point.get("timeUnixNano", 0)),
+        value,
+    )
+
+
+def _histogram_point(point: Mapping[str, Any]) -> HistogramDataPoint:
+    return HistogramDataPoint(
+        attributes_of(point.get("attributes", ())),
+        int(point.get("startTimeUnixNano", 0)),
+        int(point.get("timeUnixNano", 0)),
+        int(point.get("count", 0)),
+        float(point.get("sum", 0)),
+        [int(n) for n in point.get("bucketCounts", ())],
+        [float(b) for b in point.get("explicitBounds", ())],
+        float(point.get("min", 0)),
+        float(point.get("max", 0)),
+    )
+
+
+def _metric(metric: Mapping[str, Any]) -> Metric:
+    data: Any
+    if "sum" in metric:
+        told = metric["sum"]
+        temporality = AggregationTemporality(told.get("aggregationTemporality", 1))
+        data = Sum([_point(p) for p in told.get("dataPoints", ())], temporality, bool(told.get("isMonotonic")))
+    elif "gauge" in metric:
+        data = Gauge([_point(p) for p in metric["gauge"].get("dataPoints", ())])
+    elif "histogram" in metric:
+        told = metric["histogram"]
+        temporality = AggregationTemporality(told.get("aggregationTemporality", 1))
+        data = Histogram([_histogram_point(p) for p in told.get("dataPoints", ())], temporality)
+    else:
+        raise MalformedError(f"metric {metric.get('name')!r} is neither sum, gauge nor histogram")
+    return Metric(metric["name"], metric.get("description") or "", metric.get("unit") or "", data)
+
+
+def metrics_of(metrics: Mapping[str, Any]) -> MetricsData:
+    """Return OTLP JSON MetricsData as the SDK's. Raises MalformedError; exponential histograms and summaries are."""
+    try:
+        groups = []
+        for group in metrics.get("resourceMetrics", ()):
+            resource = Resource(attributes_of((group.get("resource") or {}).get("attributes", ())))
+            scoped = [
+                ScopeMetrics(_scope(s.get("scope")), [_metric(m) for m in s.get("metrics", ())], "")
+                for s in group.get("scopeMetrics", ())
+            ]
+            groups.append(ResourceMetrics(resource, scoped, ""))
+        return MetricsData(groups)
+    except MalformedError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise MalformedError(f"not OTLP JSON metrics: {type(exc).__name__}") from exc
+
+
+def json_of(metrics: MetricsData) -> dict[str, Any]:
+    """Return the SDK's MetricsData as OTLP JSON: sums, gauges and histograms."""
+    return {
+        "resourceMetrics": [
+            {
+                "resource": {"attributes": pairs_of(group.resource.attributes)},
+                "scopeMetrics": [
+                    {
+                        "scope": {"name": scoped.scope.name, "version": scoped.scope.version or ""},
+                        "metrics": [_json_metric(metric) for metric in scoped.metrics],
+                    }
+                    for scoped in group.scope_metrics
+                ],
+            }
+            for group in metrics.resource_metrics
+        ]
+    }
+
+
+def merge(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return OTLP JSON metrics, delta sums and histograms, as one: each resource, scope, metric and series only once.
+
+    Points of one series are added up; histograms are kept side by side. Needed too because the official encoder keeps
+    only the last of two equal resources.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        for group in row["resourceMetrics"]:
+            told = groups.setdefault(
+                json.dumps(group["resource"]["attributes"]), {"resource": group["resource"], "scopeMetrics": [{}]}
+            )
+            for scoped in group["scopeMetrics"]:
+                held = told["scopeMetrics"][0]
+                held.setdefault("scope", scoped["scope"])
+                metrics = held.setdefault("metrics", [])
+                for metric in scoped["metrics"]:
+                    same = next((m for m in metrics if m["name"] == metric["name"] and m.keys() == metric.keys()), None)
+                    if same is None:
+                        metrics.append(metric)
+                    elif "sum" in metric:
+                        _add(same["sum"]["dataPoints"], metric["sum"]["dataPoints"])
+                    else:
+                        same["histogram"]["dataPoints"] += metric["histogram"]["dataPoints"]
+    return {"resourceMetrics": list(groups.values())}
+
+
+def _add(points: list[dict[str, Any]], more: Iterable[dict[str, Any]]) -> None:
+    for point in more:
+        same = next((p for p in points if p["attributes"] == point["attributes"]), None)
+        if same is None:
+            points.append(point)
+            continue
+        same["asInt"] = str(int(same["asInt"]) + int(point["asInt"]))
+        for key, choose in (("startTimeUnixNano", min), ("timeUnixNano", max)):
+            same[key] = str(choose(int(same[key]), int(point[key])))
+
+
+def _json_metric(metric: Metric) -> dict[str, Any]:
+    told: dict[str, Any] = {"dataPoints": [_json_point(point) for point in metric.data.data_points]}
+    if isinstance(metric.data, Gauge):
+        kind = "gauge"
+    else:
+        told["aggregationTemporality"] = int(metric.data.aggregation_temporality)
+        kind = "histogram"
+        if isinstance(metric.data, Sum):
+            kind = "sum"
+            told["isMonotonic"] = metric.data.is_monotonic
+    return {"name": metric.name, "unit": metric.unit or "", kind: told}
+
+
+def _json_point(point: Any) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "attributes": pairs_of(point.attributes or {}),
+        "startTimeUnixNano": str(point.start_time_unix_nano),
+        "timeUnixNano": str(point.time_unix_nano),
+    }
+    if isinstance(point, HistogramDataPoint):
+        told.update(
+            count=str(point.count),
+            sum=point.sum,
+            bucketCounts=[str(n) for n in point.bucket_counts],
+            explicitBounds=list(point.explicit_bounds),
+            min=point.min,
+            max=point.max,
+        )
+    else:
+        told["asInt" if isinstance(point.value, int) else "asDouble"] = (
+            str(point.value) if isinstance(point.value, int) else point.value
+        )
+    return told
+
+
+def json_from_protobuf(signal: str, body: bytes) -> dict[str, Any]:
+    """Return an OTLP/HTTP protobuf request as OTLP JSON. signal: ``traces`` or ``metrics``. Raises MalformedError."""
+    from google.protobuf.json_format import MessageToDict
+    from google.protobuf.message import DecodeError
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    request: Any = ExportTraceServiceRequest() if signal == "traces" else ExportMetricsServiceRequest()
+    try:
+        request.ParseFromString(body)
+    except DecodeError as exc:
+        raise MalformedError(f"not OTLP protobuf {signal}") from exc
+    told: dict[str, Any] = MessageToDict(request, use_integers_for_enums=True)
+    # The generic JSON mapping writes ids in base64; OTLP wants them in hexadecimal.
+    for group, message in zip(told.get("resourceSpans", ()), getattr(request, "resource_spans", ()), strict=True):
+        for scoped, scoped_message in zip(group.get("scopeSpans", ()), message.scope_spans, strict=True):
+            for span, span_message in zip(scoped.get("spans", ()), scoped_message.spans, strict=True):
+                span["traceId"] = span_message.trace_id.hex()
+                span["spanId"] = span_message.span_id.hex()
+                if span_message.parent_span_id:
+                    span["parentSpanId"] = span_message.parent_span_id.hex()
+                span.setdefault("name", "")
+                span.setdefault("startTimeUnixNano", "0")
+                span.setdefault("endTimeUnixNano", "0")
+    return told

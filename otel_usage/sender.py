@@ -1,0 +1,278 @@
+"""The background process: takes what hosts recorded, and delivers it to every destination.
+
+Ring 1 (background). Started by `recorder.BOOT`, which has slept already. Nothing heavy is imported before the lock is
+held: of senders that meet, all but one leave at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import decide
+from .recorder import FORMAT
+
+if TYPE_CHECKING:
+    from .destination import Destination
+    from .queue import Queue
+
+DEADLINE_S = 600  # no sender lives longer; what it leaves, the next one finds
+
+
+def main(settings: dict[str, Any]) -> None:
+    """Deliver what waits, then return. settings: what the host's ``init`` got, and where it keeps things."""
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(DEADLINE_S)
+    if settings["mode"] == "log":
+        from .show import show
+
+        show(settings, sys.stderr)
+        return
+    try:
+        os.nice(5)
+    except OSError:
+        pass
+    Sender(settings).run()
+
+
+class Sender:
+    """One life of a sender. Concurrency: `lock` sees to it that there is only one per app and user."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.settings = settings
+        self.home: str = settings["home"]
+        self.spool = os.path.join(self.home, FORMAT)
+        self.since_s = 0.0
+
+    def run(self) -> None:
+        """Drain; unlock; look again, since a host may have written meanwhile; until nothing is left or another drains."""
+        while self.allowed() and (lock := self.lock()) is not None:
+            try:
+                self.drain()
+            finally:
+                os.close(lock)
+            if not self.left():
+                return
+
+    def allowed(self) -> bool:
+        """True if the user still agrees: a choice made since the run was recorded counts."""
+        settings = self.settings
+        told = decide(settings["app"], settings["consent"], settings["policy"], os.environ)
+        self.since_s = told.since_s
+        return told.layer == "default" or told.mode == "on"
+
+    def lock(self) -> int | None:
+        """Return the descriptor that holds the lock, or None if another sender has it."""
+        descriptor = os.open(os.path.join(self.spool, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.lockf(descriptor, os.F_TLOCK, 0)
+        except OSError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def left(self) -> bool:
+        """True if there is something that could be taken or sent now."""
+        if self.queues and os.listdir(os.path.join(self.spool, "new")):
+            return True
+        now = time.time()
+        return any(queue.waiting() and not queue.paused_until_s(now) for queue in self.queues)
+
+    def drain(self) -> None:
+        """Take in everything that waits and send it, segment by segment."""
+        from .destination import destinations, forget_ambient
+        from .intake import Intake
+        from .queue import Queue
+
+        told = self.settings["destinations"]
+        if told is not None:
+            forget_ambient()
+        self.keywords = destinations(told)
+        self.queues: list[Queue] = [Queue(self.spool, name) for name in self.keywords]
+        self.built: dict[str, Destination | None] = {}
+        if not self.queues:
+            from .spool import trim
+
+            trim(self.spool)
+            self._quiet_until(time.time() + 86_000)
+            return
+        self._remember()
+        for queue in self.queues:
+            queue.make()
+        self.intake = Intake(self.spool, self.settings, self.queues, self.since_s)
+        self._load_losses()
+        try:
+            self.intake.recover()
+            self._recover_flights()
+            self.intake.reap()
+            names = self.intake.names()
+            while names:
+                del names[: self.intake.take(names)]
+                self.send()
+            self.send()
+        finally:
+            self._save_losses()
+            for destination in self.built.values():
+                if destination is not None:
+                    destination.close()
+        now = time.time()
+        paused = [queue.paused_until_s(now) for queue in self.queues]
+        if all(paused):
+            self._quiet_until(min(paused))
+
+    def send(self) -> None:
+        """Send what every queue holds; the ones that failed before come last, so that they hold up nobody."""
+        now = time.time()
+        for queue in sorted(self.queues, key=lambda queue: queue.failures()):
+            for path, reason in list(queue.bound(now)):
+                self.intake.dropped[reason] += _records(path)
+                os.unlink(path)
+            if queue.paused_until_s(now):
+                continue
+            for segment in queue.waiting():
+                if not self._deliver(queue, segment):
+                    break
+
+    def _deliver(self, queue: Queue, segment: str) -> bool:
+        """Send one segment. False if the destination should be left alone for a while."""
+        from .segment import Points, Spans
+
+        destination = self._destination(queue)
+        if destination is None:
+            queue.pause(time.time(), 86_000.0, 1.0)
+            return False
+        signal_ = "traces" if segment.endswith(".traces.jsonl") else "metrics"
+        path = queue.take(segment)
+        if signal_ not in destination.exporters:
+            queue.done(segment)
+            return True
+        try:
+            content: Spans | Points
+            if segment == self.intake.fresh[0]:
+                content = Spans(self.intake.fresh[1], self._resource())
+            else:
+                content = (Spans if signal_ == "traces" else Points).read(path, self._resource())
+        except ValueError:
+            self.intake.dropped["corrupt"] += _records(path)
+            queue.done(segment)
+            return True
+        try:
+            verdict = destination.deliver(signal_, content.items, len(content))
+        except Exception:  # somebody else's exporter: as good as an answer that never came
+            if destination.at_most_once:
+                self.intake.dropped["unknown_delivery"] += len(content)
+                queue.done(segment)
+            else:
+                queue.back(segment)
+            queue.pause(time.time(), None, random.random())  # noqa: S311  jitter
+            self.ledger.note(queue.name, signal_, len(content), "retry", None, {})
+            return False
+        self.intake.dropped.update(verdict.dropped)
+        sent = len(content) - len(verdict.unsent) - sum(verdict.dropped.values())
+        if verdict.unsent:
+            whole = len(verdict.unsent) == len(content)
+            queue.back(segment, None if whole else content.lines(verdict.unsent))
+            queue.pause(time.time(), verdict.retry_after_s, random.random())  # noqa: S311
+        else:
+            queue.done(segment)
+            queue.resume()
+        result = "sent" if sent > 0 else "retry" if verdict.unsent else "dropped"
+        self.ledger.note(queue.name, signal_, max(sent, 0) or len(content), result, verdict.status, verdict.dropped)
+        return not verdict.unsent
+
+    def _destination(self, queue: Queue) -> Destination | None:
+        """Return the destination of a queue, built on first use; None if it can't be built: a wrong setting."""
+        from .destination import build
+        from .schema import SettingError
+
+        if queue.name not in self.built:
+            try:
+                self.built[queue.name] = build(queue.name, self.keywords[queue.name])
+            except SettingError:
+                self.built[queue.name] = None
+                self.ledger.note(queue.name, "", 0, "refused", None, {})
+        return self.built[queue.name]
+
+    def _recover_flights(self) -> None:
+        """What an earlier sender was sending: again where that does no harm, else counted as lost."""
+        for queue in self.queues:
+            for segment in queue.cut_off():
+                destination = self._destination(queue)
+                if destination is not None and destination.at_most_once:
+                    self.intake.dropped["unknown_delivery"] += _records(os.path.join(queue.flight, segment))
+                    queue.done(segment)
+                elif segment in queue.waiting():
+                    queue.done(segment)  # killed while it was put back
+                else:
+                    queue.back(segment)
+
+    def _resource(self) -> Mapping[str, str]:
+        from .enrich import resource
+        from .identity import installation_id
+
+        if not hasattr(self, "_told"):
+            vendor = self.settings.get("ci")
+            self._told = resource(f"ci.{vendor}" if vendor else installation_id(self.home))
+        return self._told
+
+    def _remember(self) -> None:
+        """Keep the settings for the standalone commands, without what may be secret."""
+        from .ledger import Ledger
+        from .queue import write
+
+        self.ledger = Ledger(self.home)
+        told = self.settings["destinations"]
+        seen = {key: self.settings[key] for key in ("app", "version", "consent", "policy", "about", "schema")}
+        seen["destinations"] = told and {
+            name: value if isinstance(value, str) else {k: v if k == "endpoint" else "(kept secret)" for k, v in value.items()}
+            for name, value in told.items()
+        }
+        path = os.path.join(self.home, "settings.json")
+        text = json.dumps(seen, indent=1).encode()
+        try:
+            with open(path, "rb") as file:
+                if file.read() == text:
+                    return
+        except FileNotFoundError:
+            pass
+        write(path, text)
+
+    def _load_losses(self) -> None:
+        try:
+            with open(os.path.join(self.spool, "dropped"), encoding="ascii") as file:
+                self.intake.dropped.update(json.load(file))
+        except (OSError, ValueError):
+            pass
+
+    def _save_losses(self) -> None:
+        """Keep counts of what was lost, for the next batch to report."""
+        from .queue import write
+
+        path = os.path.join(self.spool, "dropped")
+        if self.intake.dropped:
+            write(path, json.dumps(self.intake.dropped).encode())
+        elif os.path.exists(path):
+            os.unlink(path)
+
+    def _quiet_until(self, until_s: float) -> None:
+        """Have hosts start no sender before *until_s*."""
+        token = os.path.join(self.spool, "wake")
+        with open(token, "a", encoding="ascii"):
+            pass
+        os.utime(token, (until_s, until_s))
+
+
+def _records(path: str) -> int:
+    """Return how many lines a segment has: as near as need be to how many records were lost with it."""
+    try:
+        with open(path, "rb") as file:
+            return sum(1 for _ in file)
+    except OSError:
+        return 0

@@ -1,0 +1,127 @@
+"""Wrong settings say what is wrong, what is expected and what to do; in development, never at a user's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import otel_usage
+from otel_usage.schema import SettingError, check_schema, check_settings
+from tests.conftest import Host
+
+GOOD: dict[str, Any] = {
+    "app": "prog", "version": "1", "consent": "opt-out", "destinations": None, "schema": {}, "sender": "detached",
+    "policy": 1, "about": "", "flush_s": 60.0,
+}  # fmt: skip
+
+WRONG = [
+    ({"app": "My App"}, "app 'My App' is not a name of lower-case letters"),
+    ({"app": ""}, "app '' is not"),
+    ({"app": "../x"}, "app '../x' is not"),
+    ({"version": ""}, "version '' is not a version"),
+    ({"version": 1.4}, "version 1.4 is not"),
+    ({"consent": "yes"}, "consent 'yes' is not 'opt-in' or 'opt-out'"),
+    ({"sender": "thread"}, "sender 'thread' is not"),
+    ({"policy": 0}, "policy 0 is not a whole number from 1"),
+    ({"flush_s": 0}, "flush_s 0 is not"),
+    ({"about": None}, "about None is not"),
+    ({"destinations": ["otlp"]}, "destinations ['otlp'] is not a dict"),
+    ({"destinations": {"ga5": "x"}}, "destination 'ga5' is not an installed exporter; found:"),
+    ({"destinations": {"otlp": 3}}, "destination 'otlp' 3 is not an endpoint or a dict"),
+    ({"destinations": {"otlp": "usage.example.org"}}, "endpoint of 'otlp' 'usage.example.org' is not an address"),
+    ({"destinations": {"otlp": "http://usage.example.org"}}, "is not HTTPS; plain HTTP is only for this machine"),
+    ({"destinations": {"otlp": "https://u:p@usage.example.org"}}, "holds a password"),
+    ({"destinations": {"otlp": "https://[::1"}}, "is not an address"),
+]
+
+
+@pytest.mark.parametrize(("change", "says"), WRONG)
+def test_a_wrong_setting_is_a_clear_error(change: dict[str, Any], says: str) -> None:
+    """What, its value, what was expected."""
+    with pytest.raises(SettingError) as caught:
+        check_settings({**GOOD, **change})
+
+    assert says in str(caught.value)
+
+
+def test_an_error_never_repeats_a_password() -> None:
+    """The address may hold one; the message does not."""
+    with pytest.raises(SettingError) as caught:
+        check_settings({**GOOD, "destinations": {"otlp": "https://user:hunter2@usage.example.org"}})
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["https://x.example", "http://localhost:1", "http://127.0.0.1:4318", "http://[::1]:1"])
+def test_good_addresses(address: str) -> None:
+    """HTTPS anywhere, HTTP on this machine."""
+    check_settings({**GOOD, "destinations": {"otlp": address}})
+
+
+ROW = {"why": "x"}
+WRONG_SCHEMAS = [
+    (["report"], "schema ['report'] is not a dict"),
+    ({"Report": ROW}, "schema: name 'Report' is not lower-case words"),
+    ({"a" * 65: ROW}, "is not lower-case words"),
+    ({"a": "b"}, "schema: 'a': 'b' is not a dict"),
+    ({"a": {}}, "schema: 'a': why None is not the question"),
+    ({"a": {**ROW, "color": 1}}, "schema: 'a': key 'color' is not one of"),
+    ({"a": {**ROW, "kind": "event"}}, "schema: 'a': kind 'event' is not one of"),
+    ({"a": {**ROW, "fields": {"Size": bool}}}, "field 'Size' is not a lower-case word"),
+    ({"a": {**ROW, "fields": {"size": str}}}, "type of 'size' <class 'str'> is not a list of choices"),
+    ({"a": {**ROW, "fields": {"size": []}}}, "type of 'size' [] is not a list of 1 to 100 words"),
+    ({"a": {**ROW, "fields": {"size": [1]}}}, "is not a list of 1 to 100 words"),
+    ({"a": {**ROW, "fields": {"size": otel_usage.bucket("MB", 10, 1)}}}, "is not bucket(unit, smallest bound"),
+    ({"a": {**ROW, "fields": {"size": otel_usage.bucket("MB")}}}, "is not bucket(unit, smallest bound"),
+    ({"a": {**ROW, "fields": {"size": otel_usage.integer(0)}}}, "is not integer(max)"),
+    ({f"n{i}": {"why": "x" * 100} for i in range(500)}, "declare less"),
+]
+
+
+@pytest.mark.parametrize(("schema", "says"), WRONG_SCHEMAS)
+def test_a_wrong_schema_is_a_clear_error(schema: object, says: str) -> None:
+    """Where in the schema, what, and what was expected."""
+    with pytest.raises(SettingError) as caught:
+        check_schema(schema)
+
+    assert says in str(caught.value)
+
+
+PROGRAM = """
+import sys
+import otel_usage
+otel_usage.init("prog", version="1", consent="maybe")
+print("ran")
+"""
+
+
+def test_at_a_users_a_wrong_setting_breaks_nothing(tmp_path: Path) -> None:
+    """The program runs as if we were not there."""
+    ended = Host(tmp_path).run(PROGRAM)
+
+    assert (0, b"ran\n", b"") == (ended.status, ended.out, ended.err)
+
+
+@pytest.mark.parametrize("how", ["dev", "variable"])
+def test_in_development_a_wrong_setting_stops_the_program(tmp_path: Path, how: str) -> None:
+    """``python -X dev`` and OTEL_USAGE_STRICT=1."""
+    flags = ("-X", "dev") if how == "dev" else ()
+    env = {"OTEL_USAGE_STRICT": "1"} if how == "variable" else {}
+
+    ended = Host(tmp_path).run(PROGRAM, flags=flags, env=env)
+
+    assert 1 == ended.status
+    assert b"SettingError: consent 'maybe' is not 'opt-in' or 'opt-out'" in ended.err
+
+
+def test_in_development_an_undeclared_record_is_an_error(tmp_path: Path) -> None:
+    """It would be dropped at a user's: the developer hears of it, recording or not."""
+    program = PROGRAM.replace("maybe", "opt-in") + "otel_usage.action('report.upload', format='pdf')\n"
+
+    for telemetry in ("on", "off"):
+        ended = Host(tmp_path / telemetry).run(program, env={"OTEL_USAGE_STRICT": "1", "PROG_TELEMETRY": telemetry})
+
+        assert 1 == ended.status
+        assert b"would be dropped: its name is not in the schema" in ended.err

@@ -1,0 +1,1 @@
+"""What is promised, measured: `python -m tests.bench [name ...]`. See docs/benchmarks.md."""

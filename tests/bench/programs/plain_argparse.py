@@ -1,0 +1,8 @@
+"""Not instrumented."""
+
+from .argparse_tool import cli
+
+
+def main():
+    """Run it."""
+    cli()

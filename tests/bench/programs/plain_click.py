@@ -1,0 +1,8 @@
+"""Not instrumented."""
+
+from .click_tool import cli
+
+
+def main():
+    """Run it."""
+    cli()
