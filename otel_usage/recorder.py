@@ -149,8 +149,8 @@ class Run:
         if type(plain) is type(len):  # else it is the host's own, and stays
             # sys.exit(status) is now reduce(matmul, (run, raise, raise), status): C all the way, but for `__rmatmul__`.
             again = _Exit(reduce)
-            sys.exit = exit = _Exit(reduce, matmul, (self, again, again))
-            exit.__dict__.update(__name__="exit", __qualname__="exit", __wrapped__=plain)
+            sys.exit = leave = _Exit(reduce, matmul, (self, again, again))
+            leave.__dict__.update(__name__="exit", __qualname__="exit", __wrapped__=plain)
 
     def __rmatmul__(self, status: object) -> SystemExit:
         """Return the SystemExit that ``sys.exit(status)`` is to raise, and note it."""
@@ -226,7 +226,8 @@ class Run:
         if self.frame is None:
             self.watch(frame)
         last = self.mark() if self.mark is not None else None
-        if not (handled is not None and handled.__dict__.get("_otel_usage", self) is last and raised.code == self.status):
+        again = handled is not None and handled.__dict__.get("_otel_usage", self) is last
+        if not again or raised.code != self.status:
             self.hint, self.error = "", "SystemExit"  # else the same once more
         self.status = raised.code
         self.origin, self.hooked = None, False

@@ -43,11 +43,7 @@ def test_every_variable_is_in_the_settings_table() -> None:
 
 def test_every_command_is_documented() -> None:
     """Each sub-command of ``otel-usage`` occurs in README or docs/."""
-    commands = next(
-        action
-        for action in parser()._actions
-        if action.dest == "command" or hasattr(action, "choices") and action.choices
-    )
+    commands = next(action for action in parser()._actions if action.dest == "command" or hasattr(action, "choices") and action.choices)
 
     missing = [name for name in commands.choices or () if f"otel-usage {name}" not in DOCS]
 
