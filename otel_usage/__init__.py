@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, TypeVar
 
-    from .events import Action
+    from .events import Action, Events
     from .recorder import Recorder, Run
     from .schema import SettingError
 
@@ -88,41 +88,36 @@ class Usage:
         """
         if self._strict:
             self._check("action", name, fields)
-        recorder = self._recorder
-        if recorder is not None:
-            events = recorder.events()
-            return self if events is None else events.action("action", name, fields)
-        return self
+        events = self._events()
+        return self if events is None else events.action("action", name, fields)
 
     def count(self, name: str, n: int = 1, /, **fields: object) -> None:
         """Add *n* to the declared counter *name*."""
         if self._strict:
             self._check("count", name, fields)
-        recorder = self._recorder
-        if recorder is not None:
-            events = recorder.events()
-            if events is not None:
-                events.count(name, n, fields)
+        events = self._events()
+        if events is not None:
+            events.count(name, n, fields)
 
     def error(self, name: str, /, **fields: object) -> None:
         """Record that the declared error *name* happened. Takes no message: messages hold people's data."""
         if self._strict:
             self._check("error", name, fields)
-        recorder = self._recorder
-        if recorder is not None:
-            events = recorder.events()
-            if events is not None:
-                events.action("error", name, fields)
+        events = self._events()
+        if events is not None:
+            events.action("error", name, fields)
 
     def heartbeat(self, name: str, /, **fields: object) -> None:
         """Record that a service is alive, with the declared *fields*."""
         if self._strict:
             self._check("heartbeat", name, fields)
-        recorder = self._recorder
-        if recorder is not None:
-            events = recorder.events()
-            if events is not None:
-                events.action("heartbeat", name, fields)
+        events = self._events()
+        if events is not None:
+            events.action("heartbeat", name, fields)
+
+    def _events(self) -> "Events | None":
+        recorder = self._recorder  # once: another thread may shut down meanwhile
+        return None if recorder is None else recorder.events()
 
     def command(self, name: str) -> "Run | Usage":
         """Name the command that is running, in a program without a command-line framework.

@@ -5,13 +5,14 @@ Ring 0 (foreground): loaded at the first parse. Names come from the parsers' own
 
 import sys
 
-from .recorder import Run, guarded
+from .recorder import guarded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from .recorder import Run
 
 # The program's own parse: chain (the root parser, and the sub-parsers reached), words, full, pending.
 # A program may look at a few options first (``parse_known_args``) and parse in full later: the first full parse
@@ -20,7 +21,8 @@ _parse: "Any" = None
 State: "Any" = type(sys.implementation)  # types.SimpleNamespace; a class of its own would cost 65,000 instructions
 
 
-def began(run: Run, module: "ModuleType", name: str, parser: "Any") -> None:
+def began(run, module, name, parser):
+    # type: (Run, ModuleType, str, Any) -> None
     """Note that *parser* is about to parse. name: the method it was asked for."""
     global _parse
     parse = _parse
@@ -50,7 +52,8 @@ def began(run: Run, module: "ModuleType", name: str, parser: "Any") -> None:
     run.named((), final=parser._subparsers is None)
 
 
-def _word(module: "ModuleType", parent: "Any", parser: "Any") -> "str | None":
+def _word(module, parent, parser):
+    # type: (ModuleType, Any, Any) -> str | None
     """Return the name under which *parent* declares *parser* as a sub-command; for aliases the first."""
     for action in parent._actions:
         if isinstance(action, module._SubParsersAction):
@@ -60,15 +63,18 @@ def _word(module: "ModuleType", parent: "Any", parser: "Any") -> "str | None":
     return None
 
 
-def _watch_options(run: Run, module: "ModuleType", parse: "Any") -> None:
+def _watch_options(run, module, parse):
+    # type: (Run, ModuleType, Any) -> None
     # argparse asks for this pattern whenever it takes an option, before any code of the host runs.
     original = module.ArgumentParser._get_nargs_pattern
 
-    def given(parser: "Any", names: "list[str]") -> None:
+    def given(parser, names):
+        # type: (Any, list[str]) -> None
         if names and parser in parse.chain:
             run.given(next((name for name in names if name.startswith("--")), names[0]))
 
-    def _get_nargs_pattern(self: "Any", action: "Any") -> "Any":
+    def _get_nargs_pattern(self, action):
+        # type: (Any, Any) -> Any
         guarded(given, self, action.option_strings)
         return original(self, action)
 

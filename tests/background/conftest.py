@@ -71,7 +71,9 @@ class Sink:
                     resource = attributes_of(group["resource"]["attributes"])
                     for scoped in group["scopeSpans"]:
                         for span in scoped["spans"]:
-                            found.append({**span, "attributes": attributes_of(span["attributes"]), "resource": resource})
+                            found.append(
+                                {**span, "attributes": attributes_of(span["attributes"]), "resource": resource}
+                            )
         return found
 
     def ids(self) -> list[str]:
@@ -101,7 +103,10 @@ def sink() -> Iterator[Sink]:
 
 
 SCHEMA: dict[str, Any] = {
-    "report.upload": {"why": "x", "fields": {"format": ["pdf", "html"], "size": ("bucket", "MB", 1, 10), "again": "bool"}},
+    "report.upload": {
+        "why": "x",
+        "fields": {"format": ["pdf", "html"], "size": ("bucket", "MB", 1, 10), "again": "bool"},
+    },
     "events.seen": {"kind": "count", "why": "x", "fields": {"channel": ["slack", "discord"]}},
     "config.invalid": {"kind": "error", "why": "x"},
 }
@@ -145,7 +150,9 @@ class Spool:
     def files(self) -> list[str]:
         """Return what waits anywhere in the spool."""
         kept = ("lock", "wake", "pause", "dropped")
-        return sorted(str(p.relative_to(self.folder)) for p in self.folder.rglob("*") if p.is_file() and p.name not in kept)
+        return sorted(
+            str(p.relative_to(self.folder)) for p in self.folder.rglob("*") if p.is_file() and p.name not in kept
+        )
 
     def drain(self) -> None:
         """Run one sender's life, in this process."""

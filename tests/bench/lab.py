@@ -296,7 +296,7 @@ def instructions(name, env, arguments=ARGV):
     if not shutil.which("valgrind"):
         return None
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", PYTHON, script(name), *arguments]
-    done = subprocess.run(command, env={**env, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, timeout=170)
+    done = subprocess.run(command, env={**env, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, timeout=600)
     own = re.search(r"==(\d+)== Callgrind", done.stderr)
     counts = dict(re.findall(r"==(\d+)== Collected : (\d+)", done.stderr))
     if done.returncode or not own:
@@ -310,7 +310,7 @@ def cost(argv, env, stdin=os.devnull, *, core=None):
         argv = [shutil.which("taskset"), "-c", str(core), *argv]
     told = json.dumps({"argv": argv, "env": env, "stdin": stdin})
     child = [sys.executable, "-I", "-S", os.path.join(HERE, "child.py")]
-    done = subprocess.run(child, input=told, capture_output=True, text=True, timeout=170, check=True)
+    done = subprocess.run(child, input=told, capture_output=True, text=True, timeout=600, check=True)
     return json.loads(done.stdout)
 
 

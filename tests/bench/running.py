@@ -15,7 +15,7 @@ def measure(here, mode):
     """Return what programs/running.py found, in that mode of consent."""
     env = here.ours(here.home(), mode, OTEL_USAGE_SEND_DELAY_S="3000")
     done = subprocess.run(
-        [lab.PYTHON, lab.script("running")], env=env, capture_output=True, text=True, timeout=170, check=True
+        [lab.PYTHON, lab.script("running")], env=env, capture_output=True, text=True, timeout=600, check=True
     )
     return json.loads(done.stdout)
 
