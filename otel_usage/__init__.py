@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, TypeVar
 
-    from .events import Action
+    from .events import Action, Events
     from .recorder import Recorder, Run
     from .schema import SettingError
 
@@ -88,30 +88,35 @@ class Usage:
         """
         if self._strict:
             self._check("action", name, fields)
-        if self._recorder is not None:
-            return self._recorder.events().action("action", name, fields)
-        return self
+        events = self._events()
+        return self if events is None else events.action("action", name, fields)
 
     def count(self, name: str, n: int = 1, /, **fields: object) -> None:
         """Add *n* to the declared counter *name*."""
         if self._strict:
             self._check("count", name, fields)
-        if self._recorder is not None:
-            self._recorder.events().count(name, n, fields)
+        events = self._events()
+        if events is not None:
+            events.count(name, n, fields)
 
     def error(self, name: str, /, **fields: object) -> None:
         """Record that the declared error *name* happened. Takes no message: messages hold people's data."""
         if self._strict:
             self._check("error", name, fields)
-        if self._recorder is not None:
-            self._recorder.events().action("error", name, fields)
+        events = self._events()
+        if events is not None:
+            events.action("error", name, fields)
 
     def heartbeat(self, name: str, /, **fields: object) -> None:
         """Record that a service is alive, with the declared *fields*."""
         if self._strict:
             self._check("heartbeat", name, fields)
-        if self._recorder is not None:
-            self._recorder.events().action("heartbeat", name, fields)
+        events = self._events()
+        if events is not None:
+            events.action("heartbeat", name, fields)
+
+    def _events(self) -> "Events | None":
+        return None if self._recorder is None else self._recorder.events()
 
     def command(self, name: str) -> "Run | Usage":
         """Name the command that is running, in a program without a command-line framework.
@@ -119,21 +124,23 @@ class Usage:
         *name* must be a literal in the calling function: a word that the code does not hold may be
         one that a user typed, and is recorded as ``(unknown)``.
         """
-        if self._recorder is not None:
-            return self._recorder.run.command(name, sys._getframe(1))
-        return self
+        recorder = self._recorder
+        return self if recorder is None else recorder.run.command(name, sys._getframe(1))
 
     def run(self, main: "Callable[..., T]", /, *args: "Any", **kwargs: "Any") -> "T":
         """Return ``main(*args, **kwargs)``, recording how it ended."""
-        if self._recorder is not None:
-            with self._recorder.run:
+        recorder = self._recorder
+        if recorder is not None:
+            with recorder.run:
                 return main(*args, **kwargs)
         return main(*args, **kwargs)
 
     def flush(self) -> None:
         """Hand over what was recorded so far. Never needed at exit."""
-        if self._recorder is not None:
-            self._recorder.events().flush()
+        recorder = self._recorder
+        events = recorder and recorder.events()
+        if events:
+            events.flush()
 
     def shutdown(self) -> None:
         """Finish the run now and record nothing further in this process."""
@@ -232,6 +239,12 @@ def init(
     except Exception:  # a fault of ours, or a wrong setting at a user's: the program goes on without us
         if usage._strict:
             raise
+        try:
+            from .recorder import fault
+
+            fault()
+        except Exception:
+            pass
     return usage
 
 

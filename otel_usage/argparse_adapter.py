@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _parse: "Any" = None
 
 
-def began(run: Run, module: "ModuleType", name: str, parser: "Any") -> None:
+def began(run, module, name, parser):
+    # type: (Run, ModuleType, str, Any) -> None
     """Note that *parser* is about to parse. name: the method it was asked for."""
     global _parse
     parse = _parse
@@ -48,7 +49,8 @@ def began(run: Run, module: "ModuleType", name: str, parser: "Any") -> None:
     run.named((), final=parser._subparsers is None)
 
 
-def _word(module: "ModuleType", parent: "Any", parser: "Any") -> "str | None":
+def _word(module, parent, parser):
+    # type: (ModuleType, Any, Any) -> str | None
     """Return the name under which *parent* declares *parser* as a sub-command; for aliases the first."""
     for action in parent._actions:
         if isinstance(action, module._SubParsersAction):
@@ -58,15 +60,18 @@ def _word(module: "ModuleType", parent: "Any", parser: "Any") -> "str | None":
     return None
 
 
-def _watch_options(run: Run, module: "ModuleType", parse: "Any") -> None:
+def _watch_options(run, module, parse):
+    # type: (Run, ModuleType, Any) -> None
     # argparse asks for this pattern whenever it takes an option, before any code of the host runs.
     original = module.ArgumentParser._get_nargs_pattern
 
-    def given(parser: "Any", names: "list[str]") -> None:
+    def given(parser, names):
+        # type: (Any, list[str]) -> None
         if names and parser in parse.chain:
             run.given(next((name for name in names if name.startswith("--")), names[0]))
 
-    def _get_nargs_pattern(self: "Any", action: "Any") -> "Any":
+    def _get_nargs_pattern(self, action):
+        # type: (Any, Any) -> Any
         guarded(given, self, action.option_strings)
         return original(self, action)
 

@@ -24,7 +24,8 @@ class _Invocation:
     Only contexts that are parsed count: ``ctx.invoke(other)`` is the host's own affair.
     """
 
-    def __init__(self, run: Run, current: "Callable[..., Any]") -> None:
+    def __init__(self, run, current):
+        # type: (Run, Callable[..., Any]) -> None
         self.run = run
         self.current = current
         self.root: ref[Any] | None = None
@@ -33,7 +34,8 @@ class _Invocation:
         self.handled: object = None  # id of the exception being handled when the program was called
         self.chained: list[str] = []
 
-    def pushed(self, context: "Any") -> None:
+    def pushed(self, context):
+        # type: (Any) -> None
         if context._depth != 2 or context.resilient_parsing or any([known() is context for known, _ in self.parsed]):
             return
         top = context
@@ -63,7 +65,8 @@ class _Invocation:
         # A group without a callback of its own goes straight on to its sub-command.
         self.run.named(tuple(words), final=command.callback is not None)
 
-    def popping(self) -> None:
+    def popping(self):
+        # type: () -> None
         context = self.current(silent=True)
         if context is None or self.root is None:
             return
@@ -81,7 +84,8 @@ class _Invocation:
         if parsed or self.root() is context:
             self.left(raised, parsed)
 
-    def left(self, raised: "BaseException | None", parsed: bool) -> None:
+    def left(self, raised, parsed):
+        # type: (BaseException | None, bool) -> None
         """Note the exception that leaves the program, or its parsing: some versions of click forget it before they exit."""
         self.run.noted = ("", "")
         if raised is None or isinstance(raised, SystemExit):
@@ -98,7 +102,8 @@ class _Invocation:
         outcome = outcome_of(raised) or ("interrupted" if isinstance(raised, EOFError) else "")
         self.run.noted = (error_type(raised, self.run.package), outcome)
 
-    def word(self, context: "Any") -> str:
+    def word(self, context):
+        # type: (Any) -> str
         """Return the declared name of a sub-command: what the user typed only if the program lists it."""
         group, typed, command = context.parent.command, context.info_name, context.command
         before: dict[str, Any] = {}
@@ -116,7 +121,8 @@ class _Invocation:
         return "(unknown)"
 
 
-def _listed(group: "Any", context: "Any", before: "dict[str, Any]") -> "Sequence[str]":
+def _listed(group, context, before):
+    # type: (Any, Any, dict[str, Any]) -> Sequence[str]
     """Return the commands that a lazy or custom *group* lists, and would list had it not seen what was typed.
 
     before: the commands it had by then.
@@ -133,16 +139,19 @@ def _listed(group: "Any", context: "Any", before: "dict[str, Any]") -> "Sequence
         return ()
 
 
-def install(run: Run, module: "ModuleType", push: "Callable[[Any], None]") -> None:
+def install(run, module, push):
+    # type: (Run, ModuleType, Callable[[Any], None]) -> None
     """Observe the contexts of *module*, ``click.core`` or typer's. push: its own push_context."""
     pop = module.pop_context
     invocation = _Invocation(run, push.__globals__["get_current_context"])
 
-    def push_context(context: "Any") -> None:
+    def push_context(context):
+        # type: (Any) -> None
         push(context)
         guarded(invocation.pushed, context)
 
-    def pop_context() -> None:
+    def pop_context():
+        # type: () -> None
         guarded(invocation.popping)
         pop()
 

@@ -15,7 +15,7 @@ class Verdict:
 
     unsent: positions, in what was given, of those to try again; all others were sent or dropped.
     retry_after_s: how long to wait before that, None if the destination did not say.
-    dropped: ``{reason: how many}`` of those that will never be sent.
+    dropped: ``{reason: how many}`` of those that will never be sent; skipped: how many were not meant for it.
     status: the last HTTP status seen, None if there was no answer. Holds no address, key or payload.
     """
 
@@ -23,3 +23,4 @@ class Verdict:
     retry_after_s: float | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     status: int | None = None
+    skipped: int = 0

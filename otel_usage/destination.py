@@ -159,8 +159,13 @@ def forget_ambient() -> None:
     os.environ["NETRC"] = os.devnull
 
 
-def build(name: str, keywords: Mapping[str, Any] | None) -> Destination:
-    """Return the destination *name*. Raises SettingError if there is no such exporter or it refuses its keywords."""
+def build(
+    name: str, keywords: Mapping[str, Any] | None, *, home: str = "", schema: Mapping[str, Any] | None = None
+) -> Destination:
+    """Return the destination *name*. Raises SettingError if there is no such exporter or it refuses its keywords.
+
+    home: where our own exporters remember a session, "" for in memory; schema: may name events for Segment.
+    """
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # a detached process has nobody to tell
     exporters: dict[str, Any] = {}
     sessions: dict[str, Session] = {}
@@ -177,7 +182,7 @@ def build(name: str, keywords: Mapping[str, Any] | None) -> Destination:
         if keywords is None and name not in _selected(signal):
             continue
         try:
-            exporters[signal] = point.load()(**(keywords or {}))
+            exporters[signal] = point.load()(**(keywords or {}), **_ours(point, home, schema or {}))
         except (TypeError, ValueError) as exc:
             raise SettingError(f"destination {name!r} refuses its settings: {exc}") from exc
         if getattr(exporters[signal], "problem", ""):  # ours, as entry points, only log what is wrong with them
@@ -185,6 +190,14 @@ def build(name: str, keywords: Mapping[str, Any] | None) -> Destination:
     if not exporters:
         raise SettingError(f"destination {name!r} is not installed; found: {', '.join(sorted(known_names()))}")
     return Destination(name, exporters, sessions)
+
+
+def _ours(point: EntryPoint, home: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords that only our own exporters take."""
+    if not point.value.startswith("otel_usage_exporters."):
+        return {}
+    names = {name: row["segment"] for name, row in schema.items() if "segment" in row}
+    return {"folder": home, **({"names": names} if point.name == "segment" and names else {})}
 
 
 def _selected(signal: str) -> list[str]:

@@ -5,18 +5,18 @@ Ring 0 (foreground): loaded by the first of them; a run without any does without
 
 import os
 import sys
-import time
-from _thread import allocate_lock
 
 from .failure import error_type
-from .recorder import attributes, fault, line, quote, span
+from .recorder import fault, line, monotonic, quote, time_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from .recorder import Pairs, Recorder
+    from .recorder import Recorder
+
+    Pairs = list[tuple[str, object]]
 
 MAX_ACTIONS = 512  # spans kept in memory between two flushes
 MAX_COUNTERS = 512  # distinct (name, fields) kept in memory between two flushes
@@ -53,16 +53,17 @@ def fit(declared: "Any", value: object) -> "str | bool | int | None":
     if declared is bool or declared == "bool":
         return value if isinstance(value, bool) else None
     if isinstance(declared, list):
-        return value if isinstance(value, str) and value in declared else None
+        # The declared choice, not the value: a subclass of str may be equal to it, and hold something else.
+        return next((choice for choice in declared if choice == value), None) if isinstance(value, str) else None
     kind = declared[0]
     if kind == "version":
-        parts = value.split(".") if isinstance(value, str) else []
+        parts = str.split(value, ".") if isinstance(value, str) else []
         plain = 0 < len(parts) <= 4 and all([p.isascii() and p.isdigit() and len(p) < 7 for p in parts])
-        return value if plain else None  # type: ignore[return-value]
+        return ".".join(parts) if plain else None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
         return None
     if kind == "integer":
-        return min(value, declared[1]) if isinstance(value, int) and value >= 0 else None
+        return min(int.__pos__(value), declared[1]) if isinstance(value, int) and value >= 0 else None
     return bucket_label(declared, value)
 
 
@@ -92,7 +93,7 @@ class Action:
         self.kind = kind
         self.name = name
         self.pairs: Pairs = []
-        self.start_ns = self.end_ns = time.time_ns()
+        self.start_ns = self.end_ns = time_ns()
         self.failed = kind == "error"
         self.error = ""
         self.open = False
@@ -103,7 +104,7 @@ class Action:
 
     def __exit__(self, kind: object, raised: "BaseException | None", trace: object) -> None:
         self.open = False
-        self.end_ns = max(self.start_ns, time.time_ns())
+        self.end_ns = max(self.start_ns, time_ns())
         if raised is not None and not isinstance(raised, (SystemExit, GeneratorExit)):
             self.failed = True
             self.error = error_type(raised, self._events.recorder.run.package)
@@ -125,12 +126,12 @@ class Events:
 
     def __init__(self, recorder: "Recorder") -> None:
         self.recorder = recorder
-        self.lock = allocate_lock()
+        self.lock = recorder.lock
         self.actions: list[Action] = []
         self.counters: dict[tuple[Any, ...], int] = {}
         self.dropped: dict[str, int] = {}
         self.counted_ns = recorder.start_ns  # where the next delta starts
-        self.due = time.monotonic() + recorder.settings["flush_s"]
+        self.due = monotonic() + recorder.settings["flush_s"]
         if not recorder.owner:
             util = sys.modules.get("multiprocessing.util")
             if util is not None:  # it leaves by os._exit, after its own finalizers
@@ -159,7 +160,7 @@ class Events:
                     self.actions.append(kept)
                 else:
                     self.drop("limit")
-            if time.monotonic() >= self.due:
+            if monotonic() >= self.due:
                 self.flush()
         except Exception:
             fault()
@@ -175,7 +176,7 @@ class Events:
                     self.counters[key] += n
             if not known:
                 self._first(name, n, fields)
-            if time.monotonic() >= self.due:
+            if monotonic() >= self.due:
                 self.flush()
         except TypeError:  # a field that can't be hashed fits no type
             self.drop("value")
@@ -186,7 +187,7 @@ class Events:
         pairs = self.accepted("count", name, fields)
         if pairs is None:
             return
-        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+        if n.__class__ is not int or n < 0:
             self.drop("value")
             return
         key = (name, *pairs)
@@ -198,13 +199,13 @@ class Events:
 
     def take(self) -> "tuple[list[str], bytes]":
         """Return finished actions as OTLP JSON spans, counts as one line of metrics ("" for none), and forget them."""
-        self.due = time.monotonic() + self.recorder.settings["flush_s"]
+        self.due = monotonic() + self.recorder.settings["flush_s"]
         with self.lock:
             done = [action for action in self.actions if not action.open]
             self.actions = [action for action in self.actions if action.open]
             counters, self.counters = self.counters, {}
             dropped, self.dropped = self.dropped, {}
-        start, self.counted_ns = self.counted_ns, time.time_ns()
+        start, self.counted_ns = self.counted_ns, time_ns()
         spans = [self._span(action) for action in done]
         metrics = b""
         if counters or dropped:
@@ -217,7 +218,7 @@ class Events:
         if recorder.decision.mode == "log":
             recorder.log.append(text)
             return
-        name = f"{time.time_ns():016x}-{os.urandom(8).hex()}.{signal}.jsonl"
+        name = f"{time_ns():016x}-{os.urandom(8).hex()}.{signal}.jsonl"
         part = f"{recorder.folder}/open/.{name}"
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
@@ -276,4 +277,31 @@ def metrics_body(counters: "Mapping[tuple[Any, ...], int]", dropped: "Mapping[st
             f'"sum":{{"aggregationTemporality":1,"isMonotonic":true,"dataPoints":[{",".join(of)}]}}}}'
             for (name, unit), of in points.items()
         ]
+    )
+
+
+def attributes(pairs: "Pairs") -> str:
+    """Return OTLP JSON KeyValues, comma-separated. Takes str, bool, int and lists of str."""
+    parts = []
+    for key, value in pairs:  # keys are ours or the schema's: nothing to escape
+        if value is True or value is False:
+            typed = '"boolValue":true' if value else '"boolValue":false'
+        elif isinstance(value, str):
+            typed = '"stringValue":' + quote(value)
+        elif isinstance(value, int):
+            typed = f'"intValue":"{value}"'
+        else:
+            words = ",".join(['{"stringValue":' + quote(word) + "}" for word in value])  # type: ignore[attr-defined]
+            typed = '"arrayValue":{"values":[' + words + "]}"
+        parts.append('{"key":"' + key + '","value":{' + typed + "}}")
+    return ",".join(parts)
+
+
+def span(trace: str, own: str, parent: str, name: str, start_ns: int, end_ns: int, pairs: "Pairs", failed: bool) -> str:
+    """Return one OTLP JSON Span of kind INTERNAL; ids in hexadecimal, *parent* may be ""."""
+    return (
+        f'{{"traceId":"{trace}","spanId":"{own}",'
+        + (f'"parentSpanId":"{parent}",' if parent else "")
+        + f'"name":{quote(name)},"kind":1,"startTimeUnixNano":"{start_ns}","endTimeUnixNano":"{end_ns}",'
+        f'"attributes":[{attributes(pairs)}],"status":{{' + ('"code":2}}' if failed else "}}")
     )

@@ -106,3 +106,13 @@ def surfaced(mark: object, frame: "FrameType | None", at: int) -> bool:
                 # Before 3.12 the traceback ends where the exception was handled last: by a finally or with.
                 return sys.version_info < (3, 12) and passed(first.tb_frame, first.tb_lasti) and passed(frame, at)
     return False
+
+
+def note() -> None:
+    """Write the exception being handled, a fault of ours, into ``<home>/debug/faults.log`` if that folder exists."""
+    folder = os.path.join(os.environ.get("OTEL_USAGE_HOME", ""), "debug")
+    if os.path.isdir(folder):
+        import traceback
+
+        with open(os.path.join(folder, "faults.log"), "a", encoding="utf-8") as log:
+            traceback.print_exc(file=log)

@@ -18,10 +18,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .events import attributes as attribute_list
 from .events import metrics_body
 from .otlp import Record, attributes_of, merge, records_of
 from .queue import MAX_AGE_S, Queue, segment_id, write
-from .recorder import attributes as attribute_list
 from .recorder import line
 from .schema import check_point, check_resource, check_span
 from .tally import Tally

@@ -1,17 +1,18 @@
 """Observe one process's run and write what it did as OTLP JSON lines into the spool.
 
 Ring 0 (foreground): os, sys, time, atexit and built-in modules, and only what tests/test_imports.py lists.
-`Run` (what happened) and `Recorder` (how it is kept) share a module: another would cost every run 0.3 M instructions.
+`Run` (what happened) and `Recorder` (how it is kept) share a module, and signatures are typed in comments: another module
+would cost every run 0.4 M instructions, annotations 0.15 M.
 """
 
 import atexit
 import os
 import sys
-import time
 from _functools import partial, reduce
 from _operator import matmul
-from _thread import get_ident
+from _thread import RLock, get_ident
 from _weakref import ref
+from time import monotonic, monotonic_ns, sleep, time, time_ns  # hosts replace those of the module, in tests
 
 from . import __version__
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from .events import Events
 
     T = TypeVar("T")
-    Pairs = list[tuple[str, object]]
 
 FORMAT = "1"  # folder of the spool's format version
 FD = 127  # our descriptor's number: low ones are the host's to count on
@@ -63,20 +63,19 @@ main(settings)
 """
 
 
-def fault() -> None:
+def fault():
+    # type: () -> None
     """Note the exception being handled, which is ours, in ``<home>/debug/faults.log`` if that folder exists."""
     try:
-        folder = os.path.join(os.environ.get("OTEL_USAGE_HOME", ""), "debug")
-        if os.path.isdir(folder):
-            import traceback
+        from .failure import note
 
-            with open(os.path.join(folder, "faults.log"), "a", encoding="utf-8") as log:
-                traceback.print_exc(file=log)
+        note()
     except Exception:  # not even that: the host must never know
         pass
 
 
-def guarded(step: "Callable[..., object]", *args: object) -> None:
+def guarded(step, *args):
+    # type: (Callable[..., object], *object) -> None
     """Call ``step(*args)``; a fault of ours never reaches the host."""
     try:
         step(*args)
@@ -98,10 +97,12 @@ class _Exit(partial):  # type: ignore[type-arg]
     __array_ufunc__ = None
     __rmatmul__ = sys.exit
 
-    def __repr__(self) -> str:
+    def __repr__(self):
+        # type: () -> str
         return "<built-in function exit>"
 
-    def __reduce_ex__(self, protocol: object) -> str:
+    def __reduce_ex__(self, protocol):
+        # type: (object) -> str
         return "exit"
 
 
@@ -120,7 +121,8 @@ class Run:
 
     __array_ufunc__ = None  # numpy scalars leave ``status @ run`` to us
 
-    def __init__(self, frame: "FrameType | None", on_named: "Callable[[], None]") -> None:
+    def __init__(self, frame, on_named):
+        # type: (FrameType | None, Callable[[], None]) -> None
         self.words: Sequence[str] | None = None
         self.options: list[str] = []
         self.settled = False  # a framework has told the path: others, called later, are the host's own affair
@@ -153,7 +155,8 @@ class Run:
             sys.exit = exit = _Exit(reduce, matmul, (self, again, again))  # type: ignore[assignment]
             exit.__dict__.update(__name__="exit", __qualname__="exit", __wrapped__=plain)
 
-    def __rmatmul__(self, status: object) -> SystemExit:
+    def __rmatmul__(self, status):
+        # type: (object) -> SystemExit
         """Return the SystemExit that ``sys.exit(status)`` is to raise, and note it."""
         if isinstance(status, SystemExit):
             raised = status
@@ -167,10 +170,12 @@ class Run:
         guarded(self.leaving, raised, sys._getframe().f_back, sys.exc_info()[1])
         return raised
 
-    def __matmul__(self, other: object) -> SystemExit:
+    def __matmul__(self, other):
+        # type: (object) -> SystemExit
         return self.__rmatmul__(None)  # sys.exit()
 
-    def close(self) -> None:
+    def close(self):
+        # type: () -> None
         """Let go of the interpreter: what is still held at its end costs it time."""
         if getattr(sys.exit, "func", None) is reduce:
             sys.exit = self.exit
@@ -178,7 +183,8 @@ class Run:
             sys.meta_path.remove(self)  # type: ignore[arg-type]
         self.frame = self.on_named = None
 
-    def watch(self, frame: "FrameType | None") -> None:
+    def watch(self, frame):
+        # type: (FrameType | None) -> None
         """Keep the outermost frame of the main program, reached from *frame*."""
         if get_ident() != self.thread:
             frame = sys._current_frames().get(self.thread)
@@ -188,7 +194,8 @@ class Run:
         if frame is not None and frame.f_globals.get("__name__") in ("__main__", "runpy"):
             self.frame = frame
 
-    def named(self, words: "Sequence[str]", final: bool = True) -> None:
+    def named(self, words, final=True):
+        # type: (Sequence[str], bool) -> None
         """Note the command's path as known so far; not *final* if a sub-command is about to follow."""
         if not self.fixed:
             self.words = words
@@ -197,7 +204,8 @@ class Run:
         if final and self.on_named is not None:
             self.on_named()
 
-    def command(self, name: str, frame: "FrameType") -> "Run":
+    def command(self, name, frame):
+        # type: (str, FrameType) -> Run
         """Name the run after *name*, if it is a literal of the code in *frame*. The first name stays."""
         if not self.words:
             constants = frame.f_code.co_consts
@@ -206,18 +214,14 @@ class Run:
             self.fixed = True
         return self
 
-    def given(self, option: str) -> None:
+    def given(self, option):
+        # type: (str) -> None
         """Note that a declared option was given."""
         if option not in self.options and len(self.options) < MAX_OPTIONS:
             self.options.append(option)
 
-    def leaving(
-        self,
-        raised: SystemExit,
-        frame: "FrameType | None",
-        handled: "BaseException | None",
-        trace: "TracebackType | None" = None,
-    ) -> None:
+    def leaving(self, raised, frame, handled, trace=None):
+        # type: (SystemExit, FrameType | None, BaseException | None, TracebackType | None) -> None
         """Note a SystemExit about to be raised. Whether it ends the program shows when it dies: see `_died`.
 
         frame: who called sys.exit; handled: the exception it was handling; trace: the traceback so far.
@@ -249,7 +253,8 @@ class Run:
         self.mark = ref(mark, self._died)
         self.fate = "alive"
 
-    def _doubtful(self, frame: "FrameType") -> bool:
+    def _doubtful(self, frame):
+        # type: (FrameType) -> bool
         """Take a hint from who called sys.exit in *frame*; True if somebody on the way out may catch it."""
         doubt = False
         for _ in range(64):
@@ -266,7 +271,8 @@ class Run:
             frame = frame.f_back
         return True
 
-    def _died(self, mark: "ref[set[int]]") -> None:
+    def _died(self, mark):
+        # type: (ref[set[int]]) -> None
         # With no Python frame left it was the interpreter that let go of it: it ended the program, or was the
         # __context__ of the one that did, raised by somebody who caught this one.
         if mark is self.mark:
@@ -275,7 +281,8 @@ class Run:
             if top:
                 guarded(self._ended)
 
-    def _ended(self) -> None:
+    def _ended(self):
+        # type: () -> None
         """Note that the last SystemExit ended the program, if it did."""
         frame = self.frame
         if frame is None:
@@ -287,11 +294,13 @@ class Run:
                 return
         self.fate = "top"
 
-    def path(self) -> str:
+    def path(self):
+        # type: () -> str
         """Return what ``usage.command`` says."""
         return "(unknown)" if self.words is None else " ".join(self.words) or "(root)"
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> "Any":
+    def find_spec(self, name, path=None, target=None):
+        # type: (str, object, object) -> Any
         """Return what the other finders find; have a framework's spec tell us when its import ends.
 
         The import system sets ``spec._initializing`` to False as its last step, so no frame of ours is around it.
@@ -300,24 +309,23 @@ class Run:
             self.watch(sys._getframe())
         if name not in HOOKS:
             return None
-        for finder in sys.meta_path:
-            if finder is not self:
-                spec = finder.find_spec(name, path, target)  # type: ignore[arg-type]
-                if spec is not None:
-                    guarded(_tell, self, spec)
-                    return spec
-        return None
+        from .late import found
+
+        return found(self, name, path, target)
 
     # As a context manager: the command of a program without a framework.
 
-    def __enter__(self) -> "Run":
+    def __enter__(self):
+        # type: () -> Run
         return self
 
-    def __exit__(self, kind: object, raised: "BaseException | None", trace: object) -> None:
+    def __exit__(self, kind, raised, trace):
+        # type: (object, BaseException | None, object) -> None
         if isinstance(raised, SystemExit):
             guarded(self.leaving, raised, sys._getframe(1), raised.__context__, trace)
 
-    def ending(self) -> "tuple[int | None, str, str]":
+    def ending(self):
+        # type: () -> tuple[int | None, str, str]
         """Return (exit code the parent sees, outcome, error type); the code is None where it can't be known."""
         if self.ended is not None:
             return self.ended
@@ -354,13 +362,15 @@ class Run:
         return code, hint if hint and hint != "help" else "failure", error
 
 
-def _module(frame: "FrameType") -> str:
+def _module(frame):
+    # type: (FrameType) -> str
     """Return the name of the top-level package whose code *frame* runs."""
     name = frame.f_globals.get("__name__")
     return name.partition(".")[0] if isinstance(name, str) else ""
 
 
-def _catches(code: "CodeType") -> bool:
+def _catches(code):
+    # type: (CodeType) -> bool
     """True if *code* has a try or with statement anywhere."""
     table = getattr(code, "co_exceptiontable", None)
     if table is not None:
@@ -369,14 +379,16 @@ def _catches(code: "CodeType") -> bool:
     return any([number in operations for number in (122, 143, 154)])  # SETUP_FINALLY, SETUP_WITH, SETUP_ASYNC_WITH
 
 
-def _returned(frame: "FrameType") -> bool:
+def _returned(frame):
+    # type: (FrameType) -> bool
     """True if *frame* ended by returning."""
     at = frame.f_lasti
     returns = ((lambda: None).__code__.co_code[-2], (lambda x: x).__code__.co_code[-2])
     return at >= 0 and frame.f_code.co_code[at] in returns
 
 
-def _flushed() -> bool:
+def _flushed():
+    # type: () -> bool
     """Flush stdout if it is a pipe or socket; False if nobody reads it: the interpreter will exit with 120."""
     try:
         if os.fstat(1).st_mode & 0o170000 in (0o010000, 0o140000) and sys.stdout is not None and not sys.stdout.closed:
@@ -391,42 +403,48 @@ def _flushed() -> bool:
 # -- frameworks -------------------------------------------------------------------------------------------------
 
 
-class Seen:
-    """A function kept as a class attribute: looking it up on an instance tells *event*, then it is itself again.
-
-    So nothing of ours is on the stack while the host's code runs.
-    """
-
-    def __init__(self, function: "Any", event: "Callable[..., object]") -> None:
-        self.function = function
-        self.event = event
-
-    def __get__(self, instance: object, owner: object = None) -> "Any":
-        if instance is not None:
-            guarded(self.event, instance)
-        return self.function.__get__(instance, owner)
-
-    def __getattr__(self, name: str) -> "Any":
-        return getattr(self.function, name)
-
-
-def _hook_argparse(run: Run, module: "ModuleType") -> None:
+def _hook_argparse(run, module):
+    # type: (Run, ModuleType) -> None
     # Installed now, loaded at the first parse: many programs import argparse and never use it.
-    def event(name: str, parser: object) -> None:
-        from .argparse_adapter import began
+    class Seen:  # in here, since it costs 65,000 instructions
+        """A method that tells when it is looked up on an instance, and then is itself again.
 
-        began(run, module, name, parser)
+        So nothing of ours is on the stack while the host's code runs.
+        """
 
-    parser = module.ArgumentParser
+        def __init__(self, name):
+            # type: (str) -> None
+            self.name = name
+            self.function = module.ArgumentParser.__dict__[name]
+
+        def __get__(self, instance, owner=None):
+            # type: (object, object) -> Any
+            if instance is not None:
+                guarded(self.tell, instance)
+            return self.function.__get__(instance, owner)
+
+        def __getattr__(self, name):
+            # type: (str) -> Any
+            return getattr(self.function, name)
+
+        def tell(self, parser):
+            # type: (object) -> None
+            from .argparse_adapter import began
+
+            began(run, module, self.name, parser)
+
     for name in ("_parse_known_args", "parse_args"):
-        setattr(parser, name, Seen(parser.__dict__[name], partial(event, name)))
+        setattr(module.ArgumentParser, name, Seen(name))
 
 
-def _hook_click(run: Run, module: "ModuleType") -> None:
+def _hook_click(run, module):
+    # type: (Run, ModuleType) -> None
     push = module.push_context
 
-    def first(context: object) -> None:
-        def load() -> None:
+    def first(context):
+        # type: (object) -> None
+        def load():
+            # type: () -> None
             from .click_adapter import install
 
             install(run, module, push)
@@ -441,22 +459,8 @@ def _hook_click(run: Run, module: "ModuleType") -> None:
 HOOKS = {"argparse": _hook_argparse, "click.core": _hook_click, "typer._click.core": _hook_click}
 
 
-def _tell(run: Run, spec: "Any") -> None:
-    plain = type(spec)
-
-    class Telling(plain):  # type: ignore[misc,valid-type]
-        def __setattr__(self, name: str, value: object) -> None:
-            plain.__setattr__(self, name, value)
-            if name == "_initializing" and not value:
-                spec.__class__ = plain
-                module = sys.modules.get(spec.name)
-                if module is not None:  # None: the import failed
-                    guarded(HOOKS[spec.name], run, module)
-
-    spec.__class__ = Telling
-
-
-def hook(run: Run) -> None:
+def hook(run):
+    # type: (Run) -> None
     """Have every framework that is or will be imported tell *run* what is called."""
     for name in HOOKS:
         module = sys.modules.get(name)
@@ -468,7 +472,8 @@ def hook(run: Run) -> None:
 # -- OTLP JSON --------------------------------------------------------------------------------------------------
 
 
-def quote(text: str) -> str:
+def quote(text):
+    # type: (str) -> str
     """Return *text* as a JSON string."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return '"' + text + '"'
@@ -477,34 +482,8 @@ def quote(text: str) -> str:
     return encode_basestring_ascii(text)  # type: ignore[no-any-return]
 
 
-def attributes(pairs: "Pairs") -> str:
-    """Return OTLP JSON KeyValues, comma-separated. Takes str, bool, int and lists of str."""
-    parts = []
-    for key, value in pairs:  # keys are ours or the schema's: nothing to escape
-        if value is True or value is False:
-            typed = '"boolValue":true' if value else '"boolValue":false'
-        elif isinstance(value, str):
-            typed = '"stringValue":' + quote(value)
-        elif isinstance(value, int):
-            typed = f'"intValue":"{value}"'
-        else:
-            words = ",".join(['{"stringValue":' + quote(word) + "}" for word in value])  # type: ignore[attr-defined]
-            typed = '"arrayValue":{"values":[' + words + "]}"
-        parts.append('{"key":"' + key + '","value":{' + typed + "}}")
-    return ",".join(parts)
-
-
-def span(trace: str, own: str, parent: str, name: str, start_ns: int, end_ns: int, pairs: "Pairs", failed: bool) -> str:
-    """Return one OTLP JSON Span of kind INTERNAL; ids in hexadecimal, *parent* may be ""."""
-    return (
-        f'{{"traceId":"{trace}","spanId":"{own}",'
-        + (f'"parentSpanId":"{parent}",' if parent else "")
-        + f'"name":{quote(name)},"kind":1,"startTimeUnixNano":"{start_ns}","endTimeUnixNano":"{end_ns}",'
-        f'"attributes":[{attributes(pairs)}],"status":{{' + ('"code":2}}' if failed else "}}")
-    )
-
-
-def line(signal: str, inner: str, resource: str, body: str) -> bytes:
+def line(signal, inner, resource, body):
+    # type: (str, str, str, str) -> bytes
     """Return one line of an OTLP file: one resource, one scope. signal: ``Spans`` or ``Metrics``; inner: its list.
 
     resource and body are OTLP JSON lists already, without their brackets.
@@ -526,15 +505,16 @@ class Recorder:
     to report if it dies; rewritten in place and renamed into ``new/`` at exit. See docs/spool.md.
     """
 
-    def __init__(self, settings: "dict[str, Any]", decision: "Decision", frame: "FrameType | None") -> None:
+    def __init__(self, settings, decision, frame):
+        # type: (dict[str, Any], Decision, FrameType | None) -> None
         ids = os.urandom(24).hex()
         self.trace, self.root = ids[:32], ids[32:]
         self.settings = settings
         self.decision = decision
         self.app: str = settings["app"]
         self.folder = decision.home + "/" + FORMAT
-        self.start_ns = time.time_ns()
-        self.clock_ns = time.monotonic_ns()
+        self.start_ns = time_ns()
+        self.clock_ns = monotonic_ns()
         self.path = f"{self.folder}/open/{self.start_ns:016x}-{self.root}.traces.jsonl"
         self.descriptor = -1
         self.inode = (0, 0)
@@ -542,13 +522,13 @@ class Recorder:
         self.tty = False
         self.log: list[bytes] = []
         self._events: Events | None = None
-        self.resource = attributes(
-            [
-                ("service.name", self.app),
-                ("service.version", str(settings["version"])[:64]),
-                ("process.runtime.name", sys.implementation.name),
-                ("process.runtime.version", "%d.%d.%d" % sys.version_info[:3]),
-            ]
+        self.lock = RLock()  # re-entrant: a signal handler may count while it is held
+        app, version = quote(self.app), quote(str(settings["version"])[:64])
+        self.resource = (
+            f'{{"key":"service.name","value":{{"stringValue":{app}}}}},'
+            f'{{"key":"service.version","value":{{"stringValue":{version}}}}},'
+            f'{{"key":"process.runtime.name","value":{{"stringValue":"{sys.implementation.name}"}}}},'
+            f'{{"key":"process.runtime.version","value":{{"stringValue":"{sys.version.split()[0]}"}}}}'
         )
         if getattr(sys.exit, "func", None) is reduce:  # `otel` watches already: a run is watched once
             self.run: Run = sys.exit.args[1][0]  # type: ignore[attr-defined]
@@ -558,7 +538,8 @@ class Recorder:
 
     # Start.
 
-    def begin(self) -> "Recorder | None":
+    def begin(self):
+        # type: () -> Recorder | None
         """Open this run's file and start observing. Returns None if this run can't be recorded."""
         if _worker():
             self.owner = False
@@ -585,7 +566,8 @@ class Recorder:
             os.register_at_fork(after_in_child=self._forked)
         return self
 
-    def _ours(self) -> bool:
+    def _ours(self):
+        # type: () -> bool
         """True if the app's folder is this user's; makes what is missing above it."""
         home = self.decision.home
         if not home:
@@ -600,7 +582,8 @@ class Recorder:
 
             return own(home)
 
-    def _create(self) -> None:
+    def _create(self):
+        # type: () -> None
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         try:
             descriptor = os.open(self.path, flags, 0o600)
@@ -625,7 +608,8 @@ class Recorder:
         if hasattr(os, "lockf"):
             os.lockf(descriptor, os.F_TLOCK, 0)  # after the dup: closing any descriptor of the file drops the lock
 
-    def _own(self) -> int:
+    def _own(self):
+        # type: () -> int
         """Return a descriptor that still is our file's: hosts close and reuse descriptors.
 
         Raises FileNotFoundError if the sender took us for dead: it has reported us.
@@ -639,7 +623,8 @@ class Recorder:
         self.descriptor = os.open(self.path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
         return self.descriptor
 
-    def _write(self, text: bytes) -> None:
+    def _write(self, text):
+        # type: (bytes) -> None
         """Make *text* the content of our open file, or remove it."""
         descriptor = self._own()
         try:
@@ -652,7 +637,8 @@ class Recorder:
 
     # What happens meanwhile.
 
-    def _stub(self) -> None:
+    def _stub(self):
+        # type: () -> None
         """Write what the sender reports if this process dies."""
         if self.owner and self.descriptor >= 0:
             try:
@@ -662,17 +648,26 @@ class Recorder:
             except OSError:
                 pass
 
-    def events(self) -> "Events":
-        """Return what keeps actions and counts, loading it for the first of them."""
+    def events(self):
+        # type: () -> Events | None
+        """Return what keeps actions and counts, loading it for the first of them; None where it can't be loaded."""
         if self._events is None:
-            from .events import Events
+            try:
+                from .events import Events
 
-            self._events = Events(self)
+                with self.lock:
+                    if self._events is None:
+                        self._events = Events(self)
+            except ImportError:  # a signal handler, that interrupts this very import
+                pass
+            except Exception:
+                fault()
         return self._events
 
-    def _forked(self) -> None:
+    def _forked(self):
+        # type: () -> None
         """In a forked child: what the parent holds is the parent's to report."""
-        self._events = None
+        self._events, self.lock = None, RLock()
         if self.owner:
             self.owner = False
             try:
@@ -685,25 +680,30 @@ class Recorder:
 
     # What is written.
 
-    def _run_span(self, code: "int | None", outcome: str, error: str, end_ns: int) -> str:
+    def _run_span(self, code, outcome, error, end_ns):
+        # type: (int | None, str, str, int) -> str
+        """Return the run as OTLP JSON. Written out: put together from pairs it costs ten times as much."""
         run = self.run
         path = run.path()
-        pairs: Pairs = [
-            ("usage.kind", "run"),
-            ("usage.command", path),
-            ("usage.outcome", outcome),
-            ("usage.options", run.options),
-            ("process.executable.name", self.app),
-        ]
-        if code is not None:
-            pairs.append(("process.exit.code", code))
-        if error:
-            pairs.append(("error.type", error))
-        pairs += [("usage.ci", bool(self.decision.ci)), ("usage.tty", self.tty)]
         name = self.app if path == "(root)" else self.app + " " + path
-        return span(self.trace, self.root, "", name, self.start_ns, end_ns, pairs, bool(code))
+        options = ",".join(['{"stringValue":' + quote(option) + "}" for option in run.options])
+        return (
+            f'{{"traceId":"{self.trace}","spanId":"{self.root}","name":{quote(name)},"kind":1,'
+            f'"startTimeUnixNano":"{self.start_ns}","endTimeUnixNano":"{end_ns}","attributes":['
+            f'{{"key":"usage.kind","value":{{"stringValue":"run"}}}},'
+            f'{{"key":"usage.command","value":{{"stringValue":{quote(path)}}}}},'
+            f'{{"key":"usage.outcome","value":{{"stringValue":"{outcome}"}}}},'
+            f'{{"key":"usage.options","value":{{"arrayValue":{{"values":[{options}]}}}}}},'
+            f'{{"key":"process.executable.name","value":{{"stringValue":{quote(self.app)}}}}},'
+            + ("" if code is None else f'{{"key":"process.exit.code","value":{{"intValue":"{code}"}}}},')
+            + (f'{{"key":"error.type","value":{{"stringValue":{quote(error)}}}}},' if error else "")
+            + f'{{"key":"usage.ci","value":{{"boolValue":{"true" if self.decision.ci else "false"}}}}},'
+            f'{{"key":"usage.tty","value":{{"boolValue":{"true" if self.tty else "false"}}}}}],'
+            + ('"status":{"code":2}}' if code else '"status":{}}')
+        )
 
-    def finish(self) -> None:
+    def finish(self):
+        # type: () -> None
         """Write the run down and wake the sender. Called at exit; in a forked child it is only a flush."""
         atexit.unregister(self.finish)
         try:
@@ -718,9 +718,10 @@ class Recorder:
             fault()
         self.run.close()
 
-    def _finish(self) -> None:
+    def _finish(self):
+        # type: () -> None
         code, outcome, error = self.run.ending()
-        end_ns = self.start_ns + max(0, time.monotonic_ns() - self.clock_ns)
+        end_ns = self.start_ns + max(0, monotonic_ns() - self.clock_ns)
         spans, metrics = [self._run_span(code, outcome, error, end_ns)], b""
         if self._events is not None:
             actions, metrics = self._events.take()
@@ -738,7 +739,8 @@ class Recorder:
 
     # The sender.
 
-    def wake(self, orphan: bool = False) -> None:
+    def wake(self, orphan=False):
+        # type: (bool) -> None
         """Start a sender, unless one is due soon, the circuit breaker is open, or nothing may be sent.
 
         Races are harmless: two processes may both find the token due; the second sender finds the lock.
@@ -760,7 +762,7 @@ class Recorder:
             delay = max(0.0, float(os.environ.get("OTEL_USAGE_SEND_DELAY_S", "") or delay))
         except ValueError:
             pass
-        now, token = time.time(), self.folder + "/wake"
+        now, token = time(), self.folder + "/wake"
         try:
             ahead = os.stat(token).st_mtime - now
         except FileNotFoundError:
@@ -774,7 +776,8 @@ class Recorder:
             os.utime(token, (now + delay, now + delay))
             self._spawn(delay, 0.0, [], orphan)
 
-    def _spawn(self, delay: float, wait_s: float, lines: "list[bytes]", orphan: bool) -> None:
+    def _spawn(self, delay, wait_s, lines, orphan):
+        # type: (float, float, list[bytes], bool) -> None
         """Start the child: own session, no stream, descriptor or folder of the host's, nothing secret to be seen.
 
         wait_s: wait for it that long, at most. orphan: leave no child that the host's own wait() could meet.
@@ -832,12 +835,13 @@ class Recorder:
                 pid = os.posix_spawn(command[0], command, environ, file_actions=actions, setpgroup=0)
         finally:
             os.close(source)
-        end = time.monotonic() + wait_s
-        while wait_s and time.monotonic() < end and not os.waitpid(pid, os.WNOHANG)[0]:
-            time.sleep(0.001 if orphan else 0.005)
+        end = monotonic() + wait_s
+        while wait_s and monotonic() < end and not os.waitpid(pid, os.WNOHANG)[0]:
+            sleep(0.001 if orphan else 0.005)
 
 
-def _worker() -> bool:
+def _worker():
+    # type: () -> bool
     """True if multiprocessing started this process: what it does is its parent's run."""
     process = sys.modules.get("multiprocessing.process")
     if process is None:
@@ -845,7 +849,8 @@ def _worker() -> bool:
     return process.parent_process() is not None or hasattr(process.current_process(), "_inheriting")
 
 
-def _contained() -> bool:
+def _contained():
+    # type: () -> bool
     """True if a container ends when we do, and would take the sender along."""
     return 1 in (os.getpid(), os.getppid()) and (
         os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv") or "KUBERNETES_SERVICE_HOST" in os.environ

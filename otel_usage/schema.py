@@ -130,6 +130,10 @@ REASONS = {
     "attribute": "an attribute that is not in the table",
     "unknown_delivery": "the sender died while sending to a destination that can't tell a repetition",
     "rejected": "the destination refused it",
+    "too_old": "older than the destination takes (GA4: 72 h)",
+    "future": "later than the destination takes",
+    "misconfigured": "the destination's settings are wrong",
+    "undelivered": "it can't be known whether it arrived, and the destination can't tell a repetition",
     "nameless": "the process died before its command was known",
 }  # fmt: skip
 
@@ -221,6 +225,8 @@ def check_schema(schema: object) -> None:
             _refuse(f"schema: {name!r}: kind", row["kind"], "one of " + ", ".join(KINDS))
         if not isinstance(row.get("why"), str) or not row["why"].strip():
             _refuse(f"schema: {name!r}: why", row.get("why"), "the question that it answers; your users will read it")
+        if "segment" in row and not _text(_CHOICE, MAX_NAME)(row["segment"]):
+            _refuse(f"schema: {name!r}: segment", row["segment"], "the event's name at Segment, such as 'Report Uploaded'")
         fields = row.get("fields") or {}
         if not isinstance(fields, Mapping) or len(fields) > MAX_FIELDS:
             _refuse(f"schema: {name!r}: fields", fields, f"a dict of at most {MAX_FIELDS} {{field: type}}")

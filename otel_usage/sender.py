@@ -142,6 +142,7 @@ class Sender:
 
     def _deliver(self, queue: Queue, segment: str) -> bool:
         """Send one segment. False if the destination should be left alone for a while."""
+        from .schema import REASONS
         from .segment import Points, Spans
 
         destination = self._destination(queue)
@@ -174,8 +175,9 @@ class Sender:
             queue.pause(time.time(), None, random.random())  # noqa: S311  jitter
             self.ledger.note(queue.name, signal_, len(content), "retry", None, {})
             return False
-        self.intake.dropped.update(verdict.dropped)
-        sent = len(content) - len(verdict.unsent) - sum(verdict.dropped.values())
+        for reason, n in verdict.dropped.items():
+            self.intake.dropped[reason if reason in REASONS else "rejected"] += n
+        sent = len(content) - len(verdict.unsent) - sum(verdict.dropped.values()) - verdict.skipped
         if verdict.unsent:
             whole = len(verdict.unsent) == len(content)
             queue.back(segment, None if whole else content.lines(verdict.unsent))
@@ -184,7 +186,9 @@ class Sender:
             queue.done(segment)
             queue.resume()
         result = "sent" if sent > 0 else "retry" if verdict.unsent else "dropped"
-        self.ledger.note(queue.name, signal_, max(sent, 0) or len(content), result, verdict.status, verdict.dropped)
+        if sent > 0 or verdict.unsent or verdict.dropped:
+            n = sent if sent > 0 else len(verdict.unsent) + sum(verdict.dropped.values())
+            self.ledger.note(queue.name, signal_, n, result, verdict.status, verdict.dropped)
         return not verdict.unsent
 
     def _destination(self, queue: Queue) -> Destination | None:
@@ -194,7 +198,9 @@ class Sender:
 
         if queue.name not in self.built:
             try:
-                self.built[queue.name] = build(queue.name, self.keywords[queue.name])
+                self.built[queue.name] = build(
+                    queue.name, self.keywords[queue.name], home=self.home, schema=self.settings["schema"]
+                )
             except SettingError:
                 self.built[queue.name] = None
                 self.ledger.note(queue.name, "", 0, "refused", None, {})

@@ -38,7 +38,7 @@ def show(settings: Mapping[str, Any], out: TextIO) -> None:
     n = 0
     for name, keywords in destinations(told).items():
         try:
-            destination = build(name, keywords)
+            destination = build(name, keywords, schema=settings["schema"])
         except SettingError as exc:
             out.write(f"{name}: {exc}\n")
             continue

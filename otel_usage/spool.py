@@ -24,7 +24,8 @@ def own(home: str) -> bool:
 
 def make(home: str, folder: str) -> None:
     """Make *home*, the spool *folder* in it, and the spool's parts."""
-    for path in (home, folder, folder + "/open", folder + "/new"):
+    # open/ last: whoever finds it there counts on all the others.
+    for path in (home, folder, folder + "/new", folder + "/open"):
         try:
             os.mkdir(path, 0o700)
         except FileExistsError:

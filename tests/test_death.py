@@ -117,8 +117,7 @@ def test_a_child_does_not_hide_its_parents_death(host, how):
     children = {
         "os.fork()": "import os\nif os.fork() == 0: wait()",
         "multiprocessing": (
-            "import multiprocessing\n"
-            "child = multiprocessing.get_context('fork').Process(target=wait); child.start()"
+            "import multiprocessing\nchild = multiprocessing.get_context('fork').Process(target=wait); child.start()"
         ),
         "double fork": "import os\nif os.fork() == 0:\n if os.fork() == 0: wait()\n os._exit(0)",
         "subprocess": "import subprocess; subprocess.Popen(['cat', GATE], close_fds=False)",

@@ -223,6 +223,29 @@ for thread in threads: thread.join()
     assert 16000 == count(host, "parent")
 
 
+def test_counts_in_signal_handlers(host):
+    """A handler may count while the code that it interrupts is counting: nobody waits for himself."""
+    source = HEAD + """
+import signal
+handled = 0
+def handler(*args):
+    global handled
+    handled += 1
+    usage.count("n", where="child"); usage.action("did")
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 5e-4, 5e-4)
+n = 0
+while handled < 200:
+    usage.count("n", where="parent"); n += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(n, handled)
+"""
+    n, handled = map(int, host.run(source).out.split())
+
+    assert n == count(host, "parent")
+    assert handled - 20 <= count(host, "child") <= handled  # the first may interrupt the import of what counts
+
+
 def test_actions_in_tasks(host):
     """Actions of asyncio tasks that overlap are told apart."""
     source = HEAD + """

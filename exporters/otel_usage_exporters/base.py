@@ -114,7 +114,6 @@ class Exporter:
         self.altered: Counter[str] = Counter()  # cut, renamed, left out: so far
         self._log = logging.getLogger(f"otel_usage_exporters.{self.vendor_class.prefix.lower()}")
         self._closed = threading.Event()
-        self._lock = threading.Lock()
         self._kept: dict[tuple[str, str], Kept] = {}
         self._ids: dict[str, str] = {}
         self._seen = False
@@ -137,19 +136,19 @@ class Exporter:
         """
         end = time.monotonic() + within_s
         lost = Counter({reason: n for reason, n in skipped.items() if reason not in FILTERED})
+        filtered = sum(n for reason, n in skipped.items() if reason in FILTERED)
         vendor = self._vendor
         if vendor is None:
             lost["misconfigured"] += len(events)
-            return self._counted(Verdict(dropped=dict(+lost)))
+            return self._counted(Verdict(dropped=dict(+lost), skipped=filtered))
         if not events:
-            return self._counted(Verdict(dropped=dict(+lost)))
+            return self._counted(Verdict(dropped=dict(+lost), skipped=filtered))
         events = self._identified(vendor, events)
         now_ns = time.time_ns()
         memory = self._memory(vendor, events[0].origin.app)
-        with self._lock:
-            translation = vendor.translate(events, now_ns, memory.read())
-            memory.update(translation.learned)
-            self.altered.update(translation.altered)
+        translation = vendor.translate(events, now_ns, memory.read())
+        memory.update(translation.learned)
+        self.altered.update(translation.altered)
         lost.update(translation.dropped)
         waiting = deque(translation.requests)
         unsent: list[int] = []
@@ -184,7 +183,9 @@ class Exporter:
                     break
         for request in waiting:
             unsent += [unit.position for unit in request.units]
-        return self._counted(Verdict(tuple(sorted(unsent)), wait_s if unsent else None, dict(+lost), status))
+        return self._counted(
+            Verdict(tuple(sorted(unsent)), wait_s if unsent else None, dict(+lost), status, filtered)
+        )
 
     def _export(self, deliver: Any, timeout_s: float | None) -> bool:
         """Call *deliver* with the positions to send, None for all, until none is left. True if all were sent.
@@ -264,9 +265,8 @@ class Exporter:
 
     def _memory(self, vendor: Vendor, app: str) -> Kept:
         folder = self._folder(vendor, app)
-        with self._lock:  # the exporters of spans and of metrics remember together, but in memory each its own
-            kept = _kept if folder else self._kept
-            return kept.setdefault((folder, vendor.remembers), Kept(folder, vendor.remembers))
+        kept = _kept if folder else self._kept  # exporters of spans and metrics remember together, but in memory alone
+        return kept.setdefault((folder, vendor.remembers), Kept(folder, vendor.remembers))
 
     # Telling.
 

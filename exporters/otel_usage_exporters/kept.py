@@ -18,31 +18,29 @@ MAX_BYTES = 1 << 20
 class Kept:
     """A bounded mapping from an installation to something small, in ``<folder>/<name>.json`` or, without, in memory.
 
-    Concurrency: safe in threads. Of two processes that write at once the later wins; a reader never sees half a file.
+    Concurrency: no lock, as a fork could leave it locked in the child. Of two that write at once, threads or
+    processes, the later wins, and what the other learned is learned again; a reader never sees half a file.
     """
 
     def __init__(self, folder: str, name: str) -> None:
         self._path = os.path.join(folder, name + ".json") if folder else ""
-        self._lock = threading.Lock()
         self._entries: dict[str, Any] | None = None
 
     def read(self) -> dict[str, Any]:
         """Return a copy of what is kept. Any: JSON."""
-        with self._lock:
-            return dict(self._loaded())
+        return dict(self._loaded())
 
     def update(self, entries: Mapping[str, Any]) -> None:
         """Keep *entries* too; the oldest go."""
-        with self._lock:
-            before = self._loaded()
-            if all(key in before and before[key] == value for key, value in entries.items()):
-                return
-            after = {key: value for key, value in before.items() if key not in entries} | dict(entries)
-            for key in list(after)[: max(0, len(after) - MAX_ENTRIES)]:
-                del after[key]
-            self._entries = after
-            if self._path:
-                self._write(json.dumps(after))
+        before = self._loaded()
+        if all(key in before and before[key] == value for key, value in entries.items()):
+            return
+        after = {key: value for key, value in before.items() if key not in entries} | dict(entries)
+        for key in list(after)[: max(0, len(after) - MAX_ENTRIES)]:
+            del after[key]
+        self._entries = after
+        if self._path:
+            self._write(json.dumps(after))
 
     def _loaded(self) -> dict[str, Any]:
         if self._entries is None:
@@ -57,11 +55,14 @@ class Kept:
         return self._entries
 
     def _write(self, text: str) -> None:
-        part = f"{self._path}.{os.getpid()}"
+        part = f"{self._path}.{os.getpid()}.{threading.get_ident()}"
         try:
             os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
             with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
                 file.write(text)
             os.replace(part, self._path)
         except OSError:
-            pass
+            try:
+                os.unlink(part)
+            except OSError:
+                pass

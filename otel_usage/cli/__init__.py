@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
 
     for module in (demo, run, listen):
         module.add(commands)
+    commands.add_parser("relay", add_help=False, help="receive OTLP for GA4 and Segment, and keep their keys (extra: relay)")
     return top
 
 
@@ -30,7 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 it could not be done, 2 wrong usage."""
     from ..schema import SettingError
 
-    told = parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["relay"]:  # has a parser of its own
+        from ..relay.serve import main as relay
+
+        return relay(words[1:])
+    told = parser().parse_args(words)
     try:
         code: int = told.call(told)
     except SettingError as exc:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from otel_usage import recorder
+from otel_usage import events, recorder
 from otel_usage.otlp import attributes_of, json_from_protobuf
 from otel_usage.sender import Sender
 
@@ -71,7 +71,9 @@ class Sink:
                     resource = attributes_of(group["resource"]["attributes"])
                     for scoped in group["scopeSpans"]:
                         for span in scoped["spans"]:
-                            found.append({**span, "attributes": attributes_of(span["attributes"]), "resource": resource})
+                            found.append(
+                                {**span, "attributes": attributes_of(span["attributes"]), "resource": resource}
+                            )
         return found
 
     def ids(self) -> list[str]:
@@ -101,7 +103,10 @@ def sink() -> Iterator[Sink]:
 
 
 SCHEMA: dict[str, Any] = {
-    "report.upload": {"why": "x", "fields": {"format": ["pdf", "html"], "size": ("bucket", "MB", 1, 10), "again": "bool"}},
+    "report.upload": {
+        "why": "x",
+        "fields": {"format": ["pdf", "html"], "size": ("bucket", "MB", 1, 10), "again": "bool"},
+    },
     "events.seen": {"kind": "count", "why": "x", "fields": {"channel": ["slack", "discord"]}},
     "config.invalid": {"kind": "error", "why": "x"},
 }
@@ -145,7 +150,9 @@ class Spool:
     def files(self) -> list[str]:
         """Return what waits anywhere in the spool."""
         kept = ("lock", "wake", "pause", "dropped")
-        return sorted(str(p.relative_to(self.folder)) for p in self.folder.rglob("*") if p.is_file() and p.name not in kept)
+        return sorted(
+            str(p.relative_to(self.folder)) for p in self.folder.rglob("*") if p.is_file() and p.name not in kept
+        )
 
     def drain(self) -> None:
         """Run one sender's life, in this process."""
@@ -179,8 +186,8 @@ def run_line(
         *more,
     ]
     name = name or (app if command == "(root)" else f"{app} {command}")
-    span = recorder.span(ids[:32], ids[32:], "", name, start, start + 5_000_000, pairs, False)
-    told = recorder.attributes([("service.name", app), ("service.version", "1.0"), *resource])
+    span = events.span(ids[:32], ids[32:], "", name, start, start + 5_000_000, pairs, False)
+    told = events.attributes([("service.name", app), ("service.version", "1.0"), *resource])
     return ids[:32], ids[32:], recorder.line("Spans", "spans", told, span)
 
 

@@ -173,9 +173,9 @@ class Receiver:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that hangs up is no news
         if tls is not None:
             self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
-            self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that turns away
         self.port = self.server.server_address[1]
         self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

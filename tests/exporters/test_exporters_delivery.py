@@ -89,6 +89,55 @@ def test_over_tls(serve, tmp_path, monkeypatch):
     assert 2 == len(messages(server))
 
 
+def test_through_a_proxys_tunnel(serve, rude, tmp_path, monkeypatch):
+    """Behind a company's proxy requests go through its tunnel, and the proxy never sees the key."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("ga4.example.invalid").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    server = serve((204, {}, b""), tls=context)
+
+    def tunnel(connection, proxy):
+        proxy.received.append(connection.recv(65_536))
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", server.port)) as onward:
+            pump = threading.Thread(target=forward, args=(onward, connection), daemon=True)
+            pump.start()
+            forward(connection, onward, proxy.received)
+            pump.join()
+
+    def forward(source, sink, seen=None):
+        try:
+            while block := source.recv(65_536):
+                sink.sendall(block)
+                if seen is not None:
+                    seen.append(block)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    proxy = rude(tunnel)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+
+    verdict = GA4SpanExporter(**GA4, endpoint="https://ga4.example.invalid", folder="").deliver([run()])
+
+    assert (204, ()) == (verdict.status, verdict.unsent)
+    assert 1 == len(events(server))
+    assert proxy.received[0].startswith(b"CONNECT ga4.example.invalid:443 ")
+    assert SECRET.encode() not in b"".join(proxy.received)
+
+
+def test_a_server_that_closes_after_each_answer(serve):
+    """Without a connection to reuse each request opens its own, and answers are read all the same."""
+    close = {"Connection": "close"}
+    server = serve((200, close, b"{}"), (200, close, b'{"ok":false}'), (200, close, b"{}"))
+
+    verdict = segment(server).deliver([run(n) for n in range(1, 251)])
+
+    assert ({"refused": 100}, 3) == (verdict.dropped, server.connections)
+
+
 def test_a_netrc_is_not_for_us(serve, tmp_path, monkeypatch):
     """Passwords that the user keeps for a host go nowhere."""
     netrc = tmp_path / "netrc"
@@ -228,6 +277,39 @@ def test_a_broken_memory_is_none(serve, tmp_path, text):
     (tmp_path / "ga4-sessions.json").write_text(text)
 
     assert 204 == ga4(serve((204, {}, b"")), folder=str(tmp_path)).deliver([run()]).status
+
+
+def test_where_nothing_can_be_kept_nothing_fails(serve, tmp_path):
+    """A folder that can't be made costs an identify per process, not a delivery."""
+    (tmp_path / "file").write_text("")
+    server = serve(OK)
+    exporter = segment(server, folder=str(tmp_path / "file" / "below"))
+
+    assert 200 == exporter.deliver([run(1)]).status
+    assert 200 == exporter.deliver([run(2)]).status
+    assert ["identify", "track", "track"] == [message["type"] for message in messages(server)]
+
+
+def test_threads_may_deliver_at_once(serve):
+    """What one thread sends and gets is not mixed up with another's: every event arrives once, under its key."""
+    server, down = serve(OK), serve((503, {}, b""))
+    exporters = [SegmentSpanExporter(write_key=f"key-{n}", endpoint=server.url, folder="") for n in range(2)]
+    failing = segment(down)
+    verdicts = []
+
+    def work(n):
+        for at in range(10):
+            exporter = exporters[n % 2]
+            verdicts.append((exporter.deliver([run(n * 100 + at + 1)]).unsent, failing.deliver([run(1)]).unsent))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [((), (0,))] * 40 == verdicts
+    assert 40 == len({message["messageId"] for message in messages(server) if message["type"] == "track"})
 
 
 def test_memory_is_bounded(tmp_path):
@@ -410,6 +492,14 @@ def test_validate_says_so_if_all_is_well(serve, caplog):
     ga4(server, validate=True).deliver([run()])
 
     assert "no objection; nothing was recorded" in caplog.text
+
+
+def test_validate_with_an_answer_that_is_none(serve, caplog):
+    """A debug endpoint that answers something else is told, and fails nothing."""
+    verdict = ga4(serve((200, {}, b"<html>")), validate=True).deliver([run()])
+
+    assert {"validated": 1} == verdict.dropped
+    assert "answer can't be read" in caplog.text
 
 
 # -- what is told, and never told -------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 
+from opentelemetry.sdk.trace import ReadableSpan
+
 from otel_usage.event import NAMESPACE, data_points, events_from_metrics, events_from_spans
 
 from .servers import (
@@ -74,6 +76,18 @@ def test_event_ids_can_be_computed_by_anyone():
     [event], _ = events_from_spans([one])
 
     assert str(uuid.uuid5(uuid.UUID(bytes=NAMESPACE), name)) == event.event_id
+
+
+def test_spans_without_ids_or_resource_are_told_apart():
+    """A span that was never given ids has an event id all the same, of what it says."""
+    bare = [ReadableSpan(name, attributes={"usage.kind": "run"}, resource=None, end_time=NOW) for name in ("a", "b")]
+    for one in bare:
+        one._resource = None
+
+    events, _ = events_from_spans(bare)
+
+    assert 2 == len({event.event_id for event in events})
+    assert ["", ""] == [event.origin.app for event in events]
 
 
 def test_only_declared_fields_are_fields():

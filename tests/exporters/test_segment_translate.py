@@ -172,6 +172,7 @@ def test_times_are_iso_8601():
     """Times are UTC with milliseconds, from 1970 to whatever a clock says."""
     assert "2026-11-18T11:06:40.123Z" == timestamp(NOW)
     assert "1970-01-01T00:00:00.000Z" == timestamp(-5)
+    assert "2024-02-29T23:59:59.999Z" == timestamp(1_709_251_199_999_999_999)
     assert "9999-12-31T23:59:59.999Z" == timestamp(2**70)
 
 

@@ -11,7 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid5
@@ -49,7 +50,7 @@ SYSTEMS = {"linux": "Linux", "darwin": "macOS", "windows": "Windows"}
 _BREAKS = re.compile(r"[\s._\-;=/*]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NOT_SNAKE = re.compile(r"[\W_]+", re.ASCII)
-_EPOCH = datetime(1970, 1, 1)  # UTC, as all times here
+_EPOCH = date(1970, 1, 1).toordinal()
 _OURS = {"run": "Command Run", "error": "CLI Error", "heartbeat": "Heartbeat"}
 
 
@@ -104,9 +105,15 @@ def tail(write_key: str, now_ns: int) -> bytes:
 
 
 def timestamp(at_ns: int) -> str:
-    """Return ISO 8601 with milliseconds, UTC."""
-    moment = _EPOCH + timedelta(milliseconds=max(0, min(at_ns // 1_000_000, 253_402_300_799_999)))
-    return moment.isoformat(timespec="milliseconds") + "Z"
+    """Return ISO 8601 with milliseconds, UTC; the ends of what it can say for what is beyond."""
+    days, ms = divmod(max(0, min(at_ns // 1_000_000, 253_402_300_799_999)), 86_400_000)
+    seconds, ms = divmod(ms, 1_000)
+    return f"{_day(days)}T{seconds // 3_600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _day(days: int) -> str:
+    return date.fromordinal(_EPOCH + days).isoformat()
 
 
 @cached

@@ -1,0 +1,105 @@
+"""The relay's own metrics, in Prometheus' text format.
+
+Ring 2 (extra ``[relay]``).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from bisect import bisect_left
+
+BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+PREFIX = "otel_usage_relay_"
+
+HELP = {
+    "requests_total": "requests, by destination, signal and status of the answer",
+    "received_total": "spans and data points received, repetitions included",
+    "sent_total": "spans and data points that the destination took",
+    "known_total": "spans and data points received again after they were delivered, and not sent again",
+    "again_total": "spans and data points that clients were told to send again",
+    "rejected_total": "spans and data points that will never be sent, by reason",
+    "request_duration_seconds": "time until a request to a destination was answered",
+    "waiting_requests": "requests accepted and not answered",
+    "held_bytes": "decompressed bodies held",
+    "window_events": "ids of events remembered as delivered",
+    "failing": "1 if the last delivery to the destination has to be tried again",
+    "process_resident_memory_bytes": "resident memory",
+    "process_cpu_seconds_total": "CPU time used",
+    "process_open_fds": "open file descriptors",
+}
+_HISTOGRAM = "request_duration_seconds"
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Metrics:
+    """Counters, gauges and one histogram. Concurrency: safe in threads."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, Labels], float] = {}
+        self._times: dict[Labels, tuple[list[int], list[float]]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, name: str, n: float = 1, **labels: str) -> None:
+        """Add *n* to a counter."""
+        key = (name, tuple(labels.items()))
+        with self._lock:
+            self._values[key] = self._values.get(key, 0) + n
+
+    def put(self, name: str, n: float, **labels: str) -> None:
+        """Set a gauge."""
+        with self._lock:
+            self._values[name, tuple(labels.items())] = n
+
+    def took(self, seconds: float, **labels: str) -> None:
+        """Note how long one request took."""
+        with self._lock:
+            counts, total = self._times.setdefault(tuple(labels.items()), ([0] * (len(BOUNDS_S) + 1), [0.0]))
+            counts[bisect_left(BOUNDS_S, seconds)] += 1
+            total[0] += seconds
+
+    def value(self, name: str, **labels: str) -> float:
+        """Return the sum of a counter over all series with *labels*."""
+        wanted = set(labels.items())
+        with self._lock:
+            return sum(n for (of, has), n in self._values.items() if of == name and wanted <= set(has))
+
+    def text(self) -> str:
+        """Return all of it, and what the system says about this process."""
+        for name, n in _process():
+            self.put(name, n)
+        lines: list[str] = []
+        with self._lock:
+            for name, told in HELP.items():
+                kind = "histogram" if name == _HISTOGRAM else "counter" if name.endswith("_total") else "gauge"
+                full = name if name.startswith("process_") else PREFIX + name
+                lines += [f"# HELP {full} {told}", f"# TYPE {full} {kind}"]
+                if name == _HISTOGRAM:
+                    for labels, (counts, total) in self._times.items():
+                        below = 0
+                        for bound, n in zip((*map(str, BOUNDS_S), "+Inf"), counts, strict=True):
+                            below += n
+                            lines.append(f"{full}_bucket{_shown((*labels, ('le', bound)))} {below}")
+                        lines += [f"{full}_sum{_shown(labels)} {total[0]:g}", f"{full}_count{_shown(labels)} {below}"]
+                else:
+                    lines += [f"{full}{_shown(has)} {n:.15g}" for (of, has), n in self._values.items() if of == name]
+        return "\n".join(lines) + "\n"
+
+
+def _shown(labels: Labels) -> str:
+    # Values are names of destinations, reasons and statuses: nothing to escape, but a reason may come from an exporter.
+    pairs = ",".join(f'{key}="{value}"' for key, value in labels if '"' not in value and "\\" not in value)
+    return "{" + pairs + "}" if pairs else ""
+
+
+def _process() -> list[tuple[str, float]]:
+    told = [("process_cpu_seconds_total", sum(os.times()[:2]))]
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            told.append(("process_resident_memory_bytes", int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")))
+        told.append(("process_open_fds", len(os.listdir("/proc/self/fd"))))
+    except (OSError, ValueError, IndexError):  # not Linux
+        pass
+    return told

@@ -1,0 +1,1 @@
+"""A real Collector with our files, on this machine."""

@@ -1,0 +1,150 @@
+"""The gateway and the fan-out under faults: what they acknowledged is delivered, whatever happens."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.collector.harness import RUN, Backend, Gateway, get, metrics, post, traces
+
+
+class Load:
+    """Sends numbered runs from threads of its own, as fast as they are taken, and knows which were acknowledged."""
+
+    def __init__(self, port: int, threads: int = 4, batch: int = 10) -> None:
+        self.port = port
+        self.batch = batch
+        self.acknowledged: set[int] = set()
+        self.refused = 0
+        self.changed = threading.Condition()
+        self._counter = itertools.count()
+        self._stopped = threading.Event()
+        self._threads = [threading.Thread(target=self._send, daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def _send(self) -> None:
+        while not self._stopped.is_set():
+            with self.changed:
+                numbers = list(itertools.islice(self._counter, self.batch))
+            try:
+                status, _, _ = post(self.port, "/v1/traces", traces(numbers).SerializeToString())
+            except OSError:
+                status = 0
+            with self.changed:
+                if status == 200:
+                    self.acknowledged.update(numbers)
+                else:
+                    self.refused += 1
+                self.changed.notify_all()
+            if not status:
+                self._stopped.wait(0.005)  # nobody listens: spare the CPU for who is to start
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Return when *condition* holds, looked at after every request."""
+        with self.changed:
+            assert self.changed.wait_for(condition, 30), f"{len(self.acknowledged)} taken, {self.refused} refused"
+
+    def stop(self) -> None:
+        """Stop sending."""
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join(30)
+
+
+def test_what_was_acknowledged_survives_kills(otelcol: str, tmp_path: Path) -> None:
+    """Killed with SIGKILL under load, three times: every span it acknowledged reaches the backend."""
+    with Backend() as backend:
+        gateway = Gateway(otelcol, tmp_path, BACKEND_OTLP_ENDPOINT=f"http://127.0.0.1:{backend.port}")
+        with gateway:
+            load = Load(gateway.http)
+            for _ in range(3):
+                so_far = len(load.acknowledged)
+                load.wait(lambda: len(load.acknowledged) >= so_far + 500)  # noqa: B023  called before the next turn
+                gateway.kill()
+                gateway.start()
+            load.stop()
+
+            backend.wait(lambda: load.acknowledged <= set(backend.numbers), "acknowledged spans are missing")
+
+
+def test_an_outage_longer_than_memory_lasts_loses_nothing(otelcol: str, tmp_path: Path) -> None:
+    """With the backend gone, more is taken than the memory limit could hold; all of it is delivered later."""
+    backend = Backend()
+    limits = {"GATEWAY_MEMORY_MIB": "64", "GATEWAY_MEMORY_SPIKE_MIB": "12", "GOMEMLIMIT": "52MiB"}
+    with Gateway(otelcol, tmp_path, BACKEND_OTLP_ENDPOINT=f"http://127.0.0.1:{backend.port}", **limits) as gateway:
+        large = {**RUN, **{f"usage.field.f{n}": "x" * 250 for n in range(12)}}
+        sent, size = 0, 0
+        while size < 72 << 20:
+            body = traces(range(sent, sent + 500), attributes=large).SerializeToString()
+            if post(gateway.http, "/v1/traces", body)[0] == 200:
+                sent, size = sent + 500, size + len(body)
+        stored = sum(file.stat().st_size for file in (tmp_path / "storage").iterdir())
+
+        with backend:
+            backend.wait(lambda: len(backend.numbers) == sent, "not all arrived", 60)
+
+        assert stored > 64 << 20
+
+
+def test_a_full_queue_is_told_to_the_client(otelcol: str, tmp_path: Path) -> None:
+    """When the disk's share is used up the client hears a status that means: keep it, and try again."""
+    settings = {"GATEWAY_QUEUE_BYTES": "200000", "BACKEND_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    with Gateway(otelcol, tmp_path, **settings) as gateway:
+        body = traces(range(100)).SerializeToString()
+        answers = [post(gateway.http, "/v1/traces", body)[0] for _ in range(12)]
+
+    assert answers[0] == 200
+    assert {200, 503} == set(answers)
+
+
+def test_no_destination_delays_another(otelcol: str, tmp_path: Path) -> None:
+    """With GA4 refusing and Segment silent, the backend has everything at once; they have it when they are back."""
+    with Backend() as backend, Backend() as relay:
+        silent = threading.Event()
+        up = threading.Event()
+
+        def answer(path: str, body: bytes) -> int:
+            if path.startswith("/segment") and not up.is_set():
+                silent.wait(30)
+            return 200 if up.is_set() else 503
+
+        relay.answer = answer
+        environ = {
+            "BACKEND_OTLP_ENDPOINT": f"http://127.0.0.1:{backend.port}",
+            "RELAY_ENDPOINT": f"http://127.0.0.1:{relay.port}",
+        }
+        with Gateway(otelcol, tmp_path, ("gateway.yaml", "fan-out.yaml"), **environ) as gateway:
+            relay.decode = False
+            for n in range(20):
+                assert 200 == post(gateway.http, "/v1/traces", traces([n]).SerializeToString())[0]
+            assert 200 == post(gateway.http, "/v1/metrics", metrics(3).SerializeToString())[0]
+
+            backend.wait(lambda: len(backend.numbers) == 20 and backend.points, deadline_s=5)
+            assert [] == relay.taken
+            up.set()
+            silent.set()
+
+            wanted = {f"/{where}/v1/{what}" for where in ("ga4", "segment") for what in ("traces", "metrics")}
+            relay.wait(lambda: {path for path, _ in relay.taken} == wanted)
+
+
+def test_its_own_metrics_tell_of_queues_and_refusals(otelcol: str, tmp_path: Path) -> None:
+    """What README.md says to watch is there to be watched."""
+    text = (Path(__file__).parents[2] / "collector-config" / "README.md").read_text()
+    named = {word.strip("`") for word in text.replace("|", " ").split() if word.startswith("`otelcol_")}
+    body = traces(range(100)).SerializeToString()
+    with Backend(answer=lambda path, body: 503 if backend.requests else 400) as backend:
+        settings = {"GATEWAY_QUEUE_BYTES": "100000", "BACKEND_OTLP_ENDPOINT": f"http://127.0.0.1:{backend.port}"}
+        with Gateway(otelcol, tmp_path, **settings) as gateway:
+            post(gateway.http, "/v1/traces", body)
+            backend.wait(lambda: backend.requests)
+            for _ in range(5):
+                post(gateway.http, "/v1/traces", body)
+            backend.wait(lambda: backend.requests > 1)
+            shown = get(gateway.metrics, "/metrics")[1]
+
+    assert named
+    assert set() == {name for name in named if name not in shown}
