@@ -300,7 +300,7 @@ class Run:
         return "(unknown)" if self.words is None else " ".join(self.words) or "(root)"
 
     def find_spec(self, name, path=None, target=None):
-        # type: (str, object, object) -> Any
+        # type: (str, Any, Any) -> Any
         """Return what the other finders find; have a framework's spec tell us when its import ends.
 
         The import system sets ``spec._initializing`` to False as its last step, so no frame of ours is around it.
@@ -309,9 +309,13 @@ class Run:
             self.watch(sys._getframe())
         if name not in HOOKS:
             return None
-        from .late import found
-
-        return found(self, name, path, target)
+        for finder in sys.meta_path:
+            if finder is not self:
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    guarded(_tell, self, spec)
+                    return spec
+        return None
 
     # As a context manager: the command of a program without a framework.
 
@@ -457,6 +461,23 @@ def _hook_click(run, module):
 
 
 HOOKS = {"argparse": _hook_argparse, "click.core": _hook_click, "typer._click.core": _hook_click}
+
+
+def _tell(run, spec):
+    # type: (Run, Any) -> None
+    plain = type(spec)  # type: Any
+
+    class Telling(plain):  # type: ignore[misc]
+        def __setattr__(self, name, value):
+            # type: (str, object) -> None
+            plain.__setattr__(self, name, value)
+            if name == "_initializing" and not value:
+                spec.__class__ = plain
+                module = sys.modules.get(spec.name)
+                if module is not None:  # None: the import failed
+                    guarded(HOOKS[spec.name], run, module)
+
+    spec.__class__ = Telling
 
 
 def hook(run):
