@@ -101,7 +101,8 @@ class Usage:
             events.action("heartbeat", name, fields)
 
     def _events(self) -> "Events | None":
-        return None if self._recorder is None else self._recorder.events()
+        recorder = self._recorder  # once: another thread may shut down meanwhile
+        return None if recorder is None else recorder.events()
 
     def command(self, name: str) -> "Run | Usage":
         """Name the command that is running, in a program without a command-line framework.

@@ -5,19 +5,20 @@ Ring 0 (foreground): loaded at the first parse. Names come from the parsers' own
 
 import sys
 
-from .recorder import Run, guarded
+from .recorder import guarded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-State: "Any" = type(sys.implementation)  # types.SimpleNamespace: a class would cost 65,000 instructions
+    from .recorder import Run
 
 # The program's own parse: chain (the root parser, and the sub-parsers reached), words, full, pending.
 # A program may look at a few options first (``parse_known_args``) and parse in full later: the first full parse
 # counts, and what was parsed before it only until then. Parses after it, or inside it, are somebody else's.
 _parse: "Any" = None
+State: "Any" = type(sys.implementation)  # types.SimpleNamespace; a class of its own would cost 65,000 instructions
 
 
 def began(run, module, name, parser):

@@ -85,7 +85,7 @@ class _Invocation:
 
     def left(self, raised, parsed):
         # type: (BaseException | None, bool) -> None
-        """Note the exception that leaves the program, or its parsing: some versions of click forget it before they exit."""
+        """Note the exception that leaves the program, or its parsing: click 8.5 forgets it before it exits."""
         self.run.noted = ("", "")
         if raised is None or isinstance(raised, SystemExit):
             return
@@ -126,7 +126,7 @@ def _listed(group, context, before):
 
     before: the commands it had by then.
     """
-    kind = type(group)
+    kind: Any = type(group)
     ask = getattr(kind, "list_commands", None)
     if ask is None or (ask.__module__, ask.__qualname__) == ("click.core", "Group.list_commands"):
         return ()  # click's own lists what is in *before*

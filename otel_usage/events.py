@@ -5,10 +5,9 @@ Ring 0 (foreground): loaded by the first of them; a run without any does without
 
 import os
 import sys
-from time import monotonic, time_ns  # hosts replace those of the module, in tests
 
 from .failure import error_type
-from .recorder import fault, line, quote
+from .recorder import fault, line, monotonic, quote, time_ns  # type: ignore[attr-defined]  # re-exported: see there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

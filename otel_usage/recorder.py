@@ -8,6 +8,7 @@ would cost every run 0.4 M instructions, annotations 0.15 M.
 import atexit
 import os
 import sys
+from _functools import partial, reduce  # type: ignore[import-not-found]  # functools itself is Python code
 from _operator import matmul
 from _thread import RLock, get_ident
 from _weakref import ref
@@ -16,11 +17,8 @@ from time import monotonic, monotonic_ns, sleep, time, time_ns  # hosts replace 
 from . import __version__
 
 TYPE_CHECKING = False
-if not TYPE_CHECKING:
-    from _functools import partial, reduce  # built in; functools itself would have to be loaded
-else:
+if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from functools import partial, reduce
     from types import CodeType, FrameType, ModuleType, TracebackType
     from typing import Any
 
@@ -86,7 +84,7 @@ def guarded(step, *args):
 # -- how the run ends -------------------------------------------------------------------------------------------
 
 
-class _Exit(partial):  # type: ignore[type-arg]
+class _Exit(partial):  # type: ignore[misc]  # of _functools, which no type checker knows
     """What sys.exit is while a run is observed. Calling it runs C code only; asked who it is, it says sys.exit.
 
     ``raised @ _Exit(…)`` is the C function sys.exit itself: no frame of ours is ever in a traceback.
@@ -152,8 +150,8 @@ class Run:
         if type(plain) is type(len):  # else it is the host's own, and stays
             # sys.exit(status) is now reduce(matmul, (run, raise, raise), status): C all the way, but for `__rmatmul__`.
             again = _Exit(reduce)
-            sys.exit = exit = _Exit(reduce, matmul, (self, again, again))
-            exit.__dict__.update(__name__="exit", __qualname__="exit", __wrapped__=plain)
+            sys.exit = leave = _Exit(reduce, matmul, (self, again, again))
+            leave.__dict__.update(__name__="exit", __qualname__="exit", __wrapped__=plain)
 
     def __rmatmul__(self, status):
         # type: (object) -> SystemExit
@@ -231,7 +229,8 @@ class Run:
         if self.frame is None:
             self.watch(frame)
         last = self.mark() if self.mark is not None else None
-        if not (handled is not None and handled.__dict__.get("_otel_usage", self) is last and raised.code == self.status):
+        again = handled is not None and handled.__dict__.get("_otel_usage", self) is last
+        if not again or raised.code != self.status:
             self.hint, self.error = "", "SystemExit"  # else the same once more
         self.status = raised.code
         self.origin, self.hooked = None, False
@@ -249,8 +248,8 @@ class Run:
                 error = error or error_type(handled, self.package)
                 outcome = outcome or outcome_of(handled) or outcome_of(handled.__cause__)
             self.error, self.hint = error or self.error, outcome or self.hint
-        mark: set[int] = set()
-        raised.__dict__["_otel_usage"] = mark  # dies with it
+        mark: set[int] = set()  # dies with it
+        raised.__dict__["_otel_usage"] = mark
         self.mark = ref(mark, self._died)
         self.fate = "alive"
 
@@ -301,7 +300,7 @@ class Run:
         return "(unknown)" if self.words is None else " ".join(self.words) or "(root)"
 
     def find_spec(self, name, path=None, target=None):
-        # type: (str, object, object) -> Any
+        # type: (str, Any, Any) -> Any
         """Return what the other finders find; have a framework's spec tell us when its import ends.
 
         The import system sets ``spec._initializing`` to False as its last step, so no frame of ours is around it.
@@ -310,9 +309,13 @@ class Run:
             self.watch(sys._getframe())
         if name not in HOOKS:
             return None
-        from .late import found
-
-        return found(self, name, path, target)
+        for finder in sys.meta_path:
+            if finder is not self:
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    guarded(_tell, self, spec)
+                    return spec
+        return None
 
     # As a context manager: the command of a program without a framework.
 
@@ -458,6 +461,23 @@ def _hook_click(run, module):
 
 
 HOOKS = {"argparse": _hook_argparse, "click.core": _hook_click, "typer._click.core": _hook_click}
+
+
+def _tell(run, spec):
+    # type: (Run, Any) -> None
+    plain = type(spec)  # type: Any
+
+    class Telling(plain):  # type: ignore[misc]
+        def __setattr__(self, name, value):
+            # type: (str, object) -> None
+            plain.__setattr__(self, name, value)
+            if name == "_initializing" and not value:
+                spec.__class__ = plain
+                module = sys.modules.get(spec.name)
+                if module is not None:  # None: the import failed
+                    guarded(HOOKS[spec.name], run, module)
+
+    spec.__class__ = Telling
 
 
 def hook(run):

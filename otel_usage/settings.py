@@ -45,6 +45,7 @@ SETTINGS = (
             "in that time"),
     Setting("", "OTEL_USAGE_STRICT", "", "`1` makes wrong settings and undeclared records errors, as in tests and under "
             "`python -X dev`"),
+    Setting("", "OTEL_USAGE_RELAY_TOKEN", "", "the relay's bearer token; see relay.md"),
     Setting("", "OTEL_USAGE_CHILD", "", "set by us in the sender and in what it starts: nothing is recorded there"),
     Setting("", "OTEL_USAGE_TRAP", "", "set by `otel-usage verify` for the program's start-up"),
     Setting("", "OTEL_USAGE_RUN", "", "set by `otel-usage run` for the program's start-up, and removed there"),

@@ -169,7 +169,8 @@ class Host:
             file = PROGRAMS / program
         else:
             file = self.tmp / "work" / "host.py"
-            file.write_text(program)
+            if not file.exists() or file.read_text() != program:  # another process may be reading it
+                file.write_text(program)
         return [python, *flags, str(file), *argv]
 
     def start(

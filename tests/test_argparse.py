@@ -230,7 +230,8 @@ parser.parse_args()
 
 def test_other_prefixes(host):
     """Options may begin with something else than a dash."""
-    source = 'import argparse\np = argparse.ArgumentParser(prefix_chars="+/")\np.add_argument("+x", "++long")\np.parse_args()\n'
+    source = 'import argparse\np = argparse.ArgumentParser(prefix_chars="+/")\n'
+    source += 'p.add_argument("+x", "++long")\np.parse_args()\n'
 
     assert ("(root)", ["+x"], "success") == record(host, source, "++long", "1")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Host
+from .conftest import ROOT, Host
 
 INIT = 'import otel_usage; otel_usage.init("prog", version="1.4", consent="opt-in")\n'
 TREE = """
@@ -35,7 +35,7 @@ def upload(**given):
 def other():
     pass
 """
-OLD = Path("/tmp/otel-usage-tests")  # other versions of the frameworks, put there by .ci or by hand
+OLD = ROOT / ".venv" / "other"  # pip install --target .venv/other/old typer==0.12.5 click==8.1.8
 
 
 def record(host: Host, source: str, *argv: str, first: str = INIT, **options):
@@ -94,13 +94,21 @@ def test_import_order_makes_no_difference(host, first, late):
         ("cli(standalone_mode=False); sys.exit(5)", "other", ("other", [], "failure")),
         ("upload()", "--to x", ("(root)", ["--to"], "success")),
         ("cli(obj={}, auto_envvar_prefix='PROG')", "other", ("other", [], "success")),
-        ("try:\n cli(standalone_mode=False)\nexcept click.UsageError:\n sys.exit(64)", "nope", ("(root)", [], "usage_error")),
+        (
+            "try:\n cli(standalone_mode=False)\nexcept click.UsageError:\n sys.exit(64)",
+            "nope",
+            ("(root)", [], "usage_error"),
+        ),
         ("try:\n cli()\nexcept SystemExit as e:\n sys.exit(e.code)", "nope", ("(root)", [], "usage_error")),
         ("cli()", "report upload --nope", ("report upload", [], "usage_error")),
         ("cli()", "report --help", ("report", ["--help"], "help")),
         ("cli()", "report upload --help", ("report upload", ["--help"], "help")),
         ("try:\n cli()\nexcept SystemExit:\n pass\ncli(['other'])", "report upload", ("report upload", [], "success")),
-        ("with cli.make_context('prog', sys.argv[1:]) as c: cli.invoke(c)", "report upload", ("report upload", [], "success")),
+        (
+            "with cli.make_context('prog', sys.argv[1:]) as c: cli.invoke(c)",
+            "report upload",
+            ("report upload", [], "success"),
+        ),
     ],
 )
 def test_ways_of_calling(host, call, argv, expected):
@@ -369,7 +377,9 @@ cli()
 @pytest.mark.parametrize("threads", [1, 4])
 def test_commands_in_threads(host, threads):
     """An invocation in another thread is no second run, and does no harm."""
-    source = TREE + f"""
+    source = (
+        TREE
+        + f"""
 import threading
 def work():
     cli(["other"], standalone_mode=False)
@@ -377,16 +387,23 @@ cli(["report", "upload"], standalone_mode=False)
 for thread in [threading.Thread(target=work) for _ in range({threads})]:
     thread.start(); thread.join()
 """
+    )
     assert ("report upload", [], "success") == record(host, source)
 
 
 def test_click_and_argparse_in_one_program(host):
     """A click program that parses something with argparse keeps its own command. The first to be called counts."""
-    source = TREE.replace("def upload(**given):\n    pass", (
-        "def upload(**given):\n"
-        "    import argparse\n"
-        "    p = argparse.ArgumentParser('inner'); p.add_argument('--inner'); p.parse_args(['--inner', 'x'])\n"
-    )) + "cli()"
+    source = (
+        TREE.replace(
+            "def upload(**given):\n    pass",
+            (
+                "def upload(**given):\n"
+                "    import argparse\n"
+                "    p = argparse.ArgumentParser('inner'); p.add_argument('--inner'); p.parse_args(['--inner', 'x'])\n"
+            ),
+        )
+        + "cli()"
+    )
 
     assert ("report upload", [], "success") == record(host, source, "report", "upload")
 
@@ -394,7 +411,9 @@ def test_click_and_argparse_in_one_program(host):
 @pytest.mark.parametrize("order", ["first", "last"])
 def test_tests_of_the_host_are_left_alone(host, order):
     """A host's own tests, run by pytest with CliRunner, behave as ever and record nothing."""
-    (host.tmp / "work" / "tool.py").write_text((TREE if order == "last" else "") + INIT + (TREE if order == "first" else ""))
+    (host.tmp / "work" / "tool.py").write_text(
+        (TREE if order == "last" else "") + INIT + (TREE if order == "first" else "")
+    )
     (host.tmp / "work" / "test_tool.py").write_text("""
 import pytest
 from click.testing import CliRunner

@@ -1,4 +1,4 @@
-"""A program that dies without ending is ``unfinished``: its stub says which command it was, and its file is unlocked."""
+"""A program that dies without ending is ``unfinished``: its stub names the command, and its file is unlocked."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def the_stub(host: Host):
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("source", DEATHS, ids=repr)
 def test_a_death_leaves_a_stub(host, program, source):
-    """Whatever kills the process, what is to be reported lies in an unlocked file in ``open/``, and nothing in ``new/``."""
+    """Whatever kills the process, what is to be reported lies in an unlocked file in ``open/``."""
     ended = host.run(program, *([source] if program == "plain.py" else ["do", source]))
 
     assert DEATHS[source] == ended.status

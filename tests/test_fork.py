@@ -73,7 +73,9 @@ thread.start(); thread.join()
 @pytest.mark.parametrize("how", FORKS)
 def test_children_are_no_runs_and_their_counts_arrive(host, how):
     """A forked child is no run; what it counts is written once, to a file of its own, as is its parent's."""
-    ended = host.run(HEAD + "usage.count('n', 3, where='parent')\n" + FORKS[how] + "\nsys.exit(4)\n", flags=("-W", "ignore"))
+    ended = host.run(
+        HEAD + "usage.count('n', 3, where='parent')\n" + FORKS[how] + "\nsys.exit(4)\n", flags=("-W", "ignore")
+    )
 
     assert (4, 4) == (ended.status, host.the_run.ending[0]), ended.err.decode()
     assert (3, 1) == (count(host, "parent"), count(host, "child"))
@@ -119,7 +121,9 @@ if __name__ == "__main__":
     assert [] == host.files("open")
 
 
-DAEMON = HEAD + """
+DAEMON = (
+    HEAD
+    + """
 usage.count("n", 2, where="parent")
 usage.flush()
 if os.fork(): os._exit(0)
@@ -133,6 +137,7 @@ for number in range(3, 160):
 usage.count("n", where="child")
 sys.exit(0)
 """
+)
 
 
 def test_a_daemon(host):
@@ -209,7 +214,9 @@ def test_few_descriptors(host):
 
 def test_counts_in_threads(host):
     """Counts made in many threads at once are all there."""
-    source = HEAD + """
+    source = (
+        HEAD
+        + """
 import threading
 sys.setswitchinterval(1e-6)
 def work():
@@ -218,6 +225,7 @@ threads = [threading.Thread(target=work) for _ in range(8)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 """
+    )
     host.run(source)
 
     assert 16000 == count(host, "parent")
@@ -225,7 +233,9 @@ for thread in threads: thread.join()
 
 def test_counts_in_signal_handlers(host):
     """A handler may count while the code that it interrupts is counting: nobody waits for himself."""
-    source = HEAD + """
+    source = (
+        HEAD
+        + """
 import signal
 handled = 0
 def handler(*args):
@@ -240,6 +250,7 @@ while handled < 200:
 signal.setitimer(signal.ITIMER_REAL, 0)
 print(n, handled)
 """
+    )
     n, handled = map(int, host.run(source).out.split())
 
     assert n == count(host, "parent")
@@ -248,7 +259,9 @@ print(n, handled)
 
 def test_actions_in_tasks(host):
     """Actions of asyncio tasks that overlap are told apart."""
-    source = HEAD + """
+    source = (
+        HEAD
+        + """
 import asyncio
 async def work():
     with usage.action("did"):
@@ -256,6 +269,7 @@ async def work():
 async def main(): await asyncio.gather(*[work() for _ in range(20)])
 asyncio.run(main())
 """
+    )
     host.run(source)
     actions = [span for span in host.spans if span.attributes["usage.kind"] == "action"]
 
@@ -265,12 +279,15 @@ asyncio.run(main())
 
 def test_init_again(host):
     """`init` again returns the first handle; for another app it returns one that records nothing."""
-    source = HEAD + """
+    source = (
+        HEAD
+        + """
 again = otel_usage.init("prog", version="1.4", consent="opt-in", schema=schema)
 other = otel_usage.init("other", version="2", consent="opt-in", schema=schema)
 other.count("n", where="parent"); other.command("wrong"); other.shutdown()
 print(again is usage, other is usage, other.recording, usage.recording)
 """
+    )
     ended = host.run(source)
 
     assert b"True False False True\n" == ended.out
@@ -281,8 +298,14 @@ print(again is usage, other is usage, other.recording, usage.recording)
 
 def test_after_shutdown_nothing_is_recorded(host):
     """`shutdown` ends the run; calls after it do nothing, and the exit writes nothing more."""
-    ended = host.run(HEAD + "usage.count('n', where='parent')\nusage.shutdown()\nusage.count('n', where='parent')\n"
-                     "usage.action('did'); usage.flush(); usage.shutdown(); print(usage.recording); sys.exit(3)\n")  # fmt: skip
+    source = """
+usage.count("n", where="parent")
+usage.shutdown()
+usage.count("n", where="parent"); usage.action("did"); usage.flush(); usage.shutdown()
+print(usage.recording)
+sys.exit(3)
+"""
+    ended = host.run(HEAD + source)
 
     assert (3, b"False\n") == (ended.status, ended.out)
     assert 1 == len(host.runs)

@@ -138,7 +138,10 @@ def test_ci_records_nothing_by_itself(gate, name):
     """CI systems are known by their variables; an explicit on counts there too."""
     vendor = otel_usage.CI[name]
 
-    assert ("off", "CI") == (gate("opt-out", stored=b"noticed 17 1", **{name: "true"}).mode, gate("opt-out", **{name: "1"}).source)
+    assert ("off", "CI") == (
+        gate("opt-out", stored=b"noticed 17 1", **{name: "true"}).mode,
+        gate("opt-out", **{name: "1"}).source,
+    )
     assert ("on", vendor) == (gate(**ON, **{name: "true"}).mode, gate(**ON, **{name: "true"}).ci)
     assert "" == gate(**ON, **{name: "false"}).ci
 
@@ -305,11 +308,7 @@ def test_off_touches_nothing(cli, env):
         ["strace", "-f", "-qq", "-o", str(trace), "-e", f"trace={calls}", *command],
         env=environ, capture_output=True, check=True, cwd=cli.tmp / "work",
     )  # fmt: skip
-    suspect = [
-        line
-        for line in trace.read_text().splitlines()
-        if not ("open" in line and "O_RDONLY" in line)
-    ]
+    suspect = [line for line in trace.read_text().splitlines() if not ("open" in line and "O_RDONLY" in line)]
 
     assert b"off" in done.stdout
     assert 1 == len(suspect), suspect  # our own execve
@@ -320,7 +319,8 @@ def test_off_touches_nothing(cli, env):
 def test_the_sender_and_what_it_starts_record_nothing(cli):
     """The recursion brake stops before anything is read."""
     ended = cli.run(
-        "import otel_usage\nu = otel_usage.init('my-cli', version='1', consent='opt-in')\nprint(u.decision, u.recording)\n",
+        "import otel_usage\nu = otel_usage.init('my-cli', version='1', consent='opt-in')\n"
+        "print(u.decision, u.recording)\n",
         env={"OTEL_USAGE_CHILD": "1", "MY_CLI_TELEMETRY": "on"},
     )
     assert b"None False\n" == ended.out
@@ -352,5 +352,3 @@ def test_a_wrong_setting_is_not_the_users_problem(cli):
         env={"MY_CLI_TELEMETRY": "on"},
     )
     assert (0, b"fine\n", b"") == (ended.status, ended.out, ended.err)
-
-

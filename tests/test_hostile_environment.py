@@ -46,7 +46,7 @@ def test_a_home_that_cannot_be_written(host):
     host.home.chmod(0o555)
 
     done = subprocess.run(
-        ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override", sys.executable, "host.py", "report"],
+        ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override", sys.executable, "host.py", "report"],  # noqa: E501
         cwd=host.tmp / "work", env=host.environ, capture_output=True, check=False,
     )  # fmt: skip
 
@@ -131,7 +131,7 @@ JUMPS = {
     "to the future": "real = time.time_ns\ntime.time_ns = lambda: real() + (10**18 if len(t) > 3 else 0)\n",
     "to the past": "real = time.time_ns\ntime.time_ns = lambda: real() - 10**18\n",
     "before 1970": "time.time_ns = lambda: -5\ntime.time = lambda: -5e-9\n",
-    "back and forth": "import itertools\nc = itertools.cycle([10**18, 5, 2 * 10**18])\ntime.time_ns = lambda: next(c)\n",
+    "back and forth": "import itertools\nc = itertools.cycle([10**18, 5])\ntime.time_ns = lambda: next(c)\n",
 }
 
 

@@ -78,7 +78,8 @@ def test_what_is_built_in_stays_built_in():
 def test_a_failing_run_loads_one_module_more(host):
     """How a run failed is told by a module that others do not load."""
     source = "import atexit, sys, otel_usage\natexit.register(lambda: print([m for m in sys.modules if 'otel' in m]))\n"
-    source += "otel_usage.init('prog', version='1', consent='opt-in')\nimport argparse\nargparse.ArgumentParser().parse_args()\n"
+    source += "otel_usage.init('prog', version='1', consent='opt-in')\n"
+    source += "import argparse\nargparse.ArgumentParser().parse_args()\n"
 
     ended = host.run(source, "--nonsense", env=settle(host, "on"))
 
@@ -89,7 +90,9 @@ def test_a_failing_run_loads_one_module_more(host):
 
 
 def ring(path: Path) -> int | None:
-    """Return the ring that the module's docstring names."""
+    """Return the ring that the module's docstring names; ``__main__`` is in its package's."""
+    if path.name == "__main__.py":
+        path = path.with_name("__init__.py")
     found = re.search(r"^Ring (\d)\b", ast.get_docstring(ast.parse(path.read_text())) or "", re.M)
     return int(found[1]) if found else None
 
@@ -135,6 +138,7 @@ ALLOWED = {
     ("lazy.py", "schema.py"),  # SettingError, for a host that asks for it
     ("lazy.py", "mounting.py"),  # for a host that mounts the commands
     ("notice.py", "remembered.py"),  # what is new, once per version of what is collected
+    ("cli/__init__.py", "relay/serve.py"),  # the command, where the extra is installed
 }
 
 
@@ -158,12 +162,16 @@ def test_imports_point_inward(path):
 
 def test_the_foreground_imports_little():
     """Modules of ring 0 import, besides each other, only what this list says."""
-    listed = {"os", "sys", "time", "gc", "traceback", "_json", "shutil", *BUILT_IN, "posixpath", "types"}
+    listed = {"os", "sys", "time", "gc", "traceback", "_json", *BUILT_IN}
+    listed |= {"shutil"}  # a retired host, once
+    listed |= {"marshal", "sitecustomize", "otel_usage.attach"}  # `otel-usage run`: programs that know nothing of us
     found = set()
     for path in MODULES:
         if ring(path) == 0:
             tree = ast.parse(path.read_text())
-            guards = [n for n in ast.walk(tree) if isinstance(n, ast.If) and getattr(n.test, "id", "") == "TYPE_CHECKING"]
+            guards = [
+                n for n in ast.walk(tree) if isinstance(n, ast.If) and getattr(n.test, "id", "") == "TYPE_CHECKING"
+            ]
             skipped = {id(inner) for guard in guards for stmt in guard.body for inner in ast.walk(stmt)}
             for node in ast.walk(tree):
                 if id(node) in skipped:

@@ -90,7 +90,15 @@ def test_programs_on_other_pythons_are_unchanged(host, source, python):
 @pytest.mark.parametrize("program", ["argparses.py", "clicks.py", "typers.py"])
 @pytest.mark.parametrize(
     "argv",
-    [["--help"], ["do", "--help"], ["--nonsense"], ["do"], ["nonsense"], ["do", "--number", "x", "y"], ["report", "nope"]],
+    [
+        ["--help"],
+        ["do", "--help"],
+        ["--nonsense"],
+        ["do"],
+        ["nonsense"],
+        ["do", "--number", "x", "y"],
+        ["report", "nope"],
+    ],
     ids=repr,
 )
 def test_help_and_usage_errors_are_unchanged(host, program, argv):
@@ -154,7 +162,9 @@ def test_a_bare_environment_makes_no_difference(host, program):
     for ours in (False, True):
         library.unlink(missing_ok=True)
         library.symlink_to(ROOT if ours else PROGRAMS / "without")
-        seen.append(host.run(program, "do", "1 / 0", env={**env, "PYTHONPATH": f"{library}", "XDG_STATE_HOME": "/proc"}))
+        seen.append(
+            host.run(program, "do", "1 / 0", env={**env, "PYTHONPATH": f"{library}", "XDG_STATE_HOME": "/proc"})
+        )
 
     assert seen[0] == seen[1]
 
@@ -268,7 +278,7 @@ for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
 print(inspect.signature(sys.exit), callable(sys.exit), inspect.isroutine(argparse.ArgumentParser.parse_args))
 for name in ("parse_args", "parse_known_args", "_parse_known_args", "_get_nargs_pattern", "error", "exit"):
     function = getattr(argparse.ArgumentParser, name)
-    print(name, inspect.signature(function), function.__name__, function.__qualname__, function.__module__, type(function))
+    print(name, inspect.signature(function), function.__name__, function.__qualname__, type(function))
 parser = argparse.ArgumentParser("prog")
 print(inspect.signature(parser.parse_args), type(parser.parse_args), parser.parse_args.__func__.__name__)
 parser.parse_args([])
