@@ -22,7 +22,7 @@ WRONG = [
     ({"app": "../x"}, "app '../x' is not"),
     ({"version": ""}, "version '' is not a version"),
     ({"version": 1.4}, "version 1.4 is not"),
-    ({"consent": "yes"}, "consent 'yes' is not 'opt-in' or 'opt-out'"),
+    ({"consent": "yes"}, "consent 'yes' is not 'opt-in', 'opt-out' or 'ask'"),
     ({"sender": "thread"}, "sender 'thread' is not"),
     ({"policy": 0}, "policy 0 is not a whole number from 1"),
     ({"flush_s": 0}, "flush_s 0 is not"),
@@ -113,7 +113,7 @@ def test_in_development_a_wrong_setting_stops_the_program(tmp_path: Path, how: s
     ended = Host(tmp_path).run(PROGRAM, flags=flags, env=env)
 
     assert 1 == ended.status
-    assert b"SettingError: consent 'maybe' is not 'opt-in' or 'opt-out'" in ended.err
+    assert b"SettingError: consent 'maybe' is not 'opt-in', 'opt-out' or 'ask'" in ended.err
 
 
 def test_in_development_an_undeclared_record_is_an_error(tmp_path: Path) -> None:

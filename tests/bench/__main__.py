@@ -10,7 +10,7 @@ import traceback
 
 from . import lab
 
-NAMES = ("foreground", "exit_delay", "running", "drain", "exporters", "relay", "collector")
+NAMES = ("foreground", "exit_delay", "running", "drain", "exporters", "relay", "collector", "secrets")
 
 
 def machine():

@@ -107,7 +107,8 @@ def test_the_machine_switch_of_all_apps(user: User):
     folder = user.tmp / "etc"
     folder.mkdir()
     (folder / "off").touch()
-    program = f"import otel_usage\notel_usage.MACHINE = {str(folder)!r}\notel_usage.init('prog', version='1', consent='opt-in')\n"
+    program = f"import otel_usage\notel_usage.MACHINE = {str(folder)!r}\n"
+    program += "otel_usage.init('prog', version='1', consent='opt-in')\n"
 
     user.run(program, env={"PROG_TELEMETRY": "on"})
 
