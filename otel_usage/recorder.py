@@ -533,7 +533,8 @@ class Recorder:
         self.settings = settings
         self.decision = decision
         self.app: str = settings["app"]
-        self.folder = decision.home + "/" + FORMAT
+        # What is kept locally lies apart: a later on is for what comes, and no sender looks there.
+        self.folder = decision.home + "/" + FORMAT + ("/local" if decision.mode == "local" else "")
         self.start_ns = time_ns()
         self.clock_ns = monotonic_ns()
         self.path = f"{self.folder}/open/{self.start_ns:016x}-{self.root}.traces.jsonl"
