@@ -18,10 +18,10 @@ def _start() -> None:
 
         log, inert, _ = json.loads(told)
         if inert:
-            sys.meta_path.insert(0, _Inert())
+            sys.meta_path.insert(0, _Inert())  # type: ignore[arg-type]
         _watch(log)
     try:
-        import sitecustomize  # noqa: F401  the one that ours hid
+        import sitecustomize  # type: ignore[import-not-found]  # noqa: F401  the one that ours hid
     except ImportError:
         if hidden is not None:
             sys.modules["sitecustomize"] = hidden
@@ -38,7 +38,7 @@ def _watch(log: str) -> None:
     def hook(event: str, args: "tuple[object, ...]") -> None:
         if event != "open" and not event.startswith(heads):
             return
-        words = [fsdecode(arg) for arg in args if isinstance(arg, path_like)]  # type: ignore[type-var,arg-type]
+        words = [fsdecode(arg) for arg in args if isinstance(arg, path_like)]
         if event == "open":
             if not words or isinstance(args[0], int):
                 return
@@ -72,7 +72,7 @@ class _Inert:
         from importlib.machinery import ModuleSpec
 
         for finder in sys.meta_path:
-            if finder is not self:
+            if finder is not self:  # type: ignore[comparison-overlap]
                 spec = finder.find_spec(name, path, target)  # type: ignore[arg-type]
                 if spec is not None:
                     break
