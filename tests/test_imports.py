@@ -66,8 +66,23 @@ def test_modules_loaded(host, use, mode, python):
     with_us = loaded(host, use, True, mode, python)
     without = loaded(host, use, False, mode, python)
 
-    assert OURS[use, mode] == {name for name in with_us if name.partition(".")[0].startswith("otel_usage")}
-    assert with_us - without - OURS[use, mode] <= BUILT_IN
+    ours = OURS[use, mode] | ({"otel_usage.late"} if use and mode == "on" else set())  # frameworks come after `init`
+    assert ours == {name for name in with_us if name.partition(".")[0].startswith("otel_usage")}
+    assert with_us - without - ours <= BUILT_IN
+
+
+@pytest.mark.parametrize("use", ["argparse", "click", "typer"])
+def test_modules_loaded_where_the_framework_comes_first(host, use):
+    """A program that imports its framework before us needs no import hook, and does not load one."""
+    source = (
+        f"import {use}\nimport otel_usage, sys\notel_usage.init('prog', version='1', consent='opt-in')\n{USE[use]}\n"
+    )
+    source += "app = typer.Typer(); app.command()(lambda: None); app(standalone_mode=False)\n" if use == "typer" else ""
+    ended = host.run(
+        source + "print(*[m for m in sys.modules if m.startswith('otel_usage')])\n", env=settle(host, "on")
+    )
+
+    assert OURS[use, "on"] == set(ended.out.decode().split())
 
 
 def test_what_is_built_in_stays_built_in():
@@ -77,7 +92,7 @@ def test_what_is_built_in_stays_built_in():
 
 def test_a_failing_run_loads_one_module_more(host):
     """How a run failed is told by a module that others do not load."""
-    source = "import atexit, sys, otel_usage\natexit.register(lambda: print([m for m in sys.modules if 'otel' in m]))\n"
+    source = "import argparse, atexit, sys, otel_usage\natexit.register(lambda: print([m for m in sys.modules if 'otel' in m]))\n"
     source += "otel_usage.init('prog', version='1', consent='opt-in')\n"
     source += "import argparse\nargparse.ArgumentParser().parse_args()\n"
 
@@ -133,7 +148,10 @@ def imports(path: Path) -> set[Path]:
 
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.read_text().strip())
 # Imports that point outward on purpose, each inside a function: (module, imported).
-ALLOWED = {("__init__.py", "schema.py")}  # the strict check of settings, in tests and development
+ALLOWED = {
+    ("__init__.py", "schema.py"),  # the strict check of settings, in tests and development
+    ("cli/__init__.py", "relay/serve.py"),  # `otel-usage relay`, an extra
+}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
