@@ -19,44 +19,28 @@ __all__ = [
     "heartbeat",
     "init",
     "integer",
+    "mount",
+    "retired",
     "run",
+    "show_flag",
     "shutdown",
     "version",
 ]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
     from typing import Any, TypeVar
 
+    from .decision import Decision
     from .events import Action, Events
+    from .mounting import mount, show_flag
     from .recorder import Recorder, Run
+    from .retired import retired
     from .schema import SettingError
 
     T = TypeVar("T")
-
-    class Decision:
-        """What may happen in this run.
-
-        mode: ``on``, ``local`` (recorded, never sent), ``off`` or ``log`` (printed, never sent).
-        layer: who decided: ``environment``, ``machine``, ``stored`` or ``default``; source: the variable, file or rule.
-        home: the folder of this app, "" where there is none. ci: vendor of the CI system, or "".
-        since_s: Unix seconds; nothing begun earlier may be sent. notice: the first-run notice is due.
-        """
-
-        mode: str
-        layer: str
-        source: str
-        home: str
-        ci: str
-        since_s: int
-        notice: bool
-
-        def __init__(
-            self, *, mode: str, layer: str, source: str, home: str, ci: str, since_s: int, notice: bool
-        ) -> None: ...
-
 else:
     Decision = type(sys.implementation)  # types.SimpleNamespace, without importing it
 
@@ -68,7 +52,8 @@ class Usage:
     when recording is off. The functions of the same names are those of the handle that `init` returns.
     """
 
-    def __init__(self) -> None:
+    def __init__(self):
+        # type: () -> None
         self.app = ""
         self.decision: Decision | None = None
         self.settings: dict[str, Any] = {}
@@ -149,17 +134,20 @@ class Usage:
         if recorder is not None:
             recorder.finish()
 
-    def _check(self, kind: str, name: str, fields: "Mapping[str, object]") -> None:
+    def _check(self, kind, name, fields):
+        # type: (str, str, Mapping[str, object]) -> None
         from .schema import check_event
 
         check_event(self.settings["schema"], kind, name, fields)
 
     # While nothing is recorded, the handle itself stands for the action or command that a program enters.
 
-    def __enter__(self) -> "Usage":
+    def __enter__(self):
+        # type: () -> Usage
         return self
 
-    def __exit__(self, kind: object, raised: object, trace: "TracebackType | None") -> None:
+    def __exit__(self, kind, raised, trace):
+        # type: (object, object, TracebackType | None) -> None
         return None
 
     def set(self, **fields: object) -> None:
@@ -188,17 +176,22 @@ def init(
     policy: int = 1,
     about: str = "",
     flush_s: float = 60.0,
+    service: bool = False,
+    flag: str = "--disable-analytics",
 ) -> Usage:
     """Start recording this program's run, if its user lets us, and return the handle.
 
     app: the program's name, lower case; it names the environment variables (``my-cli`` → ``MY_CLI_TELEMETRY``).
-    consent: ``"opt-in"`` or ``"opt-out"`` (a notice is shown first, and that run is not recorded).
+    consent: ``"opt-in"``, ``"opt-out"`` (a notice is shown first, and that run is not recorded) or ``"ask"`` (once, on
+        a terminal; that run is not recorded).
     destinations: ``{exporter entry-point name: endpoint, or {constructor keyword: value}}``;
         None leaves it to ``OTEL_TRACES_EXPORTER`` and ``OTEL_EXPORTER_*``.
     schema: what may be recorded besides runs; see docs/schema.md.
     sender: ``"detached"``, ``"inline"`` (waited for, at most 500 ms) or ``"none"`` (records wait).
     policy: raise it when more is collected than before; about: address of the page that tells what.
     flush_s: how often a long-running program hands over actions and counts.
+    service: nobody sits at a terminal: the operator's environment decides, and one line at start-up says so.
+    flag: switches this run off; taken out of ``sys.argv`` before the program's parser sees it. "" for none.
     Raises SettingError in tests and development (pytest, ``python -X dev``, ``OTEL_USAGE_STRICT=1``);
     elsewhere a wrong setting turns recording off.
     Calling it again returns the first handle; for another app, one that records nothing.
@@ -206,7 +199,11 @@ def init(
     usage = _usage
     if usage.app:
         return usage if usage.app == app else Usage()
-    environ = os.environ
+    environ, given = os.environ, ""
+    if flag and flag in sys.argv:
+        from .flags import take
+
+        given = take(flag)
     if "OTEL_USAGE_CHILD" in environ:  # we are the sender, or something it started
         return usage
     usage.settings = settings = {
@@ -219,6 +216,8 @@ def init(
         "policy": policy,
         "about": about,
         "flush_s": flush_s,
+        "service": service,
+        "flag": flag,
     }
     testing = "pytest" in sys.modules
     usage._strict = testing or sys.flags.dev_mode or environ.get("OTEL_USAGE_STRICT", "") not in ("", "0")
@@ -228,8 +227,8 @@ def init(
         check_settings(settings)
     usage.app = app
     try:
-        usage.decision = decision = decide(app, consent, policy, environ, testing)
-        if decision.notice:
+        usage.decision = decision = decide(app, consent, policy, environ, testing, given, service)
+        if decision.notice or service or decision.overruled == "log":
             from .notice import show
 
             show(settings, decision)
@@ -264,65 +263,84 @@ def version() -> "tuple[object, ...]":
     return ("version",)
 
 
-def __getattr__(name: str) -> object:
-    if name == "SettingError":
-        from .schema import SettingError
+def __getattr__(name):
+    # type: (str) -> object
+    from .lazy import find
 
-        return SettingError
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return find(name)
 
 
 # -- the gate -----------------------------------------------------------------------------------------------------
 
 MACHINE = "/etc/otel-usage"  # ``off`` or ``<app>.off`` in it switches everybody off
 
-# (variable, vendor): the first that is set, and not to a false value, names the CI system.
-CI = (
-    ("GITHUB_ACTIONS", "github"),
-    ("GITLAB_CI", "gitlab"),
-    ("JENKINS_URL", "jenkins"),
-    ("CIRCLECI", "circleci"),
-    ("TRAVIS", "travis"),
-    ("TF_BUILD", "azure"),
-    ("BUILDKITE", "buildkite"),
-    ("TEAMCITY_VERSION", "teamcity"),
-    ("BITBUCKET_BUILD_NUMBER", "bitbucket"),
-    ("CODEBUILD_BUILD_ID", "codebuild"),
-    ("APPVEYOR", "appveyor"),
-    ("DRONE", "drone"),
-    ("CI", "other"),
+# Where somebody may say something, strongest first: variables, {APP} being the app's name in capitals, that hold a mode or,
+# with a "!", are an off by being set; and files in MACHINE, an off by being there. Above all of them stands the host's
+# flag, below them the user's stored choice. Any off beats any on; otherwise the strongest that says something decides;
+# otherwise the host's default. docs/consent.md is checked against this.
+VOICES = (
+    "!{APP}_DISABLE_ANALYTICS",
+    "{APP}_TELEMETRY",
+    "!DO_NOT_TRACK",
+    "!OTEL_SDK_DISABLED",
+    "!OTEL_USAGE_DISABLED",
+    "/off",
+    "/{app}.off",
 )
-
-# Off-switches for every app: a false value says nothing, any other says off.
-OFF_SWITCHES = ("DO_NOT_TRACK", "OTEL_SDK_DISABLED", "OTEL_USAGE_DISABLED")
-FALSE = ("", "0", "false", "no", "off")
 WORDS = {
     "1": "on", "true": "on", "yes": "on", "on": "on", "enabled": "on",
     "0": "off", "false": "off", "no": "off", "off": "off", "disabled": "off",
     "local": "local", "log": "log",
 }  # fmt: skip
 
+# {variable: vendor}: the first that is set, and not to a false value, names the CI system.
+CI = {
+    "GITHUB_ACTIONS": "github",
+    "GITLAB_CI": "gitlab",
+    "JENKINS_URL": "jenkins",
+    "CIRCLECI": "circleci",
+    "TRAVIS": "travis",
+    "TF_BUILD": "azure",
+    "BUILDKITE": "buildkite",
+    "TEAMCITY_VERSION": "teamcity",
+    "BITBUCKET_BUILD_NUMBER": "bitbucket",
+    "CODEBUILD_BUILD_ID": "codebuild",
+    "APPVEYOR": "appveyor",
+    "DRONE": "drone",
+    "CI": "other",
+}
 
-def word(text: str) -> str:
-    """Return the mode that *text* names; "" if it is empty, "off" if it can't be understood."""
+
+def word(text, switch=False):
+    # type: (str, bool) -> str
+    """Return the mode that a variable's *text* asks for; "" if it is empty, "off" if it can't be understood.
+
+    switch: the variable's name says off already (``DO_NOT_TRACK``): a false value asks for nothing, any other for off.
+    """
     text = text.strip().lower()
-    return WORDS.get(text, "off") if text else ""
+    said = WORDS.get(text, "off") if text else ""
+    if switch and said:
+        return "" if said == "off" and text in WORDS else "off"
+    return said
 
 
-def variable(app: str) -> str:
+def variable(app):
+    # type: (str) -> str
     """Return the prefix of the app's variables: ``my-cli`` → ``MY_CLI``."""
     return "".join([c if c.isalnum() else "_" for c in app]).upper()
 
 
-def getter(environ: "Mapping[str, str]") -> "Callable[[str], str]":
-    """Return a function that looks a variable up, "" if unset. os.environ raises and catches on every miss: go below."""
+def getter(environ):
+    # type: (Mapping[str, str]) -> Callable[[str], str]
+    """Return a function that looks a variable up, "" if unset. os.environ raises on every miss: go below it."""
     if os.name == "posix" and environ is os.environ:
         raw = os.environ._data  # type: ignore[attr-defined]
-        return lambda name: raw.get(name.encode(), b"").decode("utf-8", "surrogateescape")
+        return lambda name: text.decode("utf-8", "surrogateescape") if (text := raw.get(name.encode())) else ""
     return lambda name: environ.get(name, "")
 
 
-def home(get: "Callable[[str], str]") -> str:
+def home(get):
+    # type: (Callable[[str], str]) -> str
     """Return the folder that holds all apps' state, or "" where there is none. Creates nothing."""
     chosen = get("OTEL_USAGE_HOME")
     if chosen:
@@ -336,10 +354,11 @@ def home(get: "Callable[[str], str]") -> str:
     return base + "/otel-usage" if base.startswith("/") else ""  # without a home folder nothing can be kept
 
 
-def stored(path: str) -> "tuple[str, int, int]":
+def stored(path):
+    # type: (str) -> tuple[str, int, int]
     """Return the user's stored (mode, since_s, policy).
 
-    Shape of the file: one line, ``<on|local|off|noticed> <Unix seconds> <policy version>``.
+    Shape of the file: one line, ``<on|local|off|noticed|asked> <Unix seconds> <policy version>``.
     A missing file is ``("", 0, 0)``; one that can't be read or understood is off: it may have said so.
     """
     try:
@@ -350,7 +369,7 @@ def stored(path: str) -> "tuple[str, int, int]":
         return ("off", 0, 0)
     try:
         mode, since, policy = os.read(descriptor, 256).split()[:3]
-        if mode in (b"on", b"local", b"off", b"noticed"):
+        if mode in (b"on", b"local", b"off", b"noticed", b"asked"):
             return (mode.decode(), int(since), int(policy))
     except (OSError, ValueError):
         pass
@@ -359,47 +378,66 @@ def stored(path: str) -> "tuple[str, int, int]":
     return ("off", 0, 0)
 
 
-def decide(app: str, consent: str, policy: int, environ: "Mapping[str, str]", testing: bool = False) -> Decision:
+def voices(app, get, flag=""):
+    # type: (str, Callable[[str], str], str) -> Iterator[tuple[str, str, str]]
+    """Yield (layer, where, mode) of all that say something, strongest first, but for the stored choice."""
+    if flag:
+        yield "flag", flag, "off"
+    prefix = variable(app)
+    for where in VOICES:
+        if where[0] == "/":
+            where = MACHINE + where.replace("{app}", app)
+            if os.access(where, os.F_OK):
+                yield "machine", where, "off"
+        else:
+            switch = where[0] == "!"
+            where = where[switch:].replace("{APP}", prefix)
+            text = get(where)
+            said = text and word(text, switch)
+            if said:
+                yield "environment", where, said
+
+
+def decide(app, consent, policy, environ, testing=False, flag="", service=False):
+    # type: (str, str, int, Mapping[str, str], bool, str, bool) -> Decision
     """Return what may happen in this run: any explicit off, else the strongest setting, else the host's default.
 
-    testing: we run inside a test runner, whose default is off.
+    testing: we run inside a test runner, whose default is off. flag: the host's flag, if it was given.
     """
     get = getter(environ)
     root = home(get)
     folder = root and root + "/" + app
-    prefix = variable(app)
-    notice, since, vendor = False, 0, ""
-    layer, source = "environment", prefix + "_TELEMETRY"
-    mode = word(get(source))
-    if mode != "off":
-        for switch in (prefix + "_DISABLE_ANALYTICS", *OFF_SWITCHES):
-            if get(switch).strip().lower() not in FALSE:
-                mode, source = "off", switch
-                break
-    if mode != "off":
-        for file in (MACHINE + "/off", MACHINE + "/" + app + ".off"):
-            if os.path.exists(file):
-                mode, layer, source = "off", "machine", file
-                break
-    if mode != "off":
+    mode, layer, source, overruled, vendor = "", "", "", "", ""
+    notice, since = False, 0
+    for at, where, said in voices(app, get, flag):
+        if said == "off":
+            overruled = mode or word(get(variable(app) + "_TELEMETRY"))
+            mode, layer, source = said, at, where
+            break
+        if not mode:
+            mode, layer, source = said, at, where
+    else:
         file = folder + "/consent"
         choice, since, seen = stored(file) if folder else ("off", 0, 0)
-        for name, vendor in CI:
-            if get(name).strip().lower() not in FALSE:
+        for name in CI:
+            text = get(name)
+            if text and word(text, True):
+                vendor = CI[name]
                 break
-        else:
-            vendor = ""
         if choice == "off" or (choice in ("on", "local") and not mode):
-            mode, layer, source = choice, "stored", file
+            overruled, mode, layer, source = mode, choice, "stored", file
+            if choice == "on" and seen < policy and not service:  # agreed to less than is collected now
+                mode, notice = "off", not (vendor or testing)
         elif not mode:
             layer, source, mode = "default", consent, "off"
-            if testing:
+            if testing or get("PYTEST_CURRENT_TEST"):
                 source = "test runner"
             elif vendor:
                 source = "CI"
-            elif consent == "opt-out":
-                if choice == "noticed" and seen >= policy:
-                    mode = "on"
-                else:
-                    notice = True
-    return Decision(mode=mode, layer=layer, source=source, home=folder, ci=vendor, since_s=since, notice=notice)
+            elif consent == "opt-out" and (service or (choice == "noticed" and seen >= policy)):
+                mode = "on"
+            else:
+                notice = consent == "opt-out" or (consent == "ask" and choice != "asked")
+    return Decision(
+        mode=mode, layer=layer, source=source, overruled=overruled, home=folder, ci=vendor, since_s=since, notice=notice
+    )

@@ -11,7 +11,6 @@ from .recorder import Run, guarded
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import ModuleType
     from typing import Any
 
 MAX_CHAINED = 8
@@ -132,7 +131,7 @@ def _listed(group, context, before):
     if ask is None or (ask.__module__, ask.__qualname__) == ("click.core", "Group.list_commands"):
         return ()  # click's own lists what is in *before*
     try:
-        same = kind.__new__(kind)
+        same: Any = object.__new__(kind)
         same.__dict__.update(group.__dict__, commands=before)
         return list(ask(same, context))
     except (Exception, SystemExit):
@@ -140,7 +139,7 @@ def _listed(group, context, before):
 
 
 def install(run, module, push):
-    # type: (Run, ModuleType, Callable[[Any], None]) -> None
+    # type: (Run, Any, Callable[[Any], None]) -> None
     """Observe the contexts of *module*, ``click.core`` or typer's. push: its own push_context."""
     pop = module.pop_context
     invocation = _Invocation(run, push.__globals__["get_current_context"])
@@ -155,4 +154,4 @@ def install(run, module, push):
         guarded(invocation.popping)
         pop()
 
-    module.push_context, module.pop_context = push_context, pop_context  # type: ignore[attr-defined]
+    module.push_context, module.pop_context = push_context, pop_context

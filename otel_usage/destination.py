@@ -221,22 +221,20 @@ def _otlp(signal: str, keywords: Mapping[str, Any] | None) -> tuple[Any, Session
     endpoint = str(told.pop("endpoint", ""))
     if keywords is not None and not endpoint:
         raise SettingError("destination 'otlp' has no endpoint; pass an address such as 'https://usage.example.org'")
-    exporter: Any
     if protocol == "grpc":
-        if signal == "traces":
-            from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as exporter
-        else:
-            from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as exporter
+        from opentelemetry.exporter.otlp.proto.grpc import metric_exporter, trace_exporter
+
+        of_grpc: Any = trace_exporter.OTLPSpanExporter if signal == "traces" else metric_exporter.OTLPMetricExporter
         if endpoint:
             check_endpoint("otlp", endpoint)
             told.update(endpoint=endpoint, insecure=urlsplit(endpoint).scheme == "http")
-        return exporter(timeout=timeout_s, **told), None
-    if signal == "traces":
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as exporter
-    else:
-        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as exporter
+        return of_grpc(timeout=timeout_s, **told), None
+    from opentelemetry.exporter.otlp.proto.http import metric_exporter as http_metrics
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http_traces
+
+    of_http: Any = http_traces.OTLPSpanExporter if signal == "traces" else http_metrics.OTLPMetricExporter
     if endpoint:
         check_endpoint("otlp", endpoint)
         told["endpoint"] = f"{endpoint.rstrip('/')}/v1/{signal}"
     session = Session()
-    return exporter(timeout=timeout_s, session=session, **told), session
+    return of_http(timeout=timeout_s, session=session, **told), session

@@ -79,7 +79,7 @@ def bucket_label(declared: "Sequence[Any]", value: float) -> str:
 def bucket_labels(declared: "Sequence[Any]") -> "list[str]":
     """Return every label that ``bucket(unit, *bounds)`` can record."""
     unit, bounds = declared[1], declared[2:]
-    middle = [f"{low}-{high} {unit}" for low, high in zip(bounds, bounds[1:])]  # noqa: B905
+    middle = [f"{low}-{high} {unit}" for low, high in zip(bounds, bounds[1:])]  # noqa: B905, RUF007
     return [f"<{bounds[0]} {unit}", *middle, f">={bounds[-1]} {unit}"]
 
 

@@ -49,6 +49,13 @@ def installation_id(folder: str, *, now_s: float | None = None, rotate_days: int
     return made
 
 
+def kept_id(folder: str, *, now_s: float | None = None, rotate_days: int = ROTATE_DAYS) -> str | None:
+    """Return the id kept in *folder*, None if there is none that would still be used. Makes nothing."""
+    kept = _read(os.path.join(folder, "id"))
+    now = time.time() if now_s is None else now_s
+    return kept[0] if kept is not None and now - kept[1] < rotate_days * 86_400 else None
+
+
 def _read(path: str) -> tuple[str, int] | None:
     try:
         with open(path, encoding="ascii") as file:

@@ -133,6 +133,8 @@ class Intake:
         self.dropped: Counter[str] = Counter()
         self.sequence = 0
         self.fresh: tuple[str, list[Record]] = ("", [])  # the newest segment: most often sent at once
+        self.lost: Counter[str] = Counter()  # what the newest batch left out
+        self._bad: list[str] = []  # files of the newest batch that are none of ours
 
     def recover(self) -> None:
         """Finish or undo the batch that an earlier sender was killed in; forget what it had half written."""
@@ -156,8 +158,9 @@ class Intake:
                             os.unlink(os.path.join(queue.wait, name))
             os.unlink(path)
 
-    def reap(self) -> None:
-        """Hand in the stubs of processes that died: their files' locks are free."""
+    def reap(self) -> Counter[str]:
+        """Hand in the stubs of processes that died: their files' locks are free. Returns {reason: how many} of the lost."""
+        lost: Counter[str] = Counter()
         folder = os.path.join(self.spool, "open")
         for name in os.listdir(folder):
             path = os.path.join(folder, name)
@@ -173,28 +176,32 @@ class Intake:
                 if name.startswith("."):  # written and renamed at once; an old one is torn
                     if age_s > 3600:
                         os.unlink(path)
-                        self.dropped["corrupt"] += 1
+                        lost["corrupt"] += 1
                     continue
                 os.lockf(descriptor, os.F_TLOCK, 0)
                 if status.st_size:
                     os.rename(path, os.path.join(self.spool, "new", name))
                 else:
                     os.unlink(path)
-                    self.dropped["nameless"] += 1
+                    lost["nameless"] += 1
             except OSError:  # locked: its process lives
                 continue
             finally:
                 os.close(descriptor)
+        self.dropped += lost
+        return lost
 
     def names(self) -> list[str]:
         """Return the files that wait, oldest first."""
         return sorted(os.listdir(os.path.join(self.spool, "new")))
 
-    def take(self, names: Sequence[str]) -> int:
-        """Put the first of *names* into every queue, as many as a segment holds, and return how many that were."""
-        self.sequence += 1
-        segment = segment_id(self.sequence)
+    def gather(self, names: Sequence[str]) -> tuple[Batch, list[bytes], list[str]]:
+        """Return what may leave of the first of *names*, as many as a segment holds; its lines of spans; which those were.
+
+        Moves and removes nothing.
+        """
         batch = Batch(self.settings, self.since_s)
+        self._bad = []
         traces: list[bytes] = []
         taken: list[str] = []
         for name in names:
@@ -207,6 +214,18 @@ class Intake:
                     traces.append(batch.add_traces(row))
                 else:
                     batch.add_metrics(row)
+        if self._bad:
+            batch.dropped["corrupt"] += len(self._bad)
+        return batch, traces, taken
+
+    def take(self, names: Sequence[str]) -> int:
+        """Put the first of *names* into every queue, as many as a segment holds, and return how many that were."""
+        self.sequence += 1
+        segment = segment_id(self.sequence)
+        batch, traces, taken = self.gather(names)
+        for name in self._bad:
+            self._aside(name)
+        self.lost = Counter(batch.dropped)
         batch.dropped += self.dropped
         metrics = batch.metrics()
         write(os.path.join(self.spool, "batch"), "\n".join([segment, *taken]).encode())
@@ -230,14 +249,14 @@ class Intake:
                 pass
 
     def _read(self, name: str) -> bytes | None:
-        """Return the file's content; None, after setting it aside, if it is not one of ours."""
+        """Return the file's content; None, after noting it as bad, if it is not one of ours."""
         path = os.path.join(self.spool, "new", name)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         except OSError:  # a symbolic link, or unreadable
-            self._aside(name)
+            self._bad.append(name)
             return None
         try:
             status = os.fstat(descriptor)
@@ -248,12 +267,11 @@ class Intake:
                     return text
         finally:
             os.close(descriptor)
-        self._aside(name)
+        self._bad.append(name)
         return None
 
     def _aside(self, name: str) -> None:
-        """Keep a file that can't be read for whoever wants to know why, and count it."""
-        self.dropped["corrupt"] += 1
+        """Keep a file that can't be read for whoever wants to know why."""
         bad = os.path.join(self.spool, "bad")
         os.makedirs(bad, 0o700, exist_ok=True)
         path = os.path.join(self.spool, "new", name)

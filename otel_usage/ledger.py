@@ -18,8 +18,9 @@ class Ledger:
     """One line per delivery, in ``<home>/ledger.jsonl``.
 
     Shape: JSON object per line: ``time`` (Unix seconds), ``destination``, ``signal``, ``records``, ``result``
-    (``sent``, ``retry`` or ``dropped``), ``status`` (HTTP, or null), ``dropped`` ({reason: how many}). Never payloads,
-    addresses or keys. Concurrency: written under the sender's lock.
+    (``sent``, ``retry``, ``dropped`` or ``refused``), ``status`` (HTTP, or null), ``dropped`` ({reason: how many}).
+    ``destination`` is "" for what was dropped before it came to any. Never payloads, addresses or keys.
+    Concurrency: written under the sender's lock.
     """
 
     def __init__(self, home: str) -> None:

@@ -1,13 +1,12 @@
-"""Show the first-run notice of a host whose default is on.
+"""Tell the user what a program collects, before it collects: the notice, a service's line in its log, log mode's "none".
 
-Ring 0 (foreground): loaded only while the notice is due; that run is not recorded.
+Ring 0 (foreground): loaded only where one of them is due.
 """
 
-import os
 import sys
 import time
 
-from . import variable
+from . import stored, variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,38 +15,82 @@ if TYPE_CHECKING:
     from . import Decision
 
 
-def text(settings: "dict[str, Any]") -> str:
-    """Return the notice: what is collected, what never, and how to say no."""
+def text(settings: "dict[str, Any]", news: "list[str] | None" = None) -> str:
+    """Return the notice: what is collected, what never, and how to say no. news: what is new since the last one."""
     app = settings["app"]
-    lines = [
-        f"{app} collects usage data from now on: which commands and options are used, and how they end.",
-        "Never what you type: no arguments, no file names, no text. Nothing of this run was recorded.",
-        f"To say no: {variable(app)}_TELEMETRY=off, or DO_NOT_TRACK=1."
-        + (f" What and why: {settings['about']}" if settings["about"] else ""),
-    ]
+    about = f" What and why: {settings['about']}" if settings["about"] else ""
+    no = f"To say no: {variable(app)}_TELEMETRY=off, or DO_NOT_TRACK=1.{about}"
+    if news is not None:
+        lines = [
+            f"{app} collects more usage data than before, from the next run on. New is:",
+            *[f"  {line}" for line in news or ["see below"]],
+            "Nothing of this run was recorded, and nothing was sent since the change.",
+            no,
+        ]
+    else:
+        lines = [
+            f"{app} collects usage data from now on: which commands and options are used, and how they end.",
+            "Never what you type: no arguments, no file names, no text. Nothing of this run was recorded.",
+            no,
+        ]
     return "\n".join(lines) + "\n\n"
 
 
+def whats_new(settings: "dict[str, Any]", home: str) -> "list[str]":
+    """Return what *settings* collect, or send to, that the settings of the last sending did not."""
+    from .remembered import recall
+
+    old = recall(home)
+    if old is None:
+        return []
+    lines = []
+    for name, row in settings["schema"].items():
+        known = old["schema"].get(name)
+        if known is None:
+            lines.append(f"{name}: {row['why']}")
+            continue
+        fields = [field for field in row.get("fields") or {} if field not in (known.get("fields") or {})]
+        if fields:
+            lines.append(f"{name}, with {', '.join(fields)}: {row['why']}")
+    lines += [f"sent to {name}" for name in settings["destinations"] or () if name not in (old["destinations"] or ())]
+    return lines
+
+
 def show(settings: "dict[str, Any]", decision: "Decision") -> None:
-    """Print the notice on stderr, once, if somebody is there to read it: a terminal.
+    """Say what is due on stderr. A notice, once, if somebody is there to read it: a terminal.
 
     That it was seen is stored first: what can't be stored is not shown, or it would come at every run.
     """
-    if not decision.home or sys.stderr is None or not sys.stderr.isatty():
+    app = settings["app"]
+    if sys.stderr is None:
         return
-    try:
-        from .spool import own
+    if decision.overruled == "log":
+        sys.stderr.write(f"{app} telemetry, log mode: none, because {decision.source} says off\n")
+    if settings["service"]:
+        if decision.mode in ("on", "local"):
+            about = f"; what and why: {settings['about']}" if settings["about"] else ""
+            sys.stderr.write(
+                f"{app}: usage data is {decision.mode} (by {decision.source}); "
+                f"to switch it off set {variable(app)}_TELEMETRY=off{about}\n"
+            )
+        return
+    home = decision.home
+    if not decision.notice or not home or not sys.stderr.isatty():
+        return
+    before, since, _ = stored(home + "/consent")
+    if settings["consent"] == "ask" and before != "on":
+        from .ask import ask, asking
 
-        if not os.path.exists(decision.home):
-            if not own(decision.home):
-                return
-            os.mkdir(decision.home, 0o700)
-        part = f"{decision.home}/consent.{os.getpid()}"
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.write(descriptor, f"noticed {int(time.time())} {settings['policy']}\n".encode())
-        os.close(descriptor)
-        os.rename(part, decision.home + "/consent")
+        if asking(sys.argv):
+            ask(settings, home)
+        return
+    again = before in ("on", "noticed")
+    news = whats_new(settings, home) if again else None
+    try:
+        from .spool import keep
+
+        keep(home, before if again else "noticed", since if again else int(time.time()), settings["policy"])
     except OSError:
         return
-    sys.stderr.write(text(settings))
+    sys.stderr.write(text(settings, news))
     sys.stderr.flush()

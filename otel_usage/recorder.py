@@ -20,12 +20,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import CodeType, FrameType, ModuleType, TracebackType
-    from typing import Any, TypeVar
+    from typing import Any
 
     from . import Decision
     from .events import Events
-
-    T = TypeVar("T")
 
 FORMAT = "1"  # folder of the spool's format version
 FD = 127  # our descriptor's number: low ones are the host's to count on
@@ -302,7 +300,7 @@ class Run:
         return "(unknown)" if self.words is None else " ".join(self.words) or "(root)"
 
     def find_spec(self, name, path=None, target=None):
-        # type: (str, object, object) -> Any
+        # type: (str, Any, Any) -> Any
         """Return what the other finders find; have a framework's spec tell us when its import ends.
 
         The import system sets ``spec._initializing`` to False as its last step, so no frame of ours is around it.
@@ -311,9 +309,13 @@ class Run:
             self.watch(sys._getframe())
         if name not in HOOKS:
             return None
-        from .late import found
-
-        return found(self, name, path, target)
+        for finder in sys.meta_path:
+            if finder is not self:
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    guarded(_tell, self, spec)
+                    return spec
+        return None
 
     # As a context manager: the command of a program without a framework.
 
@@ -461,6 +463,23 @@ def _hook_click(run, module):
 HOOKS = {"argparse": _hook_argparse, "click.core": _hook_click, "typer._click.core": _hook_click}
 
 
+def _tell(run, spec):
+    # type: (Run, Any) -> None
+    plain = type(spec)  # type: Any
+
+    class Telling(plain):  # type: ignore[misc]
+        def __setattr__(self, name, value):
+            # type: (str, object) -> None
+            plain.__setattr__(self, name, value)
+            if name == "_initializing" and not value:
+                spec.__class__ = plain
+                module = sys.modules.get(spec.name)
+                if module is not None:  # None: the import failed
+                    guarded(HOOKS[spec.name], run, module)
+
+    spec.__class__ = Telling
+
+
 def hook(run):
     # type: (Run) -> None
     """Have every framework that is or will be imported tell *run* what is called."""
@@ -514,7 +533,8 @@ class Recorder:
         self.settings = settings
         self.decision = decision
         self.app: str = settings["app"]
-        self.folder = decision.home + "/" + FORMAT
+        # What is kept locally lies apart: a later on is for what comes, and no sender looks there.
+        self.folder = decision.home + "/" + FORMAT + ("/local" if decision.mode == "local" else "")
         self.start_ns = time_ns()
         self.clock_ns = monotonic_ns()
         self.path = f"{self.folder}/open/{self.start_ns:016x}-{self.root}.traces.jsonl"

@@ -17,7 +17,7 @@ from .events import accept, bucket_labels, fit
 KINDS = ("action", "count", "error", "heartbeat")
 OUTCOMES = ("success", "failure", "usage_error", "interrupted", "help", "unfinished", "unknown")
 SENDERS = ("detached", "inline", "none")
-CONSENTS = ("opt-in", "opt-out")
+CONSENTS = ("opt-in", "opt-out", "ask")
 
 MAX_NAME = 64  # characters of a declared name, field, choice or option
 MAX_PATH = 200  # of a command's path
@@ -153,13 +153,18 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     if not _text(_VERSION, MAX_NAME)(version):
         _refuse("version", version, "a version such as '1.4.2'; pass your program's own")
     if settings["consent"] not in CONSENTS:
-        _refuse("consent", settings["consent"], "'opt-in' or 'opt-out': how your users agree is yours to decide")
+        _refuse("consent", settings["consent"], "'opt-in', 'opt-out' or 'ask': how your users agree is yours to decide")
     if settings["sender"] not in SENDERS:
         _refuse("sender", settings["sender"], "'detached', 'inline' or 'none'")
     if not isinstance(settings["policy"], int) or settings["policy"] < 1:
         _refuse("policy", settings["policy"], "a whole number from 1; raise it when you collect more than before")
     if not isinstance(settings["flush_s"], (int, float)) or not 0 < settings["flush_s"] <= 86_400:
         _refuse("flush_s", settings["flush_s"], "a number of seconds from above 0 to 86400")
+    if settings.get("service") and settings["consent"] == "ask":
+        _refuse("consent", "ask", "possible for a service: nobody is there to answer; pass 'opt-in' or 'opt-out'")
+    flag = settings.get("flag", "")
+    if not isinstance(flag, str) or (flag and not re.fullmatch(r"--[a-z0-9][a-z0-9-]*", flag)):
+        _refuse("flag", flag, "a long option such as '--disable-analytics', or '' for none")
     if not isinstance(settings["about"], str):
         _refuse("about", settings["about"], "the address of your page on what is collected")
     check_destinations(settings["destinations"])

@@ -64,9 +64,11 @@ class Sender:
     def allowed(self) -> bool:
         """True if the user still agrees: a choice made since the run was recorded counts."""
         settings = self.settings
-        told = decide(settings["app"], settings["consent"], settings["policy"], os.environ)
+        service = bool(settings.get("service"))
+        told = decide(settings["app"], settings["consent"], settings["policy"], os.environ, service=service)
         self.since_s = told.since_s
-        return told.layer == "default" or told.mode == "on"
+        # The host's default was on when the run was recorded, by rules that this process can't see (a terminal).
+        return told.mode == "on" or (told.layer == "default" and not told.notice)
 
     def lock(self) -> int | None:
         """Return the descriptor that holds the lock, or None if another sender has it."""
@@ -111,10 +113,13 @@ class Sender:
         try:
             self.intake.recover()
             self._recover_flights()
-            self.intake.reap()
+            for reason, n in self.intake.reap().items():
+                self.ledger.note("", "", n, "dropped", None, {reason: n})
             names = self.intake.names()
             while names:
                 del names[: self.intake.take(names)]
+                if self.intake.lost:
+                    self.ledger.note("", "", sum(self.intake.lost.values()), "dropped", None, self.intake.lost)
                 self.send()
             self.send()
         finally:
@@ -132,11 +137,13 @@ class Sender:
         now = time.time()
         for queue in sorted(self.queues, key=lambda queue: queue.failures()):
             for path, reason in list(queue.bound(now)):
-                self.intake.dropped[reason] += _records(path)
+                self._lost(queue, reason, _records(path))
                 os.unlink(path)
             if queue.paused_until_s(now):
                 continue
             for segment in queue.waiting():
+                if not self.allowed():  # the user has just said off
+                    return
                 if not self._deliver(queue, segment):
                     break
 
@@ -161,14 +168,14 @@ class Sender:
             else:
                 content = (Spans if signal_ == "traces" else Points).read(path, self._resource())
         except ValueError:
-            self.intake.dropped["corrupt"] += _records(path)
+            self._lost(queue, "corrupt", _records(path))
             queue.done(segment)
             return True
         try:
             verdict = destination.deliver(signal_, content.items, len(content))
         except Exception:  # somebody else's exporter: as good as an answer that never came
             if destination.at_most_once:
-                self.intake.dropped["unknown_delivery"] += len(content)
+                self._lost(queue, "unknown_delivery", len(content))
                 queue.done(segment)
             else:
                 queue.back(segment)
@@ -191,6 +198,11 @@ class Sender:
             self.ledger.note(queue.name, signal_, n, result, verdict.status, verdict.dropped)
         return not verdict.unsent
 
+    def _lost(self, queue: Queue, reason: str, n: int) -> None:
+        """Count *n* records that *queue* will never send, for the user's own record and for the next batch."""
+        self.intake.dropped[reason] += n
+        self.ledger.note(queue.name, "", n, "dropped", None, {reason: n})
+
     def _destination(self, queue: Queue) -> Destination | None:
         """Return the destination of a queue, built on first use; None if it can't be built: a wrong setting."""
         from .destination import build
@@ -212,7 +224,7 @@ class Sender:
             for segment in queue.cut_off():
                 destination = self._destination(queue)
                 if destination is not None and destination.at_most_once:
-                    self.intake.dropped["unknown_delivery"] += _records(os.path.join(queue.flight, segment))
+                    self._lost(queue, "unknown_delivery", _records(os.path.join(queue.flight, segment)))
                     queue.done(segment)
                 elif segment in queue.waiting():
                     queue.done(segment)  # killed while it was put back
@@ -231,24 +243,10 @@ class Sender:
     def _remember(self) -> None:
         """Keep the settings for the standalone commands, without what may be secret."""
         from .ledger import Ledger
-        from .queue import write
+        from .remembered import remember
 
         self.ledger = Ledger(self.home)
-        told = self.settings["destinations"]
-        seen = {key: self.settings[key] for key in ("app", "version", "consent", "policy", "about", "schema")}
-        seen["destinations"] = told and {
-            name: value if isinstance(value, str) else {k: v if k == "endpoint" else "(kept secret)" for k, v in value.items()}
-            for name, value in told.items()
-        }
-        path = os.path.join(self.home, "settings.json")
-        text = json.dumps(seen, indent=1).encode()
-        try:
-            with open(path, "rb") as file:
-                if file.read() == text:
-                    return
-        except FileNotFoundError:
-            pass
-        write(path, text)
+        remember(self.home, self.settings)
 
     def _load_losses(self) -> None:
         try:

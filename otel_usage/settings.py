@@ -20,8 +20,8 @@ class Setting(NamedTuple):
 SETTINGS = (
     Setting("app", "", "required", "name of the program, lower case; names its variables and its folder"),
     Setting("version", "", "required", "the program's version"),
-    Setting("consent", "<APP>_TELEMETRY", "required", "`opt-in` or `opt-out`; the variable is the user's own word: "
-            "`on`, `off`, `local`, `log`"),
+    Setting("consent", "<APP>_TELEMETRY", "required", "`opt-in`, `opt-out` or `ask`; the variable is the user's own word: "
+            "`on`, `off`, `local`, `log`; see consent.md"),
     Setting("", "<APP>_DISABLE_ANALYTICS", "", "switches this app off; a false value (`0`, `false`, `no`, `off`, empty) "
             "says nothing"),
     Setting("", "DO_NOT_TRACK", "", "switches every app off; likewise"),
@@ -36,12 +36,17 @@ SETTINGS = (
     Setting("policy", "", "1", "version of what is collected; a larger one shows the notice again"),
     Setting("about", "", "", "address of the page that tells users what is collected"),
     Setting("flush_s", "", "60", "seconds after which a long-running program hands over actions and counts"),
+    Setting("service", "", "False", "nobody sits at a terminal: the operator's environment decides, one line at start-up says so"),
+    Setting("flag", "", "`--disable-analytics`", "option that switches one run off; taken out of `sys.argv` before the "
+            "program's parser sees it; empty for none"),
     Setting("", "OTEL_USAGE_HOME", "`$XDG_STATE_HOME/otel-usage`, `~/.local/state/otel-usage`",
             "folder of all apps' state"),
     Setting("", "OTEL_USAGE_SEND_DELAY_S", "10", "seconds between a run and its sending; at most one sender is started "
             "in that time"),
     Setting("", "OTEL_USAGE_STRICT", "", "`1` makes wrong settings and undeclared records errors, as in tests and under "
             "`python -X dev`"),
+    Setting("", "OTEL_USAGE_RELAY_TOKEN", "", "the relay's bearer token; see relay.md"),
     Setting("", "OTEL_USAGE_CHILD", "", "set by us in the sender and in what it starts: nothing is recorded there"),
+    Setting("", "OTEL_USAGE_TRAP", "", "set by `otel-usage verify` for the program's start-up"),
     Setting("", "OTEL_USAGE_RUN", "", "set by `otel-usage run` for the program's start-up, and removed there"),
 )  # fmt: skip

@@ -7,7 +7,7 @@ translation, as a real sending does.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
 from .destination import Destination, build, destinations, forget_ambient
@@ -42,7 +42,7 @@ def show(settings: Mapping[str, Any], out: TextIO) -> None:
         except SettingError as exc:
             out.write(f"{name}: {exc}\n")
             continue
-        for text in requests(destination, batch, metrics, extra):
+        for text in requests(destination, contents(batch, metrics, extra)):
             out.write(text + "\n")
             n += 1
     if not n:
@@ -50,16 +50,21 @@ def show(settings: Mapping[str, Any], out: TextIO) -> None:
     out.flush()
 
 
-def requests(
-    destination: Destination, batch: Batch, metrics: Mapping[str, Any] | None, extra: Mapping[str, str]
-) -> Iterator[str]:
-    """Yield, as text, every request that *destination* would get."""
-    for signal, content in (
-        ("traces", Spans(batch.records, extra) if batch.records else None),
-        ("metrics", Points(metrics, extra) if metrics is not None else None),
-    ):
+def contents(batch: Batch, metrics: Mapping[str, Any] | None, extra: Mapping[str, str]) -> list[tuple[str, Spans | Points]]:
+    """Return what a batch becomes: (``traces`` or ``metrics``, segment), none that is empty."""
+    found: list[tuple[str, Spans | Points]] = []
+    if batch.records:
+        found.append(("traces", Spans(batch.records, extra)))
+    if metrics is not None:
+        found.append(("metrics", Points(metrics, extra)))
+    return found
+
+
+def requests(destination: Destination, segments: Iterable[tuple[str, Spans | Points]]) -> Iterator[str]:
+    """Yield, as text, every request that *destination* would get for *segments*."""
+    for signal, content in segments:
         exporter = destination.exporters.get(signal)
-        if content is None or exporter is None:
+        if exporter is None:
             continue
         if hasattr(exporter, "requests_for"):
             for method, url, headers, body in exporter.requests_for(content.items):

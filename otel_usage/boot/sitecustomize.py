@@ -28,10 +28,10 @@ def _start() -> None:
                 finally:
                     sys.path.remove(root)
                 attach(settings)
-    except Exception:  # noqa: S110  the program must never know
+    except Exception:  # the program must never know
         pass
     try:
-        import sitecustomize  # noqa: F401  the one that ours hid
+        import sitecustomize  # type: ignore[import-not-found]  # noqa: F401  the one that ours hid
     except ImportError:
         if hidden is not None:
             sys.modules["sitecustomize"] = hidden

@@ -19,9 +19,9 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"otel-usage {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    from . import demo, listen, run
+    from . import demo, describe, listen, run, telemetry, verify
 
-    for module in (demo, run, listen):
+    for module in (telemetry, demo, run, listen, describe, verify):
         module.add(commands)
     commands.add_parser("relay", add_help=False, help="receive OTLP for GA4 and Segment, and keep their keys (extra: relay)")
     return top

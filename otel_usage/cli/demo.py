@@ -163,6 +163,7 @@ def _spans(arrival: Arrival) -> list[dict[str, Any]]:
             for span in scoped["spans"]:
                 told = attributes_of(span["attributes"])
                 kind = told.get("usage.kind", "")
+                row: tuple[object, ...]
                 if kind == "run":
                     row = (
                         program,

@@ -143,7 +143,7 @@ class Spool:
 
     def run(self, *, command: str = "report upload", more: Sequence[tuple[str, object]] = (), **changes: Any) -> str:
         """Add one finished run as a host writes it; return its span id."""
-        trace, own, text = run_line(command=command, more=more, **changes)
+        _trace, own, text = run_line(command=command, more=more, **changes)
         self.put(text, f"{time.time_ns():016x}-{own}.traces.jsonl")
         return own
 

@@ -17,7 +17,7 @@ import otel_usage.enrich
 import otel_usage.identity
 import otel_usage.intake
 import otel_usage.ledger
-import otel_usage.segment  # noqa: F401
+import otel_usage.segment
 from otel_usage.sender import Sender
 
 CALLS = ("rename", "replace", "unlink", "fsync", "open", "write", "utime", "lockf")

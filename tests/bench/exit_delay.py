@@ -30,7 +30,7 @@ PEERS = (
 
 
 def time_ours(here):
-    """Return {(what, condition): [seconds]} of our program, and of the one that is not instrumented.
+    """Return {(what, condition): [seconds]} of our program, and of the one that is not instrumented; our instructions.
 
     In every condition a sender is at work on the endpoint while the runs are timed, and every run starts another,
     which sleeps.
@@ -42,6 +42,8 @@ def time_ours(here):
         lab.timed("ours_click", env)
         env["OTEL_USAGE_SEND_DELAY_S"] = "3000"
         entries.append((("otel-usage", what), "ours_click", env, home, pipe))
+        if what == CONDITIONS[0][0]:  # twice: all others are divided by it
+            entries.append((("otel-usage", what), "ours_click", env, home, pipe))
         if what in UNTOUCHED:
             entries.append((("nothing", what), "plain_click", env, None, pipe))
     time.sleep(2)  # the senders have reached their endpoints
@@ -60,8 +62,15 @@ def time_ours(here):
             seconds, _ = lab.timed(name, env, pipe=pipe)
             if at >= 0:
                 times[key].append(seconds)
+    counts = lab.together(
+        [
+            lambda entry=entry: lab.instructions(entry[1], entry[2], pipe=entry[4])
+            for entry in {entry[0]: entry for entry in entries}.values()
+            if entry[3] and not lab.make_due(entry[3])
+        ]
+    )
     here.end_senders()
-    return times
+    return times, counts
 
 
 def time_peers(here):
@@ -89,7 +98,8 @@ def main():
     """Print the tables."""
     with lab.Lab() as here, contextlib.ExitStack() as stack:
         stack.callback(here.end_senders)
-        times = {**time_ours(here), **time_peers(here)}
+        times, counts = time_ours(here)
+        times.update(time_peers(here))
     heads = [what for what, *_ in CONDITIONS]
     medians = {key: None if None in found else lab.median(found) for key, found in times.items()}
     rows, ratios = [], []
@@ -105,7 +115,12 @@ def main():
         if what == "otel-usage":
             cells = [f"{cell} {lab.ok(one, RATIO)}" for cell, one in zip(cells, against)]  # noqa: B905
         ratios.append([what, *cells])
-    rounds = len(times["otel-usage", "healthy"])
+    if None not in counts:
+        # What does not depend on the machine: the program executes the same, whatever the endpoint does.
+        ratios.insert(
+            1, ["  instructions of it", *[f"{one / counts[0]:.3f} {lab.ok(one / counts[0], RATIO)}" for one in counts]]
+        )
+    rounds = len(times["otel-usage", "silent"])
     lab.table("Exit delay: wall time of one command in seconds, by the state of the endpoint", ["", *heads], rows)
     lab.table(
         "Exit delay: ratio to healthy",

@@ -291,12 +291,23 @@ def timed(name, env, **more):
     return (None, None) if status is None else (seconds, cpu_s)
 
 
-def instructions(name, env, arguments=ARGV):
-    """Return the instructions that the program *name* takes, its children's not counted. None without valgrind."""
+def instructions(name, env, arguments=ARGV, *, pipe=False):
+    """Return the instructions that the program *name* takes, its children's not counted. None without valgrind.
+
+    pipe: its output goes into a pipe.
+    """
     if not shutil.which("valgrind"):
         return None
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", PYTHON, script(name), *arguments]
-    done = subprocess.run(command, env={**env, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        command,
+        env={**env, "PYTHONHASHSEED": "0"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if pipe else subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=600,
+    )
     own = re.search(r"==(\d+)== Callgrind", done.stderr)
     counts = dict(re.findall(r"==(\d+)== Collected : (\d+)", done.stderr))
     if done.returncode or not own:

@@ -1,0 +1,103 @@
+"""Mount the ``telemetry`` commands into a host's own command line.
+
+Ring 1 (background), in the host's process: loaded by a host that calls `otel_usage.mount`. What the commands do is loaded
+only when one runs.
+"""
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+HELP = "see and decide what this program tells its maintainers"
+
+
+def mount(parent: "Any", name: str = "telemetry") -> None:
+    """Add ``mycli telemetry status|on|off|local|schema|preview|history|reset-id|forget`` to a program, in one line.
+
+    parent: what ``add_subparsers()`` returned (argparse), a ``click.Group``, or a ``typer.Typer``.
+    name: the word that users type. The commands need no code of the host's to be dispatched; they end the program, with
+    exit code 0 (done), 1 (it could not be done) or 2 (wrong usage), and are never recorded.
+    Raises TypeError for any other *parent*.
+    """
+    kinds = [f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(parent).__mro__]
+    if "argparse._SubParsersAction" in kinds:
+        _argparse(parent, name)
+    elif "typer.Typer" in kinds:
+        _typer(parent, name)
+    elif "click.Group" in kinds:
+        _click(parent, name)
+    else:
+        raise TypeError(f"{parent!r} is not what add_subparsers() returned, a click.Group or a typer.Typer")
+
+
+def _run(prog: str, words: "Sequence[str]") -> int:
+    from .cli.telemetry import mounted
+
+    return mounted(prog, words)
+
+
+def _argparse(parent: "Any", name: str) -> None:
+    from argparse import ArgumentParser
+
+    class Telemetry(ArgumentParser):
+        def parse_known_args(self, args: "Any" = None, namespace: "Any" = None) -> "Any":  # noqa: ARG002  its shape
+            self.exit(_run(self.prog, list(args or ())))
+
+    plain, parent._parser_class = parent._parser_class, Telemetry
+    try:
+        parent.add_parser(name, help=HELP, add_help=False)
+    finally:
+        parent._parser_class = plain
+
+
+# Words are passed on as they are: the commands have one parser, whatever the host's is.
+_ANY = {
+    "ignore_unknown_options": True,
+    "allow_extra_args": True,
+    "allow_interspersed_args": False,
+    "help_option_names": [],
+}
+
+
+def _click(parent: "Any", name: str) -> None:
+    import click
+
+    def telemetry(words: "tuple[str, ...]") -> None:
+        context = click.get_current_context()
+        context.exit(_run(context.command_path, words))
+
+    words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED, metavar="COMMAND")
+    command = click.Command(
+        name, callback=telemetry, params=[words], help=HELP, context_settings=dict(_ANY), add_help_option=False
+    )
+    parent.add_command(command)
+
+
+def _typer(parent: "Any", name: str) -> None:
+    import typer
+
+    def telemetry(context: typer.Context) -> None:
+        raise typer.Exit(_run(context.command_path, context.args))
+
+    # typer looks at this, and the module's names hold no typer.
+    telemetry.__annotations__ = {"context": typer.Context, "return": None}
+    parent.command(name, help=HELP, context_settings=dict(_ANY), add_help_option=False)(telemetry)
+
+
+def show_flag(parser: "Any", flag: str = "--disable-analytics") -> None:
+    """List the flag that `init` understands in the program's ``--help``. parser: an ArgumentParser or a click command.
+
+    Declared, it is also accepted where a program is called with a list of words instead of ``sys.argv``.
+    """
+    text = "send and record no usage data in this run"
+    if "argparse" in sys.modules and isinstance(parser, sys.modules["argparse"].ArgumentParser):
+        parser.add_argument(
+            flag, action="store_true", help=text, dest="_otel_usage_flag", default=sys.modules["argparse"].SUPPRESS
+        )
+        return
+    import click
+
+    parser.params.append(click.Option([flag], is_flag=True, expose_value=False, help=text))

@@ -1,0 +1,33 @@
+"""For a host that has given usage data up: its switches go on being accepted, and what was stored is removed.
+
+Ring 0 (foreground): loaded by a host that calls `otel_usage.retired` in place of `init`.
+"""
+
+import os
+import sys
+
+from . import Usage, getter, home
+
+
+def retired(app: str, *, flag: str = "--disable-analytics") -> Usage:
+    """Return a handle that does nothing, for a program that records nothing any more.
+
+    *flag* is taken from the command line as before, so that scripts that pass it keep working; variables need nothing.
+    What earlier versions stored for *app* is removed: records, id, ledger, choice. Later runs touch nothing.
+    """
+    try:
+        if flag and flag in sys.argv:
+            from .flags import take
+
+            take(flag)
+        root = home(getter(os.environ))
+        folder = root + "/" + app
+        if root and app and os.path.isdir(folder) and not os.path.islink(folder):
+            if not hasattr(os, "geteuid") or os.stat(folder).st_uid == os.geteuid():
+                import shutil
+
+                shutil.rmtree(folder, ignore_errors=True)
+                os.rmdir(root)  # if we were the last
+    except OSError:
+        pass
+    return Usage()

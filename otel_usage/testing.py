@@ -1,0 +1,251 @@
+"""For a host's own tests: capture what would be recorded, and see that no test sends anything.
+
+Ring 1 (background), in the test runner's process. A pytest plugin, found by its entry point; ``-p no:otel_usage`` turns
+it off. What a test records without having declared it in the schema is an error (`SettingError`), in any test.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from . import _usage
+from .forget import forget
+from .recorder import Recorder
+
+if TYPE_CHECKING:
+    from .events import Action
+
+__all__ = ["Captured", "Event", "SendError", "assert_event", "captured"]
+
+
+class SendError(AssertionError):
+    """A test was about to send usage data for real."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What would be recorded. kind: ``action``, ``count``, ``error`` or ``heartbeat``; n: for counts, how many."""
+
+    kind: str
+    name: str
+    fields: Mapping[str, object]
+    n: int = 1
+    failed: bool = False
+
+
+class Captured:
+    """Everything recorded inside `captured`, oldest first: as it would be written, ranges in place of numbers.
+
+    Stands in for the recorder. commands: the names given to ``usage.command``.
+    """
+
+    def __init__(self) -> None:
+        from .events import Events
+
+        self.settings = _usage.settings
+        self.owner = True
+        self.start_ns = time.time_ns()
+        self.resource = ""
+        self.run = _Run()
+        self.commands = self.run.commands
+        recorder: Any = self  # what it needs of one
+        self._events = Events(recorder)
+
+    def events(self) -> _Checked:
+        """Return what `Usage` records with."""
+        return _Checked(self)
+
+    def finish(self) -> None:
+        """Do nothing: there is no run to write."""
+
+    def __iter__(self) -> Iterator[Event]:
+        kept = self._events
+        for action in kept.actions:
+            yield Event(action.kind, action.name, dict(action.pairs), failed=action.failed)
+        for key, n in kept.counters.items():
+            yield Event("count", key[0], dict(key[1:]), n)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def named(self, name: str) -> list[Event]:
+        """Return the events of one name."""
+        return [event for event in self if event.name == name]
+
+    def __repr__(self) -> str:
+        return (
+            "\n".join([f"{e.kind} {e.name} {dict(e.fields)}" + (f" x{e.n}" if e.n != 1 else "") for e in self])
+            or "nothing"
+        )
+
+
+class _Run:
+    """Stands in for the run: takes the names that a program gives it."""
+
+    def __init__(self) -> None:
+        self.commands: list[str] = []
+        self.package = ""
+
+    def command(self, name: str, frame: object) -> _Run:  # noqa: ARG002  the recorder's shape
+        self.commands.append(name)
+        return self
+
+    def __enter__(self) -> _Run:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        return None
+
+
+class _Checked:
+    """The recorder's events, but what is undeclared raises."""
+
+    def __init__(self, captured: Captured) -> None:
+        self._captured = captured
+
+    def _check(self, kind: str, name: str, fields: Mapping[str, object]) -> None:
+        from .schema import check_event
+
+        check_event(self._captured.settings["schema"], kind, name, fields)
+
+    def action(self, kind: str, name: str, fields: Mapping[str, object]) -> _CheckedAction:
+        self._check(kind, name, fields)
+        return _CheckedAction(self, self._captured._events.action(kind, name, fields))
+
+    def count(self, name: str, n: int, fields: Mapping[str, object]) -> None:
+        self._check("count", name, fields)
+        self._captured._events.count(name, n, fields)
+
+    def flush(self) -> None:
+        """Do nothing: what was captured stays to be looked at."""
+
+
+class _CheckedAction:
+    """An action whose later fields are checked too."""
+
+    def __init__(self, events: _Checked, action: Action) -> None:
+        self._events, self._action = events, action
+
+    def __enter__(self) -> _CheckedAction:
+        self._action.__enter__()
+        return self
+
+    def __exit__(self, kind: object, raised: BaseException | None, trace: object) -> None:
+        self._action.__exit__(kind, raised, trace)
+
+    def set(self, **fields: object) -> None:
+        self._events._check(self._action.kind, self._action.name, fields)
+        self._action.set(**fields)
+
+
+@contextmanager
+def captured() -> Iterator[Captured]:
+    """Capture what the program records inside ``with captured() as events:``, whatever the environment says.
+
+    Raises SettingError, where it is recorded, for what the schema does not declare; LookupError if `init` was not called.
+    """
+    if not _usage.settings:
+        raise LookupError("otel_usage.init was not called yet: import the module that calls it first")
+    before, strict = _usage._recorder, _usage._strict
+    made: Any = Captured()
+    _usage._recorder = made
+    try:
+        yield made
+    finally:
+        _usage._recorder, _usage._strict = before, strict
+
+
+def assert_event(events: Captured, name: str, /, *, times: int | None = None, **fields: object) -> Event:
+    """Return the first event *name* that has *fields*; fail, with a list of what there is, if there is none.
+
+    times: how many there must be.
+    """
+    __tracebackhide__ = True
+    found = [event for event in events.named(name) if fields.items() <= event.fields.items()]
+    told = f"{name} {fields}" if fields else name
+    if times is not None and len(found) != times:
+        pytest.fail(f"{told} was recorded {len(found)} times, not {times}; recorded was:\n{events!r}")
+    if not found:
+        pytest.fail(f"{told} was not recorded; recorded was:\n{events!r}")
+    return found[0]
+
+
+# -- the plugin ---------------------------------------------------------------------------------------------------
+
+_attempts: list[str] = []
+
+
+def _refuse(self: Recorder, orphan: bool = False) -> None:  # noqa: ARG001  the shape of `wake`
+    if self.decision.mode == "on":
+        _attempts.append(self.app)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Guard the session: no process of ours is started, no record reaches the user's own folder."""
+    home = tempfile.mkdtemp(prefix="otel-usage-tests-")
+    told = {"OTEL_USAGE_SENDER": "none", "OTEL_USAGE_HOME": home}  # for the programs that tests start
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    plain = Recorder.wake
+    Recorder.wake = _refuse  # type: ignore[method-assign]
+
+    def restore() -> None:
+        forget()  # the test runner's own run is nobody's
+        Recorder.wake = plain  # type: ignore[method-assign]
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        shutil.rmtree(home, ignore_errors=True)
+
+    config.add_cleanup(restore)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Fail a test that was about to send."""
+    if _attempts:
+        names = ", ".join(sorted(set(_attempts)))
+        _attempts.clear()
+        raise SendError(
+            f"{names}: this test was about to send usage data for real; remove what switches it on "
+            f"(an explicit on in the environment), or use otel_usage.testing.captured()"
+        )
+
+
+@pytest.fixture
+def captured_usage() -> Iterator[Captured]:
+    """What the program records during this test."""
+    with captured() as events:
+        yield events
+
+
+@pytest.fixture
+def verify_off() -> Callable[..., None]:
+    """A function that fails unless off is off: ``verify_off(["mycli", "--help"], env={"MYCLI_TELEMETRY": "off"})``."""
+
+    def verify(command: Sequence[str], env: Mapping[str, str] | None = None, **options: Any) -> None:
+        __tracebackhide__ = True
+        from .cli.verify import compare
+
+        path = shutil.which(command[0])
+        if path is None:
+            pytest.fail(f"{command[0]!r} is not a program on PATH")
+        found = compare([path, *command[1:]], {**os.environ, **(env or {})}, **options)
+        if not found.clean:
+            told = "\n".join(f"  {kind:8} {what}" for kind, what in found.foreign)
+            pytest.fail(
+                f"off is NOT off: only with us, {' '.join(command)!r} does this:\n{told}\n  exit codes: {found.codes}"
+            )
+
+    return verify

@@ -1,0 +1,246 @@
+"""The host's flag and defaults: notice, question, service, a new policy, retirement, and log mode."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import until
+
+from .conftest import Sink, User, senders, settled
+
+FRAMEWORKS = ("argparse", "click", "typer")
+
+# -- the host's flag ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("argv", [("--disable-analytics", "report"), ("report", "--disable-analytics", "--to", "x")])
+def test_the_flag_switches_one_run_off(user: User, framework, argv):
+    """Wherever it stands, the host's parser never sees it, and it beats an on everywhere else."""
+    ended = user.prog(*argv, T_FRAMEWORK=framework, PROG_TELEMETRY="on")
+
+    assert (0, b"reported\n", b"") == (ended.status, ended.out, ended.err)
+    assert [] == user.kept
+
+
+def test_the_flag_behind_a_double_dash_is_somebody_elses(user: User):
+    """What follows ``--`` is passed on to whoever it is meant for."""
+    source = "import sys, otel_usage\nu = otel_usage.init('prog', version='1', consent='opt-in')\nprint(sys.argv[1:], u.recording)\n"
+
+    ended = user.run(source, "--", "--disable-analytics", env={"PROG_TELEMETRY": "on"})
+
+    assert b"['--', '--disable-analytics'] True\n" == ended.out
+
+
+def test_the_flag_has_the_name_the_host_chooses(user: User):
+    """``flag="--no-stats"``; with "" there is none, and the default's name is a stranger's."""
+    for flag, given, left in (("--no-stats", "--no-stats", "[] False"), ("", "--disable-analytics", "['--disable-analytics'] True")):
+        source = f"import sys, otel_usage\nu = otel_usage.init('prog', version='1', consent='opt-in', flag={flag!r})\n"
+        ended = user.run(source + "print(sys.argv[1:], u.recording)\n", given, env={"PROG_TELEMETRY": "on"})
+
+        assert left == ended.out.decode().strip()
+
+
+def test_status_names_the_flag(user: User):
+    """``prog --disable-analytics telemetry status`` says who decided."""
+    ended = user.prog("--disable-analytics", "telemetry", "status", PROG_TELEMETRY="on")
+
+    assert b"the option --disable-analytics" in ended.out
+
+
+@pytest.mark.parametrize("framework", ["argparse", "click"])
+def test_the_flag_in_the_hosts_help(user: User, framework):
+    """`show_flag` lists it in ``--help``, in one line."""
+    ended = user.prog("--help", T_FRAMEWORK=framework, T_SHOW="1")
+
+    assert b"--disable-analytics" in ended.out
+
+
+# -- ask ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_question_comes_once_and_no_is_the_default(user: User):
+    """Enter alone is a no: stored, nothing else kept, and never asked again."""
+    first = user.on_terminal("report", typed="\n", T_CONSENT="ask")
+    assert b"[y/N]" in first.out
+    assert b"https://prog.example.org/telemetry" in first.out
+    assert (["prog", "prog/consent"], "off") == (user.kept, user.choice[0])
+
+    second = user.on_terminal("report", T_CONSENT="ask")
+
+    assert b"reported\n" == second.out
+    assert ["prog", "prog/consent"] == user.kept
+
+
+def test_a_yes_counts_from_the_next_run_on(user: User):
+    """The run that asked is not recorded; the next one is."""
+    user.on_terminal("report", typed="yes\n", T_CONSENT="ask")
+    assert ["prog", "prog/consent"] == user.kept
+
+    user.prog("report", T_CONSENT="ask")
+
+    assert 1 == len(user.runs)
+
+
+@pytest.mark.parametrize(
+    ("argv", "env"),
+    [
+        (("--help",), {}), (("report", "-h"), {}), (("report",), {"CI": "1"}), (("report",), {"_PROG_COMPLETE": "complete_bash"}),
+        (("report",), {"COMP_LINE": "prog re"}), (("report",), {"DO_NOT_TRACK": "1"}), (("report",), {"PROG_TELEMETRY": "local"}),
+    ],
+)  # fmt: skip
+def test_nobody_is_asked_in_passing(user: User, argv, env):
+    """Not under help, version or completion, not in CI, and not who has said something already."""
+    ended = user.on_terminal(*argv, T_CONSENT="ask", **env)
+
+    assert b"[y/N]" not in ended.out
+    assert not (user.folder / "consent").exists()
+
+
+def test_without_a_terminal_nobody_is_asked(user: User):
+    """A pipe is no answer: nothing is asked, stored or recorded."""
+    ended = user.prog("report", T_CONSENT="ask")
+
+    assert b"" == ended.err
+    assert [] == user.kept
+
+
+def test_the_attempt_is_stored_before_the_question(user: User):
+    """Who closes the terminal instead of answering is not asked again, and nothing is recorded."""
+    source = (
+        "import os, signal, sys\n"
+        "write = sys.stderr.write\n"
+        "def killed(text):\n"
+        "    write(text)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.stderr.write = killed\n"
+        "import otel_usage\notel_usage.init('prog', version='1', consent='ask')\n"
+    )
+    killed = user.on_terminal(program=source)
+    assert -9 == killed.status
+    assert "asked" == user.choice[0]
+
+    again = user.on_terminal("report", T_CONSENT="ask")
+
+    assert b"reported\n" == again.out
+    assert ["prog", "prog/consent"] == user.kept
+
+
+# -- service ------------------------------------------------------------------------------------------------------
+
+
+def test_a_service_says_so_in_one_line_of_its_log(user: User):
+    """Without any terminal: recorded by default, one line at start-up, with the switch that stops it."""
+    ended = user.prog("report", T_SERVICE="1")
+
+    assert 1 == ended.err.count(b"\n")
+    assert b"prog: usage data is on" in ended.err
+    assert b"PROG_TELEMETRY=off" in ended.err
+    assert 1 == len(user.runs)
+
+
+@pytest.mark.parametrize("env", [{"PROG_TELEMETRY": "off"}, {"DO_NOT_TRACK": "1"}, {"T_CONSENT": "opt-in"}])
+def test_the_operators_environment_decides(user: User, env):
+    """Off by the operator, or not switched on where the default is opt-in: silence, and nothing kept."""
+    ended = user.prog("report", T_SERVICE="1", **env)
+
+    assert (b"", []) == (ended.err, user.kept)
+
+
+# -- a new policy -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("choice", ["noticed", "on"])
+def test_a_new_policy_pauses_until_its_notice_was_seen(user: User, sink: Sink, choice):
+    """Raised policy: nothing is recorded or sent until a terminal showed what is new; then it goes on by itself."""
+    user.choose(choice, since=7)
+    user.sends(sink, "report")
+    until(lambda: len(sink.ids()) == 2)
+    settled(user)
+    before = user.kept
+
+    user.sends(sink, "report", T_POLICY="2")
+    settled(user)
+    assert before == user.kept
+    assert 2 == len(sink.ids())
+
+    seen = user.on_terminal("report", T_POLICY="2", T_SINK=sink.address)
+    assert b"newly.seen: what is new" in seen.out
+    assert b"report.upload" not in seen.out
+    assert [choice, "7", "2"] == user.choice
+    assert before == user.kept
+
+    (user.spool / "wake").unlink()
+    user.sends(sink, "report", T_POLICY="2")
+    until(lambda: len(sink.ids()) == 4)
+    settled(user)
+
+
+def test_what_waits_under_the_old_policy_waits_on(user: User, sink: Sink):
+    """A sender that wakes to find the notice of its policy unseen sends nothing of what waits."""
+    user.choose("noticed")
+    user.sends(sink, "report", OTEL_USAGE_SEND_DELAY_S="1.5")
+    until(lambda: senders(user))
+
+    user.choose("noticed", policy=0)
+    settled(user)
+
+    assert [] == sink.told
+    assert 2 == len(user.spans)
+
+
+# -- retired ------------------------------------------------------------------------------------------------------
+
+
+def test_a_retired_host_accepts_flag_and_variables_and_cleans_up(user: User, sink: Sink):
+    """Flag and variables are no-ops that harm nobody; records, id, ledger and choice of earlier versions are gone."""
+    user.choose("on")
+    user.sends(sink, "report")
+    until(lambda: sink.ids())
+    settled(user)
+    assert (user.folder / "id").exists()
+
+    ended = user.run("gone.py", "work", "--disable-analytics", env={"PROG_TELEMETRY": "on"})
+
+    assert (0, b"did work\n", b"") == (ended.status, ended.out, ended.err)
+    assert not user.folder.exists()
+    assert [] == senders(user)
+
+
+# -- log mode -----------------------------------------------------------------------------------------------------
+
+
+def test_log_mode_prints_what_would_be_sent_and_sends_nothing(user: User, sink: Sink):
+    """The exact payload on stderr, through gate and translators; nothing sent, nothing kept."""
+    ended = user.prog("report", PROG_TELEMETRY="log", T_SINK=sink.address)
+
+    assert b"reported\n" == ended.out
+    for word in (b"Nothing was.", b"report.upload", b"usage.count.lines", b"app.installation.id"):
+        assert word in ended.err
+    assert ([], []) == (sink.told, user.kept)
+
+
+def test_log_mode_prints_none_without_a_destination(user: User):
+    """Where nothing would be sent, it says so."""
+    ended = user.prog("report", PROG_TELEMETRY="log")
+
+    assert b"none\n" in ended.err
+
+
+@pytest.mark.parametrize("env", [{"DO_NOT_TRACK": "1"}, {"OTEL_SDK_DISABLED": "true"}, {"PROG_DISABLE_ANALYTICS": "1"}])
+def test_log_mode_under_an_off_prints_none(user: User, sink: Sink, env):
+    """An explicit off beats log: one line says "none" and why; nothing is loaded, started or kept."""
+    ended = user.prog("report", PROG_TELEMETRY="log", T_SINK=sink.address, **env)
+
+    assert f"prog telemetry, log mode: none, because {next(iter(env))} says off\n".encode() == ended.err
+    assert ([], []) == (sink.told, user.kept)
+
+
+def test_log_mode_under_a_stored_off_prints_none(user: User):
+    """So does the user's own stored off."""
+    user.choose("off")
+
+    ended = user.prog("report", PROG_TELEMETRY="log")
+
+    assert b"log mode: none" in ended.err
+    assert ["prog", "prog/consent"] == user.kept
