@@ -56,7 +56,9 @@ def words() -> list[tuple[str, str, str]]:
 PARTS: dict[str, Callable[[], str]] = {
     "voices": lambda: table(("rank", "where", "how it is read"), voices()),
     "words": lambda: table(("text", "as a mode (`<APP>_TELEMETRY`)", "as a switch (`DO_NOT_TRACK`)"), words()),
-    "verbs": lambda: table(("command", "what it does"), [(f"`otel-usage {verb}`", does) for verb, (does, _) in VERBS.items()]),
+    "verbs": lambda: table(
+        ("command", "what it does"), [(f"`otel-usage {verb}`", does) for verb, (does, _) in VERBS.items()]
+    ),
     "settings": lambda: table(
         ("keyword of `init`", "variable", "default", "meaning"),
         [(code(s.keyword), code(s.variable), s.default, s.meaning) for s in settings.SETTINGS],

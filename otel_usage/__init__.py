@@ -3,6 +3,7 @@
 Ring 0 (foreground): the public names, and the gate: `decide` says whether a run may be recorded, and by whose word.
 Both in one module, since it is all that a program loads whose user said no: another would cost it 0.4 M instructions.
 """
+
 import os
 import sys
 
@@ -296,7 +297,7 @@ def _ring0(name: str) -> "Any":
         else:
             from marshal import loads
 
-            made = sys.modules[whole] = type(sys)(whole)
+            made = globals()[name] = sys.modules[whole] = type(sys)(whole)
             made.__dict__.update(__package__=__name__, __file__=source, __cached__=cached)
             made.__spec__ = type(__spec__)(whole, __loader__, origin=source)  # type: ignore[name-defined]
             try:

@@ -229,7 +229,9 @@ class Events:
         spans = [self._span(action) for action in done]
         metrics = b""
         if counters or dropped:
-            metrics = line("Metrics", "metrics", self.recorder.resource, metrics_body(counters, dropped, start, self.counted_ns))
+            metrics = line(
+                "Metrics", "metrics", self.recorder.resource, metrics_body(counters, dropped, start, self.counted_ns)
+            )
         return spans, metrics
 
     def put(self, signal: str, text: bytes) -> None:
@@ -279,7 +281,9 @@ class Events:
         return span(trace, os.urandom(8).hex(), root, name, action.start_ns, action.end_ns, pairs, action.failed)
 
 
-def metrics_body(counters: "Mapping[tuple[Any, ...], int]", dropped: "Mapping[str, int]", start_ns: int, end_ns: int) -> str:
+def metrics_body(
+    counters: "Mapping[tuple[Any, ...], int]", dropped: "Mapping[str, int]", start_ns: int, end_ns: int
+) -> str:
     """Return OTLP JSON delta sums, comma-separated. counters: ``{(name, (field, value), …): n}``; dropped: ``{reason: n}``."""
     points: dict[tuple[str, str], list[str]] = {}
     rows: list[tuple[str, str, Pairs, int]] = [

@@ -22,7 +22,7 @@ def retired(app: str, *, flag: str = "--disable-analytics") -> Usage:
             take(flag)
         root = home(getter(os.environ))
         folder = root + "/" + app
-        if root and app and os.path.isdir(folder) and not os.path.islink(folder):
+        if root and app and os.path.isdir(folder) and not os.path.islink(folder):  # noqa: SIM102  two reasons
             if not hasattr(os, "geteuid") or os.stat(folder).st_uid == os.geteuid():
                 import shutil
 

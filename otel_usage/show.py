@@ -50,7 +50,9 @@ def show(settings: Mapping[str, Any], out: TextIO) -> None:
     out.flush()
 
 
-def contents(batch: Batch, metrics: Mapping[str, Any] | None, extra: Mapping[str, str]) -> list[tuple[str, Spans | Points]]:
+def contents(
+    batch: Batch, metrics: Mapping[str, Any] | None, extra: Mapping[str, str]
+) -> list[tuple[str, Spans | Points]]:
     """Return what a batch becomes: (``traces`` or ``metrics``, segment), none that is empty."""
     found: list[tuple[str, Spans | Points]] = []
     if batch.records:

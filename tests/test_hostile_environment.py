@@ -46,7 +46,7 @@ def test_a_home_that_cannot_be_written(host):
     host.home.chmod(0o555)
 
     done = subprocess.run(
-        ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override", sys.executable, "host.py", "report"],  # noqa: E501
+        ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override", sys.executable, "host.py", "report"],
         cwd=host.tmp / "work", env=host.environ, capture_output=True, check=False,
     )  # fmt: skip
 

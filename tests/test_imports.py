@@ -91,7 +91,7 @@ def test_what_is_built_in_stays_built_in():
 
 def test_a_failing_run_loads_one_module_more(host):
     """How a run failed is told by a module that others do not load."""
-    source = "import argparse, atexit, sys, otel_usage\natexit.register(lambda: print([m for m in sys.modules if 'otel' in m]))\n"  # noqa: E501
+    source = "import argparse, atexit, sys, otel_usage\natexit.register(lambda: print([m for m in sys.modules if 'otel' in m]))\n"
     source += "otel_usage.init('prog', version='1', consent='opt-in')\n"
     source += "import argparse\nargparse.ArgumentParser().parse_args()\n"
 

@@ -15,7 +15,8 @@ from .. import __version__
 def parser() -> argparse.ArgumentParser:
     """Return the command's parser. Each sub-command sets ``call``, what runs it."""
     top = argparse.ArgumentParser(
-        prog="otel-usage", description="Usage analytics for command-line programs, at no cost to the people who use them."
+        prog="otel-usage",
+        description="Usage analytics for command-line programs, at no cost to the people who use them.",
     )
     top.add_argument("--version", action="version", version=f"otel-usage {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -23,7 +24,9 @@ def parser() -> argparse.ArgumentParser:
 
     for module in (telemetry, demo, run, listen, describe, verify):
         module.add(commands)
-    commands.add_parser("relay", add_help=False, help="receive OTLP for GA4 and Segment, and keep their keys (extra: relay)")
+    commands.add_parser(
+        "relay", add_help=False, help="receive OTLP for GA4 and Segment, and keep their keys (extra: relay)"
+    )
     return top
 
 

@@ -80,7 +80,7 @@ class _Inert:
         made.submodule_search_locations = []
         return made
 
-    def create_module(self, spec: object) -> None:
+    def create_module(self, spec: object) -> None:  # noqa: ARG002  the protocol
         return None
 
     def exec_module(self, module: object) -> None:

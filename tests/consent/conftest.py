@@ -36,7 +36,9 @@ class User(Host):
     def kept(self) -> list[str]:
         """Every file and folder of ours, but for the debug folder that tests need."""
         return sorted(
-            str(path.relative_to(self.home)) for path in self.home.rglob("*") if path.relative_to(self.home).parts[0] != "debug"
+            str(path.relative_to(self.home))
+            for path in self.home.rglob("*")
+            if path.relative_to(self.home).parts[0] != "debug"
         )
 
     @property
@@ -55,7 +57,9 @@ class User(Host):
 
     def sends(self, sink: Sink, *argv: str, **env: str | None) -> Ended:
         """Run the program with a real sender behind it."""
-        return self.prog(*argv, **{"T_SINK": sink.address, "OTEL_USAGE_SENDER": "detached", "OTEL_USAGE_SEND_DELAY_S": "0", **env})
+        return self.prog(
+            *argv, **{"T_SINK": sink.address, "OTEL_USAGE_SENDER": "detached", "OTEL_USAGE_SEND_DELAY_S": "0", **env}
+        )
 
     def ours(self, *argv: str, **env: str | None) -> Ended:
         """Run the ``otel-usage`` command."""
@@ -99,7 +103,10 @@ def senders(user: User) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if str(user.home).encode() in (entry / "environ").read_bytes() and b"\0otel-usage\0" in (entry / "cmdline").read_bytes():
+            if (
+                str(user.home).encode() in (entry / "environ").read_bytes()
+                and b"\0otel-usage\0" in (entry / "cmdline").read_bytes()
+            ):
                 found.append(int(entry.name))
         except OSError:
             continue

@@ -122,7 +122,10 @@ def test_status_shows_what_waits_what_was_sent_and_what_was_lost(user: User, sin
     told = asked(user, "status")
 
     assert (2, 3) == (told["waiting"]["files"], told["waiting"]["records"])
-    assert ("sent", 200) == (told["destinations"]["otlp"]["last"]["result"], told["destinations"]["otlp"]["last"]["status"])
+    assert ("sent", 200) == (
+        told["destinations"]["otlp"]["last"]["result"],
+        told["destinations"]["otlp"]["last"]["status"],
+    )
     assert {"corrupt": 1} == told["dropped"]
     assert told["installation_id"]
     assert told["known"]
@@ -279,7 +282,10 @@ def test_preview_shows_what_is_sent_next_and_moves_nothing(user: User, sink: Sin
     for number, span in spans.items():
         assert attributes_of(span["attributes"]) == arrived[number]["attributes"]
         assert attributes_of(resources[0]) == arrived[number]["resource"]
-        assert (span["name"], span["startTimeUnixNano"]) == (arrived[number]["name"], arrived[number]["startTimeUnixNano"])
+        assert (span["name"], span["startTimeUnixNano"]) == (
+            arrived[number]["name"],
+            arrived[number]["startTimeUnixNano"],
+        )
 
 
 def test_preview_shows_what_a_queue_holds(user: User, sink: Sink):
@@ -340,7 +346,13 @@ def test_schema_in_words(user: User, sink: Sink):
     ours = user.ours("schema", "--app", "prog").out
 
     assert hosts == ours
-    for word in (b"report.upload", b"one of pdf, html", b"only the range: <1 MB, 1-10 MB, >=10 MB", b"yes or no", b"from 0 to 10"):
+    for word in (
+        b"report.upload",
+        b"one of pdf, html",
+        b"only the range: <1 MB, 1-10 MB, >=10 MB",
+        b"yes or no",
+        b"from 0 to 10",
+    ):
         assert word in ours
 
 
@@ -409,7 +421,9 @@ def test_forget_keeps_an_off(user: User):
 
 def test_settings_survive_and_keys_do_not(tmp_path):
     """Schema types come back as they were; of destinations only addresses, numbers and the names of keys."""
-    schema = {"a": {"why": "x", "fields": {"b": ("bucket", "MB", 1, 10), "v": ("version",), "i": ("integer", 9), "t": bool}}}
+    schema = {
+        "a": {"why": "x", "fields": {"b": ("bucket", "MB", 1, 10), "v": ("version",), "i": ("integer", 9), "t": bool}}
+    }
     settings = {
         "app": "prog", "version": "1", "consent": "opt-in", "policy": 2, "about": "", "schema": schema,
         "destinations": {
@@ -422,13 +436,20 @@ def test_settings_survive_and_keys_do_not(tmp_path):
     told = recall(str(tmp_path))
 
     assert told is not None
-    assert {"b": ("bucket", "MB", 1, 10), "v": ("version",), "i": ("integer", 9), "t": "bool"} == told["schema"]["a"]["fields"]
+    assert {"b": ("bucket", "MB", 1, 10), "v": ("version",), "i": ("integer", 9), "t": "bool"} == told["schema"]["a"][
+        "fields"
+    ]
     assert "hunter2" not in (tmp_path / "settings.json").read_text()
-    assert {"endpoint": f"https://x.example/otlp?{SECRET}", "headers": {"api-key": SECRET}, "timeout_s": 3} == told["destinations"]["otlp"]
+    assert {"endpoint": f"https://x.example/otlp?{SECRET}", "headers": {"api-key": SECRET}, "timeout_s": 3} == told[
+        "destinations"
+    ]["otlp"]
     assert told["destinations"] == redacted(told["destinations"])
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": "os.remove(1)"}', '{"schema": "[1]", "app": "x", "destinations": null}', "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", '{"schema": "os.remove(1)"}', '{"schema": "[1]", "app": "x", "destinations": null}', "\x00"],
+)
 def test_remembered_settings_that_are_damaged_are_none(tmp_path, text):
     """A damaged file is as good as none, and is never evaluated."""
     (tmp_path / "settings.json").write_text(text)

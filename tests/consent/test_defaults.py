@@ -34,7 +34,10 @@ def test_the_flag_behind_a_double_dash_is_somebody_elses(user: User):
 
 def test_the_flag_has_the_name_the_host_chooses(user: User):
     """``flag="--no-stats"``; with "" there is none, and the default's name is a stranger's."""
-    for flag, given, left in (("--no-stats", "--no-stats", "[] False"), ("", "--disable-analytics", "['--disable-analytics'] True")):
+    for flag, given, left in (
+        ("--no-stats", "--no-stats", "[] False"),
+        ("", "--disable-analytics", "['--disable-analytics'] True"),
+    ):
         source = f"import sys, otel_usage\nu = otel_usage.init('prog', version='1', consent='opt-in', flag={flag!r})\n"
         ended = user.run(source + "print(sys.argv[1:], u.recording)\n", given, env={"PROG_TELEMETRY": "on"})
 

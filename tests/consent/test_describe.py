@@ -56,7 +56,9 @@ def test_check_passes_while_the_page_is_current_and_fails_on_drift(user: User):
     assert b"out of date" in drifted.err
 
 
-@pytest.mark.parametrize("target", ["nosuchmodule:usage", "json:usage", "json:loads", f"{PROGRAMS / 'plain.py'}:nothing"])
+@pytest.mark.parametrize(
+    "target", ["nosuchmodule:usage", "json:usage", "json:loads", f"{PROGRAMS / 'plain.py'}:nothing"]
+)
 def test_what_cannot_be_described_is_an_error(user: User, target):
     """A module that is not there or holds no handle: 2, and what was expected."""
     ended = user.ours("describe", target)

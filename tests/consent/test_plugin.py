@@ -31,7 +31,9 @@ def suite(user: User, tests: str, *options: str, **env: str) -> subprocess.Compl
     folder = user.tmp / "suite"
     folder.mkdir(exist_ok=True)
     (folder / "host.py").write_text(HOST)
-    (folder / "test_host.py").write_text("import pytest\nimport otel_usage\nimport host\nfrom otel_usage.testing import *\n" + tests)
+    (folder / "test_host.py").write_text(
+        "import pytest\nimport otel_usage\nimport host\nfrom otel_usage.testing import *\n" + tests
+    )
     environ = {**user.environ, "OTEL_USAGE_SENDER": "detached", "OTEL_USAGE_SEND_DELAY_S": "0", **env}
     if options != ("installed",):  # other plugins take their time
         environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -84,7 +86,12 @@ def test_it(captured_usage):
     assert "action report.upload {'format': 'pdf', 'size': '1-10 MB'}" in ended.stdout
 
 
-CALLS = ["usage.action('nope')", "usage.action('report.upload', format='exe')", "usage.count('lines', word='x')", "upload('docx')"]
+CALLS = [
+    "usage.action('nope')",
+    "usage.action('report.upload', format='exe')",
+    "usage.count('lines', word='x')",
+    "upload('docx')",
+]
 
 
 def test_what_is_undeclared_is_an_error_in_the_hosts_tests(user: User):
@@ -157,7 +164,9 @@ def test_the_session_leaves_the_environment_as_it_was(user: User):
     code = "import os, pytest; before = dict(os.environ); pytest.main(['-q', '-p', 'no:cacheprovider']); assert before == dict(os.environ)"
     environ = {**user.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "", "OTEL_USAGE_SENDER": "detached"}
 
-    ended = subprocess.run([sys.executable, "-c", code], cwd=user.tmp, env=environ, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=user.tmp, env=environ, capture_output=True, text=True, check=False
+    )
 
     assert "" == ended.stderr
     assert os.path.exists(user.home)
