@@ -142,7 +142,9 @@ def destinations(told: Mapping[str, Any] | None) -> dict[str, dict[str, Any] | N
     names: dict[str, dict[str, Any] | None] = {}
     for variable in ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER"):
         text = os.environ.get(variable, "")
-        if not text and any(os.environ.get(f"OTEL_EXPORTER_OTLP{part}_ENDPOINT") for part in ("", "_TRACES", "_METRICS")):
+        if not text and any(
+            os.environ.get(f"OTEL_EXPORTER_OTLP{part}_ENDPOINT") for part in ("", "_TRACES", "_METRICS")
+        ):
             text = "otlp"
         for name in text.split(","):
             name = name.strip().lower()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Pairs = list[tuple[str, object]]
 
 MAX_ACTIONS = 512  # spans kept in memory between two flushes
+MAX_PENDING = 256  # counts noted and not yet added up
 MAX_COUNTERS = 512  # distinct (name, fields) kept in memory between two flushes
 
 
@@ -120,13 +121,15 @@ class Action:
 class Events:
     """What one process recorded since the last flush.
 
-    Concurrency: every method may be called from any thread. A forked child starts empty: what its parent holds is the
-    parent's to report.
+    Concurrency: every method may be called from any thread, and from a signal handler that interrupts another.
+    A forked child starts with one of its own: what its parent holds is the parent's to report.
     """
 
     def __init__(self, recorder: "Recorder") -> None:
         self.recorder = recorder
         self.lock = recorder.lock
+        self.settling = False
+        self.pending: list[tuple[str, int, Mapping[str, object]]] = []  # counts as they were called
         self.actions: list[Action] = []
         self.counters: dict[tuple[Any, ...], int] = {}
         self.dropped: dict[str, int] = {}
@@ -167,21 +170,37 @@ class Events:
         return kept
 
     def count(self, name: str, n: int, fields: "Mapping[str, object]") -> None:
-        """Add to one counter."""
-        try:
-            key = (name, *fields.items())
-            with self.lock:
-                known = key in self.counters and n.__class__ is int and n >= 0
-                if known:
-                    self.counters[key] += n
-            if not known:
-                self._first(name, n, fields)
-            if monotonic() >= self.due:
-                self.flush()
-        except TypeError:  # a field that can't be hashed fits no type
-            self.drop("value")
-        except Exception:
-            fault()
+        """Add to one counter: here it is only noted, and added up with the next few hundred."""
+        pending = self.pending
+        pending.append((name, n, fields))
+        if len(pending) >= MAX_PENDING:
+            self.settle()
+        if monotonic() >= self.due:
+            self.flush()
+
+    def settle(self) -> None:
+        """Add up what was noted. The list stays the same object: other threads may be about to append to it."""
+        with self.lock:
+            if self.settling:  # a signal handler's call, inside of ours
+                return
+            self.settling = True
+            try:
+                noted = self.pending[:]
+                del self.pending[: len(noted)]
+                counters = self.counters
+                for name, n, fields in noted:
+                    try:
+                        key = (name, *fields.items())
+                        if key in counters and n.__class__ is int and n >= 0:
+                            counters[key] += n
+                        else:
+                            self._first(name, n, fields)
+                    except TypeError:  # a field that can't be hashed fits no type
+                        self.drop("value")
+            except Exception:
+                fault()
+            finally:
+                self.settling = False
 
     def _first(self, name: str, n: int, fields: "Mapping[str, object]") -> None:
         pairs = self.accepted("count", name, fields)
@@ -200,6 +219,7 @@ class Events:
     def take(self) -> "tuple[list[str], bytes]":
         """Return finished actions as OTLP JSON spans, counts as one line of metrics ("" for none), and forget them."""
         self.due = monotonic() + self.recorder.settings["flush_s"]
+        self.settle()
         with self.lock:
             done = [action for action in self.actions if not action.open]
             self.actions = [action for action in self.actions if action.open]
@@ -209,7 +229,9 @@ class Events:
         spans = [self._span(action) for action in done]
         metrics = b""
         if counters or dropped:
-            metrics = line("Metrics", "metrics", self.recorder.resource, metrics_body(counters, dropped, start, self.counted_ns))
+            metrics = line(
+                "Metrics", "metrics", self.recorder.resource, metrics_body(counters, dropped, start, self.counted_ns)
+            )
         return spans, metrics
 
     def put(self, signal: str, text: bytes) -> None:
@@ -259,7 +281,9 @@ class Events:
         return span(trace, os.urandom(8).hex(), root, name, action.start_ns, action.end_ns, pairs, action.failed)
 
 
-def metrics_body(counters: "Mapping[tuple[Any, ...], int]", dropped: "Mapping[str, int]", start_ns: int, end_ns: int) -> str:
+def metrics_body(
+    counters: "Mapping[tuple[Any, ...], int]", dropped: "Mapping[str, int]", start_ns: int, end_ns: int
+) -> str:
     """Return OTLP JSON delta sums, comma-separated. counters: ``{(name, (field, value), …): n}``; dropped: ``{reason: n}``."""
     points: dict[tuple[str, str], list[str]] = {}
     rows: list[tuple[str, str, Pairs, int]] = [

@@ -14,7 +14,7 @@ from _thread import RLock, get_ident
 from _weakref import ref
 from time import monotonic, monotonic_ns, sleep, time, time_ns  # hosts replace those of the module, in tests
 
-from . import __version__
+from . import __version__, _ring0
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType, ModuleType, TracebackType
     from typing import Any
 
-    from . import Decision
+    from . import Decision, Usage
     from .events import Events
 
 FORMAT = "1"  # folder of the spool's format version
@@ -433,7 +433,7 @@ def _hook_argparse(run, module):
 
         def tell(self, parser):
             # type: (object) -> None
-            from .argparse_adapter import began
+            began = _ring0("argparse_adapter").began
 
             began(run, module, self.name, parser)
 
@@ -449,7 +449,7 @@ def _hook_click(run, module):
         # type: (object) -> None
         def load():
             # type: () -> None
-            from .click_adapter import install
+            install = _ring0("click_adapter").install
 
             install(run, module, push)
 
@@ -544,6 +544,7 @@ class Recorder:
         self.tty = False
         self.log: list[bytes] = []
         self._events: Events | None = None
+        self.handle: Usage | None = None  # it keeps our events at hand
         self.lock = RLock()  # re-entrant: a signal handler may count while it is held
         app, version = quote(self.app), quote(str(settings["version"])[:64])
         self.resource = (
@@ -690,6 +691,8 @@ class Recorder:
         # type: () -> None
         """In a forked child: what the parent holds is the parent's to report."""
         self._events, self.lock = None, RLock()
+        if self.handle is not None:
+            self.handle._kept = None
         if self.owner:
             self.owner = False
             try:
@@ -846,14 +849,20 @@ class Recorder:
         if orphan and os.access("/bin/sh", os.X_OK):
             # By way of 3: a shell takes the standard input of what it puts into the background from /dev/null.
             stdin, command, wait_s = 3, ["/bin/sh", "-c", '"$@" <&3 3<&- &', "sh", *command], 1.0
-        actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, stdin), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+        actions: list[Any] = [
+            (os.POSIX_SPAWN_DUP2, source, stdin),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        ]
         if decision.mode != "log":
             actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
         environ = {**os.environ._data, BRAKE: b"1"}  # type: ignore[attr-defined]
+        how: dict[str, Any] = {"setsid": True}
+        if hasattr(os, "SCHED_BATCH"):  # on a busy machine its start would compete with the host's end: 10 ms
+            how["scheduler"] = (os.SCHED_BATCH, os.sched_param(0))
         try:
             try:
-                pid = os.posix_spawn(command[0], command, environ, file_actions=actions, setsid=True)
-            except NotImplementedError:
+                pid = os.posix_spawn(command[0], command, environ, file_actions=actions, **how)
+            except (NotImplementedError, PermissionError):
                 pid = os.posix_spawn(command[0], command, environ, file_actions=actions, setpgroup=0)
         finally:
             os.close(source)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from .queue import write
 
-SECRET = "(kept secret)"  # noqa: S105  stands for what may be a key
+SECRET = "(kept secret)"  # stands for what may be a key  # noqa: S105
 KEPT = ("app", "version", "consent", "policy", "about", "service", "flag")
 PLAIN = ("endpoint", "protocol", "measurement_id", "firebase_app_id")  # keywords whose text is nobody's secret
 

@@ -231,7 +231,9 @@ def check_schema(schema: object) -> None:
         if not isinstance(row.get("why"), str) or not row["why"].strip():
             _refuse(f"schema: {name!r}: why", row.get("why"), "the question that it answers; your users will read it")
         if "segment" in row and not _text(_CHOICE, MAX_NAME)(row["segment"]):
-            _refuse(f"schema: {name!r}: segment", row["segment"], "the event's name at Segment, such as 'Report Uploaded'")
+            _refuse(
+                f"schema: {name!r}: segment", row["segment"], "the event's name at Segment, such as 'Report Uploaded'"
+            )
         fields = row.get("fields") or {}
         if not isinstance(fields, Mapping) or len(fields) > MAX_FIELDS:
             _refuse(f"schema: {name!r}: fields", fields, f"a dict of at most {MAX_FIELDS} {{field: type}}")
@@ -257,9 +259,17 @@ def _check_type(what: str, kind: Any) -> None:
     if kind[0] == "bucket":
         bounds = kind[2:]
         numbers = all(isinstance(b, (int, float)) and not isinstance(b, bool) for b in bounds)
-        if not (isinstance(kind[1], str) and _CHOICE.fullmatch(kind[1]) and bounds and numbers and list(bounds) == sorted(set(bounds))):
+        if not (
+            isinstance(kind[1], str)
+            and _CHOICE.fullmatch(kind[1])
+            and bounds
+            and numbers
+            and list(bounds) == sorted(set(bounds))
+        ):
             _refuse(what, kind, "bucket(unit, smallest bound, …, largest bound)")
-    if kind[0] == "integer" and not (isinstance(kind[1], int) and not isinstance(kind[1], bool) and 0 < kind[1] < 1 << 53):
+    if kind[0] == "integer" and not (
+        isinstance(kind[1], int) and not isinstance(kind[1], bool) and 0 < kind[1] < 1 << 53
+    ):
         _refuse(what, kind, "integer(max) with a max above 0")
 
 
@@ -294,7 +304,9 @@ def _fits(declared: Any, value: object) -> bool:
 
 
 def _structural(value: object) -> bool:
-    return isinstance(value, (bool, int)) or (isinstance(value, str) and len(value) <= MAX_NAME and value.isprintable() and value.isascii())
+    return isinstance(value, (bool, int)) or (
+        isinstance(value, str) and len(value) <= MAX_NAME and value.isprintable() and value.isascii()
+    )
 
 
 def check_fields(schema: Mapping[str, Any] | None, kind: str, name: str, fields: Mapping[str, object]) -> str:
@@ -318,7 +330,9 @@ def check_fields(schema: Mapping[str, Any] | None, kind: str, name: str, fields:
     return ""
 
 
-def check_span(span: Mapping[str, Any], attributes: Mapping[str, object], schema: Mapping[str, Any] | None, app: str) -> str:
+def check_span(
+    span: Mapping[str, Any], attributes: Mapping[str, object], schema: Mapping[str, Any] | None, app: str
+) -> str:
     """Return "" if the span may be sent, else the reason to drop it.
 
     span: OTLP JSON; attributes: its, as Python values. The name must be what the attributes say: it holds nothing more.
@@ -348,7 +362,9 @@ def check_span(span: Mapping[str, Any], attributes: Mapping[str, object], schema
     elif kind == "heartbeat":
         name = "heartbeat"
         if schema is not None:  # its name is not on the wire: some declared heartbeat must allow the fields
-            reasons = [check_fields(schema, "heartbeat", n, fields) for n, r in schema.items() if r.get("kind") == "heartbeat"]
+            reasons = [
+                check_fields(schema, "heartbeat", n, fields) for n, r in schema.items() if r.get("kind") == "heartbeat"
+            ]
             if "" not in reasons:
                 return reasons[0] if reasons else "undeclared"
     else:

@@ -67,7 +67,10 @@ class Points:
         self.told = told
         more = pairs_of(extra)
         groups = [
-            {"resource": {"attributes": [*group["resource"]["attributes"], *more]}, "scopeMetrics": group["scopeMetrics"]}
+            {
+                "resource": {"attributes": [*group["resource"]["attributes"], *more]},
+                "scopeMetrics": group["scopeMetrics"],
+            }
             for group in told["resourceMetrics"]
         ]
         self.items: MetricsData = metrics_of({"resourceMetrics": groups})

@@ -17,7 +17,8 @@ from . import __version__
 from .otlp import Record, json_of
 
 _DELTA: dict[type, AggregationTemporality] = {
-    Counter: AggregationTemporality.DELTA, Histogram: AggregationTemporality.DELTA,
+    Counter: AggregationTemporality.DELTA,
+    Histogram: AggregationTemporality.DELTA,
 }
 BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 

@@ -70,6 +70,20 @@ def test_modules_loaded(host, use, mode, python):
     assert with_us - without - OURS[use, mode] <= BUILT_IN
 
 
+@pytest.mark.parametrize("use", ["argparse", "click", "typer"])
+def test_modules_loaded_where_the_framework_comes_first(host, use):
+    """A program that imports its framework before us needs no import hook, and does not load one."""
+    source = (
+        f"import {use}\nimport otel_usage, sys\notel_usage.init('prog', version='1', consent='opt-in')\n{USE[use]}\n"
+    )
+    source += "app = typer.Typer(); app.command()(lambda: None); app(standalone_mode=False)\n" if use == "typer" else ""
+    ended = host.run(
+        source + "print(*[m for m in sys.modules if m.startswith('otel_usage')])\n", env=settle(host, "on")
+    )
+
+    assert OURS[use, "on"] == set(ended.out.decode().split())
+
+
 def test_what_is_built_in_stays_built_in():
     """The modules we count on are part of this interpreter, and not shared objects."""
     assert BUILT_IN <= set(sys.builtin_module_names)
@@ -77,7 +91,7 @@ def test_what_is_built_in_stays_built_in():
 
 def test_a_failing_run_loads_one_module_more(host):
     """How a run failed is told by a module that others do not load."""
-    source = "import atexit, sys, otel_usage\natexit.register(lambda: print([m for m in sys.modules if 'otel' in m]))\n"
+    source = "import argparse, atexit, sys, otel_usage\natexit.register(lambda: print([m for m in sys.modules if 'otel' in m]))\n"
     source += "otel_usage.init('prog', version='1', consent='opt-in')\n"
     source += "import argparse\nargparse.ArgumentParser().parse_args()\n"
 
@@ -135,10 +149,10 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.read_text().strip())
 # Imports that point outward on purpose, each inside a function: (module, imported).
 ALLOWED = {
     ("__init__.py", "schema.py"),  # the strict check of settings, in tests and development
+    ("cli/__init__.py", "relay/serve.py"),  # the command, where the extra is installed
     ("lazy.py", "schema.py"),  # SettingError, for a host that asks for it
     ("lazy.py", "mounting.py"),  # for a host that mounts the commands
     ("notice.py", "remembered.py"),  # what is new, once per version of what is collected
-    ("cli/__init__.py", "relay/serve.py"),  # the command, where the extra is installed
 }
 
 
@@ -162,8 +176,7 @@ def test_imports_point_inward(path):
 
 def test_the_foreground_imports_little():
     """Modules of ring 0 import, besides each other, only what this list says."""
-    listed = {"os", "sys", "time", "gc", "traceback", "_json", *BUILT_IN}
-    listed |= {"shutil"}  # a retired host, once
+    listed = {"os", "sys", "time", "gc", "traceback", "_json", "shutil", *BUILT_IN, "posixpath", "types"}
     listed |= {"marshal", "sitecustomize", "otel_usage.attach"}  # `otel-usage run`: programs that know nothing of us
     found = set()
     for path in MODULES:

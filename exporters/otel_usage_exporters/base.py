@@ -183,9 +183,7 @@ class Exporter:
                     break
         for request in waiting:
             unsent += [unit.position for unit in request.units]
-        return self._counted(
-            Verdict(tuple(sorted(unsent)), wait_s if unsent else None, dict(+lost), status, filtered)
-        )
+        return self._counted(Verdict(tuple(sorted(unsent)), wait_s if unsent else None, dict(+lost), status, filtered))
 
     def _export(self, deliver: Any, timeout_s: float | None) -> bool:
         """Call *deliver* with the positions to send, None for all, until none is left. True if all were sent.

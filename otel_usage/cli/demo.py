@@ -61,7 +61,9 @@ def examples() -> Path:
 def call(told: argparse.Namespace) -> int:  # noqa: ARG001  every command's shape
     """Run the demonstration; 1 if not everything arrived."""
     if not hasattr(os, "posix_spawn"):
-        print("otel-usage: the demo needs a system that can start a background process; this one can't", file=sys.stderr)
+        print(
+            "otel-usage: the demo needs a system that can start a background process; this one can't", file=sys.stderr
+        )
         return 1
     arrivals: list[Arrival] = []
     server = Listener(0, arrivals.append)
@@ -142,12 +144,18 @@ def _demo(folder: Path, server: Listener, arrivals: list[Arrival]) -> int:
     runs = sum(span["kind"] == "run" for span in spans.values())
     text = "".join(repr(arrival.body) for arrival in arrivals)
     print("\nWhat users typed and the programs do not declare (file names, amounts, words) is nowhere in it: ", end="")
-    leaked = [word for word in ("secret-plan", "notes.txt", "missing", "bank", "breathe", "0123", "dne") if word in text]
+    leaked = [
+        word for word in ("secret-plan", "notes.txt", "missing", "bank", "breathe", "0123", "dne") if word in text
+    ]
     print("searched, not found." if not leaked else f"FOUND {leaked}")
     _ledgers(folder)
     _cost(work, environ)
     complete = runs == len(RUNS) and not leaked and not invalid
-    print(f"\n{runs} of {len(RUNS)} runs arrived, once each." if complete else f"\nonly {runs} of {len(RUNS)} runs arrived")
+    print(
+        f"\n{runs} of {len(RUNS)} runs arrived, once each."
+        if complete
+        else f"\nonly {runs} of {len(RUNS)} runs arrived"
+    )
     return 0 if complete else 1
 
 
@@ -238,7 +246,9 @@ def _cost(work: Path, environ: Mapping[str, str]) -> None:
     for _ in range(PAIRS):
         for mode, taken in times.items():
             begun = time.perf_counter()
-            subprocess.run(command, cwd=work, env={**environ, "DIGEST_TELEMETRY": mode}, capture_output=True, check=False)
+            subprocess.run(
+                command, cwd=work, env={**environ, "DIGEST_TELEMETRY": mode}, capture_output=True, check=False
+            )
             taken.append((time.perf_counter() - begun) * 1000)
     added = statistics.median(on - off for on, off in zip(times["on"], times["off"], strict=True))
     print(

@@ -37,7 +37,10 @@ def test_otlp_json_and_gzip(listener: tuple[Listener, list[Arrival]]) -> None:
     body = gzip.compress(run_line()[2])
 
     answer = requests.post(
-        server.address + "/v1/traces", body, headers={"Content-Type": "application/json", "Content-Encoding": "gzip"}, timeout=5
+        server.address + "/v1/traces",
+        body,
+        headers={"Content-Type": "application/json", "Content-Encoding": "gzip"},
+        timeout=5,
     )
 
     assert (200, {}) == (answer.status_code, answer.json())
@@ -85,7 +88,13 @@ def test_ga4_is_played_and_its_rules_shown(listener: tuple[Listener, list[Arriva
 def test_segment_is_played(listener: tuple[Listener, list[Arrival]]) -> None:
     """200 for what Segment would take."""
     server, arrived = listener
-    message = {"type": "track", "event": "Command Run", "anonymousId": "a", "messageId": "m", "timestamp": "2026-01-01T00:00:00Z"}
+    message = {
+        "type": "track",
+        "event": "Command Run",
+        "anonymousId": "a",
+        "messageId": "m",
+        "timestamp": "2026-01-01T00:00:00Z",
+    }
 
     answer = requests.post(server.address + "/v1/batch", json={"batch": [message], "writeKey": "k"}, timeout=5)
 
@@ -118,7 +127,10 @@ def test_a_port_that_is_taken(listener: tuple[Listener, list[Arrival]]) -> None:
     port = listener[0].server_address[1]
 
     ended = subprocess.run(
-        [sys.executable, "-m", "otel_usage.cli", "listen", "--port", str(port)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "otel_usage.cli", "listen", "--port", str(port)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert 1 == ended.returncode

@@ -42,10 +42,24 @@ def recorded(host: Host, app: str) -> Span:
 
 # (program, arguments, exit code, outcome, command, options)
 FOREIGN = [
-    ("http", ["--offline", "--verbose", "GET", "example.org/secret"], 0, "success", "(root)", ["--offline", "--verbose"]),
+    (
+        "http",
+        ["--offline", "--verbose", "GET", "example.org/secret"],
+        0,
+        "success",
+        "(root)",
+        ["--offline", "--verbose"],
+    ),
     ("http", ["--no-such-option-secret"], 1, "failure", "(root)", []),
     ("http", ["--help"], 0, "success", "(root)", ["--help"]),  # it catches the exit of its own help
-    ("sqlite-utils", ["create-table", "db", "secret", "id", "integer", "--pk", "id"], 0, "success", "create-table", ["--pk"]),
+    (
+        "sqlite-utils",
+        ["create-table", "db", "secret", "id", "integer", "--pk", "id"],
+        0,
+        "success",
+        "create-table",
+        ["--pk"],
+    ),
     ("sqlite-utils", ["tables", "secret.db"], 2, "usage_error", "tables", []),
     ("sqlite-utils", ["secret-command"], 2, "usage_error", "query", []),  # its default command
     ("sqlite-utils", ["insert", "--help"], 0, "help", "insert", []),
@@ -61,7 +75,9 @@ def test_programs_not_written_for_us(
     host: Host, program: str, words: list[str], code: int, outcome: str, command: str, options: list[str]
 ) -> None:
     """Their real command paths, option names and exit codes; nothing that was typed; output as without us."""
-    (host.tmp / "work" / "host.py").write_text("import typer\napp = typer.Typer()\n@app.command()\ndef go():\n    pass\n")
+    (host.tmp / "work" / "host.py").write_text(
+        "import typer\napp = typer.Typer()\n@app.command()\ndef go():\n    pass\n"
+    )
     plain = host.start("-c", "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])", program, *words)
     out, err = plain.communicate(timeout=60)
     for left in (host.tmp / "work").glob("db"):
@@ -185,7 +201,9 @@ def instrumented(host: Host, sink: Sink, *words: str, **env: str) -> Ended:
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "click",
         **env,
     }
-    process = host.start("-c", "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])", "opentelemetry-instrument", *words, env=environ)
+    process = host.start(
+        "-c", "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])", "opentelemetry-instrument", *words, env=environ
+    )
     out, err = process.communicate(timeout=60)
     return Ended(process.returncode, out, err)
 

@@ -93,7 +93,8 @@ def test_bursts_leave_nothing_behind(host: Host, sink: Sink) -> None:
     host.environ["OTEL_USAGE_SEND_DELAY_S"] = "0.05"
     for burst in range(6):
         children = [
-            subprocess.Popen([sys.executable, str(file), sink.address], env=host.environ, cwd=host.tmp) for _ in range(4)
+            subprocess.Popen([sys.executable, str(file), sink.address], env=host.environ, cwd=host.tmp)
+            for _ in range(4)
         ]
         for child in children:
             assert 0 == child.wait()

@@ -54,7 +54,9 @@ def test_an_error_never_repeats_a_password() -> None:
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("address", ["https://x.example", "http://localhost:1", "http://127.0.0.1:4318", "http://[::1]:1"])
+@pytest.mark.parametrize(
+    "address", ["https://x.example", "http://localhost:1", "http://127.0.0.1:4318", "http://[::1]:1"]
+)
 def test_good_addresses(address: str) -> None:
     """HTTPS anywhere, HTTP on this machine."""
     check_settings({**GOOD, "destinations": {"otlp": address}})

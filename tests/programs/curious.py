@@ -27,7 +27,12 @@ def look(when):
     sys.stderr.flush()
     show = "import os, sys; print(sorted(os.environ.items()), sys.argv, os.getcwd())"
     subprocess.run([sys.executable, "-S", "-c", show], stdout=2)
-    ls = [sys.executable, "-S", "-c", "import os; print([n for n in range(300) if os.path.exists(f'/proc/self/fd/{n}')])"]
+    ls = [
+        sys.executable,
+        "-S",
+        "-c",
+        "import os; print([n for n in range(300) if os.path.exists(f'/proc/self/fd/{n}')])",
+    ]
     subprocess.run(ls, stdout=2, close_fds=False)
     print("children", os.system("true"), file=sys.stderr)
     try:
