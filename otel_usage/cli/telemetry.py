@@ -311,9 +311,7 @@ def forget(app: App, told: argparse.Namespace, voice: Voice) -> int:
     for name, sent in found["sent"].items():
         voice.say(f"  {name}: {_plural(sent['records'], 'record')}, {_time(sent['first'])} to {_time(sent['last'])}")
     if found["installation_id"]:
-        voice.say(
-            f"\nIt lies there under the id {voice.paint(found['installation_id'], '1')}, no longer known here."
-        )
+        voice.say(f"\nIt lies there under the id {voice.paint(found['installation_id'], '1')}, no longer known here.")
         about = (app.settings or {}).get("about", "")
         voice.say(
             f"To have it deleted, send that id to the maintainers of {app.name}" + (f": {about}" if about else ".")

@@ -10,7 +10,9 @@ from careless_schema import SCHEMA
 
 S = os.environ["T_SECRET"]
 OUTCOME = os.environ["T_OUTCOME"]
-usage = otel_usage.init("careless", version="1.0", consent="opt-in", schema=SCHEMA, destinations={"otlp": os.environ["T_SINK"]})
+usage = otel_usage.init(
+    "careless", version="1.0", consent="opt-in", schema=SCHEMA, destinations={"otlp": os.environ["T_SINK"]}
+)
 
 
 def work():
