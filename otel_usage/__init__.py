@@ -297,7 +297,7 @@ def _ring0(name: str) -> "Any":
         else:
             from marshal import loads
 
-            made = globals()[name] = sys.modules[whole] = type(sys)(whole)
+            made = sys.modules[whole] = type(sys)(whole)  # as our attribute it is found by `lazy`
             made.__dict__.update(__package__=__name__, __file__=source, __cached__=cached)
             made.__spec__ = type(__spec__)(whole, __loader__, origin=source)  # type: ignore[name-defined]
             try:

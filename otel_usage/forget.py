@@ -11,7 +11,7 @@ from . import _usage
 
 def forget() -> None:
     """Stop recording in this process, and remove what was written of its run."""
-    recorder, _usage._recorder = _usage._recorder, None
+    recorder, _usage._recorder, _usage._kept = _usage._recorder, None, None
     if recorder is None:
         return
     atexit.unregister(recorder.finish)

@@ -3,6 +3,8 @@
 Ring 0 (foreground): loaded by the first of them.
 """
 
+import sys
+
 
 def find(name: str) -> object:
     """Return the public *name* of `otel_usage`. Raises AttributeError if there is none."""
@@ -18,4 +20,7 @@ def find(name: str) -> object:
         from .retired import retired
 
         return retired
+    module = sys.modules.get("otel_usage." + name)
+    if module is not None:  # loaded without the import system, which would have made it an attribute
+        return module
     raise AttributeError(f"module 'otel_usage' has no attribute {name!r}")

@@ -71,6 +71,7 @@ class Captured:
 
     def __iter__(self) -> Iterator[Event]:
         kept = self._events
+        kept.settle()
         for action in kept.actions:
             yield Event(action.kind, action.name, dict(action.pairs), failed=action.failed)
         for key, n in kept.counters.items():
@@ -157,13 +158,13 @@ def captured() -> Iterator[Captured]:
     """
     if not _usage.settings:
         raise LookupError("otel_usage.init was not called yet: import the module that calls it first")
-    before, strict = _usage._recorder, _usage._strict
+    before = _usage._recorder, _usage._kept, _usage._strict
     made: Any = Captured()
-    _usage._recorder = made
+    _usage._recorder, _usage._kept, _usage._strict = made, None, True
     try:
         yield made
     finally:
-        _usage._recorder, _usage._strict = before, strict
+        _usage._recorder, _usage._kept, _usage._strict = before
 
 
 def assert_event(events: Captured, name: str, /, *, times: int | None = None, **fields: object) -> Event:
