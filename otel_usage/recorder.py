@@ -862,8 +862,9 @@ class Recorder:
         try:
             try:
                 pid = os.posix_spawn(command[0], command, environ, file_actions=actions, **how)
-            except (NotImplementedError, PermissionError):
-                pid = os.posix_spawn(command[0], command, environ, file_actions=actions, setpgroup=0)
+            except (NotImplementedError, OSError):  # EINVAL: no batch scheduling here
+                how = {"setsid": True} if "scheduler" in how else {"setpgroup": 0}
+                pid = os.posix_spawn(command[0], command, environ, file_actions=actions, **how)
         finally:
             os.close(source)
         end = monotonic() + wait_s
