@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Words that ask for something else than work: nobody is interrupted there.
-QUIET = ("-h", "--help", "-V", "--version", "help", "version", "--show-completion", "--install-completion")
+QUIET = ("-h", "--help", "-V", "--version", "help", "version", "--show-completion", "--install-completion", "telemetry")
 
 
 def asking(argv: "list[str]") -> bool:

@@ -89,7 +89,7 @@ def test_a_yes_counts_from_the_next_run_on(user: User):
 @pytest.mark.parametrize(
     ("argv", "env"),
     [
-        (("--help",), {}), (("report", "-h"), {}), (("report",), {"CI": "1"}),
+        (("--help",), {}), (("telemetry", "status"), {}), (("report", "-h"), {}), (("report",), {"CI": "1"}),
         (("report",), {"_PROG_COMPLETE": "complete_bash"}), (("report",), {"COMP_LINE": "prog re"}),
         (("report",), {"DO_NOT_TRACK": "1"}), (("report",), {"PROG_TELEMETRY": "local"}),
     ],
