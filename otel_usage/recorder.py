@@ -856,15 +856,11 @@ class Recorder:
         if decision.mode != "log":
             actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
         environ = {**os.environ._data, BRAKE: b"1"}  # type: ignore[attr-defined]
-        how: dict[str, Any] = {"setsid": True}
-        if hasattr(os, "SCHED_BATCH"):  # on a busy machine its start would compete with the host's end: 10 ms
-            how["scheduler"] = (os.SCHED_BATCH, os.sched_param(0))
         try:
             try:
-                pid = os.posix_spawn(command[0], command, environ, file_actions=actions, **how)
-            except (NotImplementedError, OSError):  # EINVAL: no batch scheduling here
-                how = {"setsid": True} if "scheduler" in how else {"setpgroup": 0}
-                pid = os.posix_spawn(command[0], command, environ, file_actions=actions, **how)
+                pid = os.posix_spawn(command[0], command, environ, file_actions=actions, setsid=True)
+            except NotImplementedError:
+                pid = os.posix_spawn(command[0], command, environ, file_actions=actions, setpgroup=0)
         finally:
             os.close(source)
         end = monotonic() + wait_s
