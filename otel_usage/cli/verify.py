@@ -43,7 +43,7 @@ _CALLS = {
 }  # fmt: skip
 # What differs from run to run by chance: numbers, hexadecimal, what tempfile makes.
 _CHANCE = re.compile(
-    rf"0x[0-9a-f]+|[0-9a-f]{{8,}}|\d+|(?<=tmp)[a-z0-9_]{{8}}|(?<={re.escape(tempfile.gettempdir())}/)[a-z0-9_]{{8}}\b"
+    rf"(?<=tmp)[a-z0-9_]{{8}}|(?<={re.escape(tempfile.gettempdir())}/)[a-z0-9_]{{8}}\b|0x[0-9a-f]+|[0-9a-f]{{8,}}|\d+"
 )
 
 
