@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -228,3 +230,20 @@ def test_off_records_nothing(host: Host, sink: Sink) -> None:
     assert not (host.home / "prog").exists()
     assert [] == senders(host)
     assert [] == sink.told
+
+
+def test_a_sender_has_a_deadline(spool: Spool, sink: Sink) -> None:
+    """One that hangs is ended by the system, and what it held is delivered by the next."""
+    release = threading.Event()
+    sink.answer = lambda _n: (release.wait(60), (200, {}, b""))[1]
+    spool.settings["destinations"] = {"otlp": {"endpoint": sink.address, "timeout_s": 60}}
+    own = spool.run()
+    code = f"import otel_usage.sender as s; s.DEADLINE_S = 2; s.main({spool.settings!r})"
+
+    ended = subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    release.set()
+    spool.drain()
+
+    assert -signal.SIGALRM == ended.returncode
+    assert {own} == set(sink.ids())
+    assert [] == spool.files()
