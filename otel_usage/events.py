@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     Pairs = list[tuple[str, object]]
 
 MAX_ACTIONS = 512  # spans kept in memory between two flushes
-MAX_PENDING = 256  # counts noted and not yet added up
 MAX_COUNTERS = 512  # distinct (name, fields) kept in memory between two flushes
 
 
@@ -129,7 +128,7 @@ class Events:
         self.recorder = recorder
         self.lock = recorder.lock
         self.settling = False
-        self.pending: list[tuple[str, int, Mapping[str, object]]] = []  # counts as they were called
+        self.pending: list[tuple[str, int, Mapping[str, object]]] = []  # counts as `Usage.count` was called
         self.actions: list[Action] = []
         self.counters: dict[tuple[Any, ...], int] = {}
         self.dropped: dict[str, int] = {}
@@ -169,12 +168,9 @@ class Events:
             fault()
         return kept
 
-    def count(self, name: str, n: int, fields: "Mapping[str, object]") -> None:
-        """Add to one counter: here it is only noted, and added up with the next few hundred."""
-        pending = self.pending
-        pending.append((name, n, fields))
-        if len(pending) >= MAX_PENDING:
-            self.settle()
+    def tick(self) -> None:
+        """See to what is due: adding up, or handing over."""
+        self.settle()
         if monotonic() >= self.due:
             self.flush()
 

@@ -112,8 +112,11 @@ class _Run:
 class _Checked:
     """The recorder's events, but what is undeclared raises."""
 
+    due = 0.0  # at once
+
     def __init__(self, captured: Captured) -> None:
         self._captured = captured
+        self.pending: list[tuple[str, int, Mapping[str, object]]] = []
 
     def _check(self, kind: str, name: str, fields: Mapping[str, object]) -> None:
         from .schema import check_event
@@ -124,9 +127,13 @@ class _Checked:
         self._check(kind, name, fields)
         return _CheckedAction(self, self._captured._events.action(kind, name, fields))
 
-    def count(self, name: str, n: int, fields: Mapping[str, object]) -> None:
-        self._check("count", name, fields)
-        self._captured._events.count(name, n, fields)
+    def tick(self) -> None:
+        """Check what `Usage.count` noted, and add it up."""
+        noted, self.pending = self.pending, []
+        for name, n, fields in noted:
+            self._check("count", name, fields)
+            self._captured._events.pending.append((name, n, fields))
+        self._captured._events.settle()
 
     def flush(self) -> None:
         """Do nothing: what was captured stays to be looked at."""
