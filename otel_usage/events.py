@@ -130,7 +130,7 @@ class Events:
         self.settling = False
         self.pending: list[tuple[str, int, Mapping[str, object]]] = []  # counts as `Usage.count` was called
         self.actions: list[Action] = []
-        self.counters: dict[tuple[Any, ...], int] = {}
+        self.counters: dict[tuple[Any, ...], list[int]] = {}  # a cell each: a key's hash is the dear part
         self.dropped: dict[str, int] = {}
         self.counted_ns = recorder.start_ns  # where the next delta starts
         self.due = monotonic() + recorder.settings["flush_s"]
@@ -187,8 +187,9 @@ class Events:
                 for name, n, fields in noted:
                     try:
                         key = (name, *fields.items())
-                        if key in counters and n.__class__ is int and n >= 0:
-                            counters[key] += n
+                        cell = counters.get(key)
+                        if cell is not None and n.__class__ is int and n >= 0:
+                            cell[0] += n
                         else:
                             self._first(name, n, fields)
                     except TypeError:  # a field that can't be hashed fits no type
@@ -208,7 +209,7 @@ class Events:
         key = (name, *pairs)
         with self.lock:
             if key in self.counters or len(self.counters) < MAX_COUNTERS:
-                self.counters[key] = self.counters.get(key, 0) + n
+                self.counters.setdefault(key, [0])[0] += n
                 return
         self.drop("limit")
 
@@ -219,7 +220,8 @@ class Events:
         with self.lock:
             done = [action for action in self.actions if not action.open]
             self.actions = [action for action in self.actions if action.open]
-            counters, self.counters = self.counters, {}
+            counters = {key: cell[0] for key, cell in self.counters.items()}
+            self.counters = {}
             dropped, self.dropped = self.dropped, {}
         start, self.counted_ns = self.counted_ns, time_ns()
         spans = [self._span(action) for action in done]

@@ -74,7 +74,7 @@ class Captured:
         kept.settle()
         for action in kept.actions:
             yield Event(action.kind, action.name, dict(action.pairs), failed=action.failed)
-        for key, n in kept.counters.items():
+        for key, (n,) in kept.counters.items():
             yield Event("count", key[0], dict(key[1:]), n)
 
     def __len__(self) -> int:
