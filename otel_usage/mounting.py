@@ -4,6 +4,7 @@ Ring 1 (background), in the host's process: loaded by a host that calls `otel_us
 loaded only when one runs.
 """
 
+import copy
 import sys
 
 TYPE_CHECKING = False
@@ -88,7 +89,9 @@ def _typer(parent: "Any", name: str) -> None:
 
 
 def show_flag(parser: "Any", flag: str = "--disable-analytics") -> None:
-    """List the flag that `init` understands in the program's ``--help``. parser: an ArgumentParser or a click command.
+    """List the flag that `init` understands in the program's ``--help``.
+
+    parser: an ArgumentParser, a click command, or a Typer whose commands are declared already.
 
     Declared, it is also accepted where a program is called with a list of words instead of ``sys.argv``.
     """
@@ -98,6 +101,32 @@ def show_flag(parser: "Any", flag: str = "--disable-analytics") -> None:
             flag, action="store_true", help=text, dest="_otel_usage_flag", default=sys.modules["argparse"].SUPPRESS
         )
         return
+    if hasattr(parser, "registered_commands"):
+        _show_in_typer(parser, flag, text)
+        return
     import click
 
     parser.params.append(click.Option([flag], is_flag=True, expose_value=False, help=text))
+
+
+def _show_in_typer(app: "Any", flag: str, text: str) -> None:
+    """Have the outermost command of a Typer list *flag*. Typer makes its commands when it is called: by our class."""
+    from typer.core import TyperCommand, TyperGroup
+
+    def listing(base: "Any") -> "Any":
+        class Listing(base):  # type: ignore[misc]
+            def get_params(self, ctx: "Any") -> "Any":
+                shown = self.get_help_option(ctx)
+                if shown is None:
+                    return super().get_params(ctx)
+                option = copy.copy(shown)  # whichever click it is: an option of its own kind
+                option.opts, option.name, option.help = [flag], "_otel_usage_flag", text
+                option.callback, option.is_eager = None, False
+                return [*super().get_params(ctx), option]
+
+        return Listing
+
+    one = len(app.registered_commands) == 1 and not app.registered_groups and app.registered_callback is None
+    told = app.registered_commands[0] if one else app.info
+    base = getattr(told.cls, "value", told.cls)  # typer wraps what was not given
+    told.cls = listing(base or (TyperCommand if one else TyperGroup))

@@ -60,6 +60,24 @@ def test_the_flag_in_the_hosts_help(user: User, framework):
     assert b"--disable-analytics" in ended.out
 
 
+@pytest.mark.parametrize("more", ["", "@app.command()\ndef stay(): pass\n"], ids=["one command", "a group"])
+def test_the_flag_in_the_help_of_a_typer_program(user: User, more: str):
+    """`show_flag` takes a Typer too, and the flag goes on being understood."""
+    source = (
+        "import otel_usage, typer\n"
+        "u = otel_usage.init('prog', version='1', consent='opt-in', flag='--disable-analytics')\n"
+        "app = typer.Typer()\n"
+        "@app.command()\ndef go(x: int = 3): print(x, u.recording)\n" + more + "otel_usage.show_flag(app)\napp()\n"
+    )
+    words = ["go"] if more else []
+
+    told = user.run(source, "--help", env={"PROG_TELEMETRY": "on"})
+    ended = user.run(source, *words, "--x", "4", "--disable-analytics", env={"PROG_TELEMETRY": "on"})
+
+    assert b"--disable-analytics" in told.out
+    assert b"4 False\n" == ended.out
+
+
 # -- ask ----------------------------------------------------------------------------------------------------------
 
 
