@@ -4,7 +4,6 @@ Ring 1 (background), in the host's process: loaded by a host that calls `otel_us
 loaded only when one runs.
 """
 
-import copy
 import sys
 
 TYPE_CHECKING = False
@@ -111,6 +110,8 @@ def show_flag(parser: "Any", flag: str = "--disable-analytics") -> None:
 
 def _show_in_typer(app: "Any", flag: str, text: str) -> None:
     """Have the outermost command of a Typer list *flag*. Typer makes its commands when it is called: by our class."""
+    import copy
+
     from typer.core import TyperCommand, TyperGroup
 
     def listing(base: "Any") -> "Any":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,12 @@ OFF = [
     {"PROG_TELEMETRY": "off"}, {"PROG_DISABLE_ANALYTICS": "1"}, {"DO_NOT_TRACK": "1"}, {"OTEL_SDK_DISABLED": "true"},
     {"OTEL_USAGE_DISABLED": "1"}, {"CI": "1", "T_CONSENT": "opt-out"}, {"T_CONSENT": "opt-in"},
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """What the programs write into their working directory is not left in ours."""
+    monkeypatch.chdir(tmp_path)
 
 
 def verified(user: User, *, strace: bool = False, **env: str) -> Any:
