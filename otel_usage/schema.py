@@ -116,7 +116,6 @@ _CHECKS = {
     kind: {row.key: row.check for row in ATTRIBUTES if kind in row.on.split()}
     for kind in ("run", "action", "error", "heartbeat", "resource")
 }
-RESOURCE_KEYS = frozenset(_CHECKS["resource"])
 
 # Why a record or field was not kept. Counted as ``usage.dropped{reason}``.
 REASONS = {
@@ -282,19 +281,6 @@ def check_event(schema: Mapping[str, Any], kind: str, name: str, fields: Mapping
 
 
 # -- records ----------------------------------------------------------------------------------------------------
-
-
-def plain(value: Mapping[str, Any]) -> object:
-    """Return the Python value of an OTLP JSON AnyValue; None for the types that we never write."""
-    if "stringValue" in value:
-        return value["stringValue"]
-    if "boolValue" in value:
-        return value["boolValue"]
-    if "intValue" in value:
-        return int(value["intValue"])
-    if "arrayValue" in value:
-        return [plain(item) for item in value["arrayValue"].get("values", ())]
-    return None
 
 
 def _fits(declared: Any, value: object) -> bool:

@@ -10,7 +10,6 @@ leaves, not guessed from an exception's name.
 from __future__ import annotations
 
 import io
-import ipaddress
 import os
 import socket
 import ssl
@@ -26,6 +25,8 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+
+from otel_usage.schema import is_loopback
 
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_RETRY_AFTER_S = 86_400.0  # as far ahead as the sender's circuit breaker looks
@@ -60,20 +61,10 @@ def check_endpoint(url: str) -> str:
         not host
         or not plain
         or " " in url
-        or not (parts.scheme == "https" or (parts.scheme == "http" and loopback(host)))
+        or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
     ):
         raise ValueError(expected)
     return url.rstrip("/")
-
-
-def loopback(host: str) -> bool:
-    """True if *host* is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def retry_after_s(text: str | None, *, now_s: float | None = None) -> float | None:
@@ -230,7 +221,7 @@ class Post:
         _note.sent, _note.query = False, secret
         _note.deadline = time.monotonic() + timeout_s
         verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        proxies = {} if loopback(urlsplit(url).hostname or "") else requests.utils.get_environ_proxies(url)
+        proxies = {} if is_loopback(urlsplit(url).hostname or "") else requests.utils.get_environ_proxies(url)
         try:
             response = self._adapter.send(
                 request, stream=True, timeout=(timeout_s, timeout_s), verify=verify, proxies=proxies
