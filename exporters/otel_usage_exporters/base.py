@@ -114,6 +114,7 @@ class Exporter:
         self.altered: Counter[str] = Counter()  # cut, renamed, left out: so far
         self._log = logging.getLogger(f"otel_usage_exporters.{self.vendor_class.prefix.lower()}")
         self._closed = threading.Event()
+        self._post = Post()
         self._kept: dict[tuple[str, str], Kept] = {}
         self._ids: dict[str, str] = {}
         self._seen = False
@@ -154,14 +155,14 @@ class Exporter:
         unsent: list[int] = []
         status: int | None = None
         wait_s: float | None = None
-        with suppress_instrumentation(), Post() as post:
+        with suppress_instrumentation():
             while waiting:
                 left_s = min(end - time.monotonic(), vendor.common.timeout_s)
                 if left_s <= 0:
                     break
                 request = waiting.popleft()
                 address, secret, headers, body = vendor.write(request, time.time_ns(), redact=False)
-                answer = post(address, headers, body, timeout_s=left_s, secret=secret)
+                answer = self._post(address, headers, body, timeout_s=left_s, secret=secret)
                 fate, reason = vendor.judge(answer, len(request.units))
                 status = answer.status if answer.status is not None else status
                 wait_s = answer.retry_after_s if fate is not Fate.SENT else wait_s
@@ -287,8 +288,9 @@ class Exporter:
         return True
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002
-        """Stop waiting for another try. Any: the SDK passes keywords of its own."""
+        """Stop waiting for another try, and close connections. Any: the SDK passes keywords of its own."""
         self._closed.set()
+        self._post.close()
 
 
 class UsageSpanExporter(Exporter, SpanExporter):

@@ -18,7 +18,6 @@ import time
 from dataclasses import dataclass, field
 from datetime import timezone
 from email.utils import parsedate_to_datetime
-from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +29,11 @@ from otel_usage.schema import is_loopback
 
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_RETRY_AFTER_S = 86_400.0  # as far ahead as the sender's circuit breaker looks
+MAX_CONNECTIONS = 64  # kept to one place, as many as threads of the relay may post there
+# How long a connection may have been idle to be used again. Servers close idle ones, and of a request that was sent into
+# one just then nobody can tell whether it arrived. Less than any waits: gunicorn 2 s, Node.js and uvicorn 5 s, nginx 75 s,
+# by default; their documentation, read 2026-11-24.
+IDLE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,7 @@ class _Noting:
 
     sock: Any
     opened = False
+    used_s = 0.0  # when a request was last begun, on the monotonic clock
 
     def connect(self) -> None:
         self.opened = False  # what connecting sends to a proxy or in a TLS handshake is not the request
@@ -147,6 +152,7 @@ class _Noting:
         self.opened = True
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        self.used_s = time.monotonic()
         super().putrequest(method, url + _note.query, *args, **kwargs)  # type: ignore[misc]
 
     def send(self, data: Any) -> None:
@@ -169,11 +175,21 @@ class _HTTPSConnection(_Noting, urllib3.connection.HTTPSConnection):
     pass
 
 
-class _HTTPPool(urllib3.connectionpool.HTTPConnectionPool):
+class _Pool:
+    """Mixed into urllib3's pools: opens anew what was idle for too long."""
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection = super()._get_conn(timeout)  # type: ignore[misc]
+        if time.monotonic() - connection.used_s > IDLE_S:
+            connection.close()
+        return connection
+
+
+class _HTTPPool(_Pool, urllib3.connectionpool.HTTPConnectionPool):
     ConnectionCls = _HTTPConnection
 
 
-class _HTTPSPool(urllib3.connectionpool.HTTPSConnectionPool):
+class _HTTPSPool(_Pool, urllib3.connectionpool.HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
 
@@ -194,21 +210,14 @@ class _Adapter(HTTPAdapter):
 
 
 class Post:
-    """Posts the requests of one delivery, over one connection where possible. Close it afterwards.
-
-    Not kept between deliveries: the other side may have closed an idle connection, and then nobody could tell
-    whether a request that was sent into it arrived.
-    """
+    """Posts requests, over connections that are kept for `IDLE_S`. Concurrency: safe in threads and after a fork."""
 
     def __init__(self) -> None:
-        self._adapter = _Adapter()
+        self._adapter = _Adapter(pool_maxsize=MAX_CONNECTIONS)
+        self._pid = os.getpid()
 
-    def __enter__(self) -> Post:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the connections that are not in use."""
         self._adapter.close()
 
     def __call__(self, url: str, headers: dict[str, str], body: bytes, *, timeout_s: float, secret: str = "") -> Answer:
@@ -217,6 +226,8 @@ class Post:
         secret: appended to the address only where it is written to the connection, so that no log or error of the
         libraries in between can hold it.
         """
+        if self._pid != os.getpid():  # the connections are the parent's
+            self._adapter, self._pid = _Adapter(pool_maxsize=MAX_CONNECTIONS), os.getpid()
         request = requests.Request("POST", url, headers=headers, data=body).prepare()
         _note.sent, _note.query = False, secret
         _note.deadline = time.monotonic() + timeout_s

@@ -61,15 +61,60 @@ def events(server):
 # -- the connection ---------------------------------------------------------------------------------------------
 
 
-def test_one_connection_for_one_delivery(serve):
-    """The requests of one delivery share a connection; the next delivery opens its own."""
+def test_deliveries_share_a_connection(serve):
+    """The requests of one delivery, and those of the next, go over one connection."""
     server = serve((204, {}, b""))
     exporter = ga4(server)
 
     exporter.deliver([run(n) for n in range(1, 61)])
     exporter.deliver([run(1)])
 
-    assert (4, 2) == (len(server.requests), server.connections)
+    assert (4, 1) == (len(server.requests), server.connections)
+
+
+def test_a_connection_that_was_idle_is_not_used_again(serve, monkeypatch):
+    """A server may have closed it, and of a request that went into it nobody could tell whether it arrived."""
+    server = serve((204, {}, b""))
+    exporter = ga4(server)
+
+    exporter.deliver([run(1)])
+    monkeypatch.setattr(post, "IDLE_S", -1.0)
+    exporter.deliver([run(2)])
+
+    assert (2, 2) == (len(server.requests), server.connections)
+
+
+def test_a_forked_process_opens_connections_of_its_own(serve):
+    """Two processes that wrote into one connection would garble both their requests."""
+    server = serve((204, {}, b""))
+    exporter = ga4(server)
+
+    exporter.deliver([run(1)])
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            code = int(bool(exporter.deliver([run(2)]).unsent))
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    exporter.deliver([run(3)])
+
+    assert 0 == status
+    assert (3, 2) == (len(server.requests), server.connections)
+
+
+def test_shutdown_closes_connections(serve):
+    """Nothing stays open after it."""
+    server = serve((204, {}, b""))
+    exporter = ga4(server)
+    before = len(os.listdir("/proc/self/fd"))
+
+    exporter.deliver([run(1)])
+    exporter.shutdown()
+
+    assert 1 == server.connections
+    servers.wait_until(lambda: before == len(os.listdir("/proc/self/fd")))
 
 
 def test_over_tls(serve, tmp_path, monkeypatch):
@@ -688,8 +733,7 @@ def test_nothing_is_sent_for_nothing(serve):
 
 def test_posting_names_no_error_by_its_text():
     """Errors of the libraries in between hold the address: only the kind of fault is kept."""
-    with post.Post() as send:
-        answer = send("http://127.0.0.1:9/x?api_secret=shh", {}, b"{}", timeout_s=1.0)
+    answer = post.Post()("http://127.0.0.1:9/x?api_secret=shh", {}, b"{}", timeout_s=1.0)
 
     assert (False, "refused") == (answer.sent, answer.fault)
     assert "shh" not in repr(answer)
