@@ -3,6 +3,7 @@
 Ring 0 (foreground): loaded only where one of them is due.
 """
 
+import os
 import sys
 import time
 
@@ -15,34 +16,62 @@ if TYPE_CHECKING:
     from . import Decision
 
 
+# Words that ask for something else than work: nobody is told or asked anything there.
+QUIET = ("-h", "--help", "-V", "--version", "help", "version", "--show-completion", "--install-completion", "telemetry")
+CHOICES = ("on", "off", "local", "reset-id", "forget")  # ``mycli telemetry off``, whatever the host calls `telemetry`
+
+
+def passing(argv: "list[str]") -> bool:
+    """True if this run is about help, the version, completion or usage data itself."""
+    words = argv[1:]
+    if any([word in QUIET for word in words]) or (len(words) == 2 and words[1] in CHOICES):
+        return True
+    for name in os.environ:
+        if name in ("COMP_LINE", "_ARGCOMPLETE") or (name[:1] == "_" and name.endswith("_COMPLETE")):
+            return True
+    return False
+
+
+def say(text: str) -> None:
+    """Write *text* to stderr, if that can be written to."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):  # none, full or closed
+        pass
+
+
 def text(settings: "dict[str, Any]", news: "list[str] | None" = None) -> str:
     """Return the notice: what is collected, what never, and how to say no. news: what is new since the last one."""
     app = settings["app"]
     about = f" What and why: {settings['about']}" if settings["about"] else ""
     no = f"To say no: {variable(app)}_TELEMETRY=off, or DO_NOT_TRACK=1.{about}"
-    if news is not None:
-        lines = [
-            f"{app} collects more usage data than before, from the next run on. New is:",
-            *[f"  {line}" for line in news or ["see below"]],
-            "Nothing of this run was recorded, and nothing was sent since the change.",
-            no,
-        ]
-    else:
+    nothing = "Nothing of this run was recorded, and nothing was sent since the change."
+    if news is None:
         lines = [
             f"{app} collects usage data from now on: which commands and options are used, and how they end.",
             "Never what you type: no arguments, no file names, no text. Nothing of this run was recorded.",
             no,
         ]
+    elif news:
+        lines = [
+            f"{app} collects more usage data than before, from the next run on. New is:",
+            *[f"  {line}" for line in news],
+            nothing,
+            no,
+        ]
+    else:
+        lines = [f"{app} has a new policy on usage data, from the next run on.", nothing, no]
     return "\n".join(lines) + "\n\n"
 
 
-def whats_new(settings: "dict[str, Any]", home: str) -> "list[str]":
-    """Return what *settings* collect, or send to, that the settings of the last sending did not."""
+def whats_new(settings: "dict[str, Any]", home: str) -> "list[str] | None":
+    """Return what *settings* collect, or send to, that the settings of the last sending did not; None if unknown."""
     from .remembered import recall
 
     old = recall(home)
     if old is None:
-        return []
+        return None
     lines = []
     for name, row in settings["schema"].items():
         known = old["schema"].get(name)
@@ -61,27 +90,26 @@ def show(settings: "dict[str, Any]", decision: "Decision") -> None:
 
     That it was seen is stored first: what can't be stored is not shown, or it would come at every run.
     """
-    app = settings["app"]
-    if sys.stderr is None:
-        return
+    app, home = settings["app"], decision.home
     if decision.overruled == "log":
-        sys.stderr.write(f"{app} telemetry, log mode: none, because {decision.source} says off\n")
+        say(f"{app} telemetry, log mode: none, because {decision.source} says off\n")
     if settings["service"]:
         if decision.mode in ("on", "local"):
             about = f"; what and why: {settings['about']}" if settings["about"] else ""
-            sys.stderr.write(
+            say(
                 f"{app}: usage data is {decision.mode} (by {decision.source}); "
                 f"to switch it off set {variable(app)}_TELEMETRY=off{about}\n"
             )
         return
-    home = decision.home
-    if not decision.notice or not home or not sys.stderr.isatty():
+    stream = sys.stderr
+    if not decision.notice or not home or stream is None or stream.closed or not stream.isatty() or passing(sys.argv):
         return
     before, since, _ = stored(home + "/consent")
     if settings["consent"] == "ask" and before != "on":
-        from .ask import ask, asking
+        from .ask import ask
 
-        if asking(sys.argv):
+        stdin = sys.stdin
+        if stdin is not None and not stdin.closed and stdin.isatty():
             ask(settings, home)
         return
     again = before in ("on", "noticed")
@@ -92,5 +120,4 @@ def show(settings: "dict[str, Any]", decision: "Decision") -> None:
         keep(home, before if again else "noticed", since if again else int(time.time()), settings["policy"])
     except OSError:
         return
-    sys.stderr.write(text(settings, news))
-    sys.stderr.flush()
+    say(text(settings, news))

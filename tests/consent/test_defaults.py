@@ -149,6 +149,47 @@ def test_the_attempt_is_stored_before_the_question(user: User):
     assert ["prog", "prog/consent"] == user.kept
 
 
+def test_ctrl_c_at_the_question_ends_the_program_quietly(user: User):
+    """No traceback through our code, the exit code of an interrupted program, and no second question."""
+    source = (
+        "import os, signal, sys\n"
+        "write = sys.stderr.write\n"
+        "def interrupted(text):\n"
+        "    write(text)\n"
+        "    if '[y/N]' in text: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.stderr.write = interrupted\n"
+        "import otel_usage\notel_usage.init('prog', version='1', consent='ask')\nprint('went on')\n"
+    )
+
+    ended = user.on_terminal(program=source)
+
+    assert 130 == ended.status
+    assert b"Traceback" not in ended.out
+    assert b"went on" not in ended.out
+    assert "asked" == user.choice[0]
+
+
+# -- notice -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "env"),
+    [
+        (("--help",), {}), (("--version",), {}), (("report",), {"_PROG_COMPLETE": "complete_bash"}),
+        (("report",), {"COMP_LINE": "prog re"}), (("telemetry", "status"), {}), (("usage-data", "off"), {}),
+    ],
+)  # fmt: skip
+def test_the_notice_disturbs_neither_completion_nor_help_nor_a_choice(user: User, argv, env):
+    """What is shown there is in the way, or not seen: it comes with the next run that does something."""
+    source = "import otel_usage\notel_usage.init('prog', version='1', consent='opt-out')\n"
+
+    passing = user.on_terminal(*argv, program=source, **env)
+    told = user.on_terminal("work", program=source)
+
+    assert b"" == passing.out
+    assert b"collects usage data from now on" in told.out
+
+
 # -- service ------------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +209,18 @@ def test_the_operators_environment_decides(user: User, env):
     ended = user.prog("report", T_SERVICE="1", **env)
 
     assert (b"", []) == (ended.err, user.kept)
+
+
+@pytest.mark.parametrize("stderr", ["open('/dev/full', 'w')", "None", "closed"])
+def test_a_service_whose_log_cannot_be_written_records_all_the_same(user: User, stderr):
+    """The line at start-up is lost, and nothing else."""
+    source = "import sys\n"
+    source += "sys.stderr.close()\n" if stderr == "closed" else f"sys.stderr = {stderr}\n"
+    source += "import otel_usage\notel_usage.init('prog', version='1', consent='opt-out', service=True)\n"
+
+    user.run(source + "sys.stderr = sys.__stderr__ = None\n")
+
+    assert 1 == len(user.runs)
 
 
 # -- a new policy -------------------------------------------------------------------------------------------------
@@ -197,6 +250,17 @@ def test_a_new_policy_pauses_until_its_notice_was_seen(user: User, sink: Sink, c
     user.sends(sink, "report", T_POLICY="2")
     until(lambda: len(sink.ids()) == 4)
     settled(user)
+
+
+def test_a_new_policy_where_nothing_was_ever_sent_has_the_whole_notice(user: User):
+    """What is new can't be told there: no list without entries."""
+    user.choose("on")
+
+    seen = user.on_terminal("report", T_POLICY="2")
+
+    assert b"which commands and options are used" in seen.out
+    assert b"New is" not in seen.out
+    assert ["on", "1", "2"] == user.choice
 
 
 def test_what_waits_under_the_old_policy_waits_on(user: User, sink: Sink):
