@@ -428,6 +428,18 @@ def stored(path):
     return ("off", 0, 0)
 
 
+def there(path):
+    # type: (str) -> bool
+    """True if there is something at *path*, or if that can't be known."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
 def voices(app, get, flag=""):
     # type: (str, Callable[[str], str], str) -> Iterator[tuple[str, str, str]]
     """Yield (layer, where, mode) of all that say something, strongest first, but for the stored choice."""
@@ -437,7 +449,7 @@ def voices(app, get, flag=""):
     for where in VOICES:
         if where[0] == "/":
             where = MACHINE + where.replace("{app}", app)
-            if os.access(where, os.F_OK):
+            if os.access(MACHINE, os.F_OK) and there(where):
                 yield "machine", where, "off"
         else:
             switch = where[0] == "!"

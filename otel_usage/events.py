@@ -253,9 +253,14 @@ class Events:
             os.unlink(part)
 
     def flush(self) -> None:
-        """Hand over finished actions and counts, and see that a sender comes."""
+        """Hand over finished actions and counts, and see that a sender comes; nothing if off was said meanwhile."""
         try:
             spans, metrics = self.take()
+            if spans or metrics:
+                from .forget import withdrawn
+
+                if withdrawn(self.recorder):
+                    return
             if spans:
                 self.put("traces", line("Spans", "spans", self.recorder.resource, ",".join(spans)))
             if metrics:

@@ -1,12 +1,28 @@
 """Leave nothing of this process's own run: its user looks at telemetry, or says no to it.
 
-Ring 0 (foreground): loaded only by the commands a host mounts, and in tests.
+Ring 0 (foreground): loaded by the commands and the option that a host shows, by long-running programs, and in tests.
 """
 
 import atexit
 import os
 
-from . import _usage
+from . import _usage, decide
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+
+def withdrawn(recorder: "Recorder") -> bool:
+    """True if somebody has said off since *recorder* began; then this process has stopped recording.
+
+    Defaults do not count: what they allowed to begin may end.
+    """
+    told = decide(recorder.app, "opt-in", 0, os.environ)
+    if told.mode != "off" or told.layer == "default":
+        return False
+    forget()
+    return True
 
 
 def forget() -> None:

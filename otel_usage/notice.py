@@ -26,10 +26,10 @@ def passing(argv: "list[str]") -> bool:
     words = argv[1:]
     if any([word in QUIET for word in words]) or (len(words) == 2 and words[1] in CHOICES):
         return True
-    for name in os.environ:
-        if name in ("COMP_LINE", "_ARGCOMPLETE") or (name[:1] == "_" and name.endswith("_COMPLETE")):
-            return True
-    return False
+    completing = [
+        n for n in os.environ if n in ("COMP_LINE", "_ARGCOMPLETE") or (n[:1] == "_" and n.endswith("_COMPLETE"))
+    ]
+    return bool(completing)
 
 
 def say(text: str) -> None:

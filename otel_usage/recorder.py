@@ -31,6 +31,7 @@ MAX_OPTIONS = 64
 SEND_DELAY_S = 10.0
 STALE_S = 86_400.0  # a token further ahead than this is a clock jump, not a circuit breaker
 INLINE_S = 0.5  # what a host waits for an inline sender, at most
+LONG_NS = 60_000_000_000  # of a run that lasted longer it is asked again, at its end, whether it may be kept
 LOG_S = 10.0  # what it waits for the child that prints
 BRAKE = b"OTEL_USAGE_CHILD"
 
@@ -747,6 +748,11 @@ class Recorder:
         # type: () -> None
         code, outcome, error = self.run.ending()
         end_ns = self.start_ns + max(0, monotonic_ns() - self.clock_ns)
+        if end_ns - self.start_ns > LONG_NS:
+            from .forget import withdrawn
+
+            if withdrawn(self):
+                return
         spans, metrics = [self._run_span(code, outcome, error, end_ns)], b""
         if self._events is not None:
             actions, metrics = self._events.take()

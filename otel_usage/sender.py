@@ -67,8 +67,8 @@ class Sender:
         service = bool(settings.get("service"))
         told = decide(settings["app"], settings["consent"], settings["policy"], os.environ, service=service)
         self.since_s = told.since_s
-        # The host's default was on when the run was recorded, by rules that this process can't see (a terminal).
-        return told.mode == "on" or (told.layer == "default" and not told.notice)
+        # Who typed `otel-usage run` has asked for it, whatever the default.
+        return told.mode == "on" or (told.layer == "default" and bool(settings.get("attached")))
 
     def lock(self) -> int | None:
         """Return the descriptor that holds the lock, or None if another sender has it."""

@@ -82,6 +82,7 @@ def _settings(told: argparse.Namespace, path: str) -> dict[str, Any]:
         "policy": 1,
         "about": "",
         "flush_s": 60.0,
+        "attached": True,
         "python": sys.executable,  # the program's own may lack what the sender needs
         "path": [entry for entry in sys.path if entry.startswith("/")],
     }

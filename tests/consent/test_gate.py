@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 
 import otel_usage
 from otel_usage import VOICES, WORDS, decide, word
+from tests.conftest import until
 
-from .conftest import Sink, User, settled
+from .conftest import Sink, User, python, senders, settled
 
 SWITCHES = [where[1:].replace("{APP}", "PROG") for where in VOICES if where[0] == "!"]
 TRUE, FALSE = ("1", "true", "yes", "on", "TRUE", " 1 "), ("", "0", "false", "no", "off", "False", " 0 ")
@@ -115,6 +117,78 @@ def test_the_machine_switch_of_all_apps(user: User):
     assert [] == user.kept
 
 
+def test_a_machine_switch_need_not_be_a_readable_file(user: User):
+    """A link that leads nowhere is there too."""
+    folder = user.tmp / "etc"
+    folder.mkdir()
+    (folder / "off").symlink_to(folder / "nowhere")
+    program = f"import otel_usage\notel_usage.MACHINE = {str(folder)!r}\n"
+    program += "otel_usage.init('prog', version='1', consent='opt-in')\n"
+
+    user.run(program, env={"PROG_TELEMETRY": "on"})
+
+    assert [] == user.kept
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+def test_a_machine_folder_that_is_closed_to_the_user_is_an_off():
+    """Root's umask may have been 077: what can't be looked into may hold an off."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        os.mkdir(folder + "/etc", 0o700)
+        code = (
+            "import os, otel_usage\n"
+            "os.setuid(65534)\n"
+            f"otel_usage.MACHINE = {folder!r} + '/etc'\n"
+            "told = otel_usage.decide('prog', 'opt-in', 1, {'PROG_TELEMETRY': 'on'})\n"
+            "print(told.mode, told.layer)\n"
+        )
+
+        ended = python(code)
+
+    assert "off machine\n" == ended.stdout
+
+
+@pytest.mark.parametrize("said", ["machine", "stored"])
+def test_a_long_running_program_notices_an_off(user: User, said: str):
+    """Said while it runs, it counts from the next handing over on: what was recorded of this process goes."""
+    machine = user.tmp / "etc"
+    off = machine / "off" if said == "machine" else user.folder / "consent"
+    program = (
+        "import os, sys, time, otel_usage\n"
+        f"otel_usage.MACHINE = {str(machine)!r}\n"
+        "u = otel_usage.init('prog', version='1', consent='opt-in', flush_s=0.01, schema={'a.b': {'why': 'x'}})\n"
+        "def flush():\n"
+        "    u.action('a.b')\n"
+        "    u.flush()\n"
+        "    print(u.recording, len(os.listdir(sys.argv[2] + '/new')), len(os.listdir(sys.argv[2] + '/open')))\n"
+        "flush()\n"
+        "os.makedirs(os.path.dirname(sys.argv[1]), exist_ok=True)\n"
+        "open(sys.argv[1], 'w').write('off 1 1\\n')\n"
+        "flush()\n"
+        "flush()\n"
+    )
+
+    ended = user.run(program, str(off), str(user.spool), env={"PROG_TELEMETRY": "on"})
+
+    assert [b"True 1 1", b"False 1 0", b"False 1 0"] == ended.out.splitlines()
+    assert 1 == len(list((user.spool / "new").iterdir()))
+
+
+def test_a_long_run_is_not_kept_after_an_off(user: User):
+    """A program without actions is asked at its end, if it lasted longer than a minute."""
+    program = (
+        "import otel_usage\n"
+        "u = otel_usage.init('prog', version='1', consent='opt-in')\n"
+        "u._recorder.clock_ns -= 61 * 10**9\n"
+        f"open({str(user.folder / 'consent')!r}, 'w').write('off 1 1\\n')\n"
+    )
+
+    user.run(program, env={"PROG_TELEMETRY": "on"})
+
+    assert [] == user.runs
+
+
 def test_any_off_beats_any_on_and_else_the_strongest_decides(tmp_path, monkeypatch):
     """Over all combinations of what every voice can say: the rule, and who is named for it."""
     monkeypatch.setattr(otel_usage, "MACHINE", str(tmp_path / "etc"))
@@ -209,6 +283,19 @@ def test_a_choice_that_cannot_be_read_is_an_off(user: User):
     user.prog("report", PROG_TELEMETRY="on")
 
     assert ["prog", "prog/consent"] == user.kept
+
+
+@pytest.mark.parametrize(("consent", "choice"), [("opt-in", ""), ("ask", "asked"), ("opt-out", "")])
+def test_an_agreement_that_was_withdrawn_meanwhile_counts(user: User, sink: Sink, consent: str, choice: str):
+    """A sender that wakes to find no agreement any more sends nothing, whatever was agreed when it was started."""
+    user.choose("on")
+    user.sends(sink, "report", T_CONSENT=consent, OTEL_USAGE_SEND_DELAY_S="1.5")
+    until(lambda: senders(user))
+
+    user.choose(choice) if choice else (user.folder / "consent").unlink()
+    settled(user)
+
+    assert [] == sink.told
 
 
 def test_nothing_begun_before_since_is_sent(user: User, sink: Sink):
