@@ -20,6 +20,7 @@ def mount(parent: "Any", name: str = "telemetry") -> None:
     parent: what ``add_subparsers()`` returned (argparse), a ``click.Group``, or a ``typer.Typer``.
     name: the word that users type. The commands need no code of the host's to be dispatched; they end the program, with
     exit code 0 (done), 1 (it could not be done) or 2 (wrong usage), and are never recorded.
+    A Typer with one command of its own becomes one with two, whose users then type the command's name.
     Raises TypeError for any other *parent*.
     """
     kinds = [f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(parent).__mro__]
@@ -34,6 +35,11 @@ def mount(parent: "Any", name: str = "telemetry") -> None:
 
 
 def _run(prog: str, words: "Sequence[str]") -> int:
+    from . import _usage
+
+    if "retired" in _usage.settings:  # scripts that say `telemetry off` go on working
+        sys.stdout.write(f"{_usage.settings['retired']} records nothing any more, and nothing is kept here\n")
+        return 0
     from .cli.telemetry import mounted
 
     return mounted(prog, words)
@@ -90,25 +96,45 @@ def _typer(parent: "Any", name: str) -> None:
 def show_flag(parser: "Any", flag: str = "--disable-analytics") -> None:
     """List the flag that `init` understands in the program's ``--help``.
 
-    parser: an ArgumentParser, a click command, or a Typer whose commands are declared already.
-
-    Declared, it is also accepted where a program is called with a list of words instead of ``sys.argv``.
+    parser: an ArgumentParser, a click command, or a Typer whose commands are declared already. Declared, the flag also
+    works where `init` does not see it: abbreviated, or in a list of words that a program is called with.
     """
-    text = "send and record no usage data in this run"
     if "argparse" in sys.modules and isinstance(parser, sys.modules["argparse"].ArgumentParser):
-        parser.add_argument(
-            flag, action="store_true", help=text, dest="_otel_usage_flag", default=sys.modules["argparse"].SUPPRESS
+        _show_in_argparse(parser, flag)
+    elif hasattr(parser, "registered_commands"):
+        _show_in_typer(parser, flag)
+    else:
+        import click
+
+        parser.params.append(
+            click.Option(
+                [flag], is_flag=True, expose_value=False, help=_SHOWN, callback=_given, allow_from_autoenv=False
+            )
         )
-        return
-    if hasattr(parser, "registered_commands"):
-        _show_in_typer(parser, flag, text)
-        return
-    import click
-
-    parser.params.append(click.Option([flag], is_flag=True, expose_value=False, help=text))
 
 
-def _show_in_typer(app: "Any", flag: str, text: str) -> None:
+_SHOWN = "send and record no usage data in this run"
+
+
+def _given(context: "Any" = None, parameter: "Any" = None, value: "Any" = True) -> None:  # noqa: ARG001  click's shape
+    """Leave nothing of this run, if the flag was given."""
+    if value:
+        from .forget import forget
+
+        forget()
+
+
+def _show_in_argparse(parser: "Any", flag: str) -> None:
+    from argparse import SUPPRESS, Action
+
+    class Given(Action):
+        def __call__(self, *_: object) -> None:
+            _given()
+
+    parser.add_argument(flag, action=Given, nargs=0, help=_SHOWN, dest=SUPPRESS, default=SUPPRESS)
+
+
+def _show_in_typer(app: "Any", flag: str) -> None:
     """Have the outermost command of a Typer list *flag*. Typer makes its commands when it is called: by our class."""
     import copy
 
@@ -121,8 +147,8 @@ def _show_in_typer(app: "Any", flag: str, text: str) -> None:
                 if shown is None:
                     return super().get_params(ctx)
                 option = copy.copy(shown)  # whichever click it is: an option of its own kind
-                option.opts, option.name, option.help = [flag], "_otel_usage_flag", text
-                option.callback, option.is_eager = None, False
+                option.opts, option.name, option.help = [flag], "_otel_usage_flag", _SHOWN
+                option.callback, option.is_eager, option.allow_from_autoenv = _given, False, False
                 return [*super().get_params(ctx), option]
 
         return Listing

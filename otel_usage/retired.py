@@ -6,15 +6,17 @@ Ring 0 (foreground): loaded by a host that calls `otel_usage.retired` in place o
 import os
 import sys
 
-from . import Usage, getter, home
+from . import Usage, _usage, getter, home
 
 
 def retired(app: str, *, flag: str = "--disable-analytics") -> Usage:
     """Return a handle that does nothing, for a program that records nothing any more.
 
     *flag* is taken from the command line as before, so that scripts that pass it keep working; variables need nothing.
-    What earlier versions stored for *app* is removed: records, id, ledger, choice. Later runs touch nothing.
+    What earlier versions stored for *app* is removed: records, id, ledger, choice. Later runs touch nothing. Commands
+    that are still mounted say so, whichever it is, with exit code 0.
     """
+    _usage.settings = {"retired": app}
     try:
         if flag and flag in sys.argv:
             from .flags import take

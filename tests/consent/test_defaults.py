@@ -78,6 +78,53 @@ def test_the_flag_in_the_help_of_a_typer_program(user: User, more: str):
     assert b"4 False\n" == ended.out
 
 
+SHOWN = {
+    "argparse": "import argparse\np = argparse.ArgumentParser()\np.add_argument('--x')\notel_usage.show_flag(p)\n"
+    "print(p.parse_args({words}))\n",
+    "click": "import click\n@click.command()\n@click.option('--x')\ndef go(x): print('x')\notel_usage.show_flag(go)\n"
+    "go({words}, auto_envvar_prefix='PROG')\n",
+    "typer": "import typer\napp = typer.Typer()\n@app.command()\ndef go(x: int = 1): print('x')\n"
+    "otel_usage.show_flag(app)\napp({words}, auto_envvar_prefix='PROG')\n",
+}
+INIT = "import sys, otel_usage\nu = otel_usage.init('prog', version='1', consent='opt-in')\n"
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_flag_that_is_shown_works_where_argv_is_not_read(user: User, framework: str):
+    """A program called with a list of words: the run is recorded without the flag, and not with it."""
+    user.run(INIT + SHOWN[framework].replace("{words}", "[]"), env={"PROG_TELEMETRY": "on"})
+    assert 1 == len(user.runs)
+    user.clear()
+
+    ended = user.run(
+        INIT + SHOWN[framework].replace("{words}", "['--disable-analytics']"), env={"PROG_TELEMETRY": "on"}
+    )
+
+    assert (0, b"") == (ended.status, ended.err)
+    assert b"disable" not in ended.out
+    assert [] == user.runs
+    assert [] == list((user.spool / "open").iterdir())
+
+
+def test_the_flag_that_is_shown_works_abbreviated(user: User):
+    """Argparse takes ``--disable``: whoever types that means it."""
+    source = INIT + SHOWN["argparse"].replace("{words}", "")
+
+    user.run(source, "--disable-ana", env={"PROG_TELEMETRY": "on"})
+
+    assert [] == user.runs
+
+
+@pytest.mark.parametrize("framework", ["click", "typer"])
+def test_the_flag_that_is_shown_reads_no_variable(user: User, framework: str):
+    """``PROG_DISABLE_ANALYTICS`` is ours to read: whatever it says, the program goes on."""
+    source = INIT + SHOWN[framework].replace("{words}", "[]")
+
+    ended = user.run(source, env={"PROG_DISABLE_ANALYTICS": "please"})
+
+    assert (0, b"x\n", b"") == (ended.status, ended.out, ended.err)
+
+
 # -- ask ----------------------------------------------------------------------------------------------------------
 
 
@@ -292,6 +339,23 @@ def test_a_retired_host_accepts_flag_and_variables_and_cleans_up(user: User, sin
     assert (0, b"did work\n", b"") == (ended.status, ended.out, ended.err)
     assert not user.folder.exists()
     assert [] == senders(user)
+
+
+def test_the_commands_of_a_retired_host_are_no_ops(user: User):
+    """Users' scripts that say ``prog telemetry off`` go on working."""
+    source = (
+        "import argparse, otel_usage\notel_usage.retired('prog')\nparser = argparse.ArgumentParser('prog')\n"
+        "otel_usage.mount(parser.add_subparsers())\nparser.parse_args()\n"
+    )
+
+    ended = user.run(source, "telemetry", "off")
+
+    assert (0, b"prog records nothing any more, and nothing is kept here\n", b"") == (
+        ended.status,
+        ended.out,
+        ended.err,
+    )
+    assert [] == user.kept
 
 
 # -- log mode -----------------------------------------------------------------------------------------------------
