@@ -72,7 +72,8 @@ class _Invocation:
         raised = sys.exc_info()[1]
         if id(raised) == self.handled:
             raised = None
-        parsed = self.parsing is not None and self.parsing() is context
+        # Since click 8.5 it is pushed once more around a parameter's callback: parsing has gone on, one deeper.
+        parsed = context._depth == 1 and self.parsing is not None and self.parsing() is context
         if parsed:
             self.parsing = None
             for parameter in context.command.params:

@@ -69,6 +69,16 @@ def test_sub_commands_and_options(host, argv, command, options):
     assert sorted(options) == sorted(got[1])
 
 
+def test_options_after_a_parameters_callback(host):
+    """Click 8.5 pushes the context once more around a callback that runs before other parameters have values."""
+    source = (
+        "import click\n@click.command()\n@click.option('--config', is_eager=True)\n@click.version_option('1')\n"
+        "@click.option('--check', is_flag=True)\ndef main(**given): pass\nmain()"
+    )
+
+    assert ("(root)", ["--check"], "success") == record(host, source, "--check")
+
+
 def test_values_from_the_environment_are_not_options_given(host):
     """An option set by a variable or a default was not given."""
     assert ("report upload", [], "success") == record(host, TREE + "cli()", "report", "upload", env={"PROG_TO": "x"})
