@@ -20,10 +20,10 @@ from typing import Any
 
 from .events import attributes as attribute_list
 from .events import metrics_body
-from .otlp import Record, attributes_of, merge, records_of
+from .otlp import Record, attributes_of, merge, pairs_of, records_of
 from .queue import MAX_AGE_S, Queue, segment_id, write
 from .recorder import line
-from .schema import check_point, check_resource, check_span
+from .schema import check_point, check_resource, check_span, fits
 from .tally import Tally
 
 MAX_SPANS = 2_048  # of one segment, and so in memory
@@ -54,9 +54,12 @@ class Batch:
         """Take a line of spans; return the lines that say what was kept of it."""
         try:
             records = records_of(row, self._resources)
-            kept = []
+            kept, whole = [], True
             for record in records:
                 reason = self._refused(record)
+                if reason == "value" and record.attributes.get("usage.kind") == "run":
+                    record, whole = self._renamed(record), False
+                    reason = self._refused(record)
                 if reason:
                     self.dropped[reason] += 1
                 else:
@@ -66,7 +69,22 @@ class Batch:
             self.dropped["corrupt"] += 1
             return b""
         self.records += kept
-        return row if len(kept) == len(records) else b"".join([record.line() for record in kept])
+        whole = whole and len(kept) == len(records)
+        return row if whole else b"".join([record.line() for record in kept])
+
+    def _renamed(self, record: Record) -> Record:
+        """Return a run without names that the table does not take: a command ``list|ls``, an option ``--a b``."""
+        attributes, name = {**record.attributes}, record.span["name"]
+        command = attributes.get("usage.command")
+        if not fits("usage.command", command) and name == f"{self.app} {command}":
+            attributes["usage.command"] = "(unknown)"
+            name = f"{self.app} (unknown)"
+        options = attributes.get("usage.options")
+        if isinstance(options, list):
+            attributes["usage.options"] = [one for one in options if fits("usage.options", [one])]
+        return record._replace(
+            span={**record.span, "name": name, "attributes": pairs_of(attributes)}, attributes=attributes
+        )
 
     def _refused(self, record: Record) -> str:
         ours = self._ours.get(id(record.resource))

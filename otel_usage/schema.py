@@ -378,6 +378,11 @@ _SPAN_KEYS = {
 }  # fmt: skip
 
 
+def fits(key: str, value: object) -> bool:
+    """True if a run's attribute *key* may hold *value*."""
+    return _CHECKS["run"][key](value)
+
+
 def check_resource(attributes: Mapping[str, object]) -> bool:
     """True if every resource attribute is in the table and looks as it should."""
     checks = _CHECKS["resource"]
