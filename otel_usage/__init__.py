@@ -428,7 +428,7 @@ def stored(path):
     return ("off", 0, 0)
 
 
-def there(path):
+def _there(path):
     # type: (str) -> bool
     """True if there is something at *path*, or if that can't be known."""
     try:
@@ -449,7 +449,7 @@ def voices(app, get, flag=""):
     for where in VOICES:
         if where[0] == "/":
             where = MACHINE + where.replace("{app}", app)
-            if os.access(MACHINE, os.F_OK) and there(where):
+            if os.access(MACHINE, os.F_OK) and _there(where):
                 yield "machine", where, "off"
         else:
             switch = where[0] == "!"

@@ -17,6 +17,7 @@ def ask(settings: "dict[str, Any]", home: str) -> None:
     That it was asked is stored first: a question that is not answered (Ctrl-C, end of input) does not come again, and
     what can't be stored is not asked.
     """
+    from .notice import receivers
     from .spool import keep
 
     app, policy, now = settings["app"], settings["policy"], int(time.time())
@@ -24,11 +25,13 @@ def ask(settings: "dict[str, Any]", home: str) -> None:
         keep(home, "asked", now, policy)
     except OSError:
         return
+    who = receivers(settings["destinations"])
+    goes = f" It goes to {who}." if who else ""
     about = f" What and why: {settings['about']}" if settings["about"] else ""
     try:
         sys.stderr.write(
             f"May {app} record how it is used: which commands and options, and how they end?\n"
-            f"Never what you type: no arguments, no file names, no text.{about}\n[y/N] "
+            f"Never what you type: no arguments, no file names, no text.{goes}{about}\n[y/N] "
         )
         sys.stderr.flush()
         line = sys.stdin.readline()

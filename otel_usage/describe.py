@@ -17,7 +17,7 @@ from . import VOICES, variable
 from .events import bucket_labels
 from .identity import ROTATE_DAYS
 from .queue import MAX_AGE_S, MAX_BYTES
-from .schema import ATTRIBUTES, SettingError
+from .schema import ATTRIBUTES, DERIVED, Attribute, SettingError, check_settings
 from .spool import MAX_WAITING
 
 KINDS = {
@@ -52,7 +52,8 @@ def rows(schema: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     found = []
     for name, row in schema.items():
         fields = [f"`{field}`: {words(kind)}" for field, kind in (row.get("fields") or {}).items()]
-        found.append((name, KINDS[row.get("kind", "action")], "; ".join(fields), row["why"]))
+        what = KINDS[row.get("kind", "action")] + (f", until {row['until']}" if "until" in row else "")
+        found.append((name, what, "; ".join(fields), row["why"] + (f" ({row['owner']})" if "owner" in row else "")))
     return found
 
 
@@ -75,9 +76,14 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
     from .remembered import redacted
 
     app, schema, mark = settings["app"], settings["schema"], "#" * level
+    mounted = settings.get("mounted")
     prefix = variable(app)
     about = settings.get("about", "")
     asked = f" ({about})" if about else ""
+
+    def do(verb: str) -> str:
+        return f"`{app} {mounted} {verb}`" if mounted else f"`otel-usage {verb} --app {app}`"
+
     lines = [f"{mark} What `{app}` collects", ""]
     lines += [
         f"{mark}# Why",
@@ -87,11 +93,11 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
         "",
         f"{mark}# What exactly",
         "",
-        "One record per run, of these parts and no other:",
+        "One record per run: when it began and ended, numbers made at random that tell records apart, and these parts:",
         "",
         *_table(
             ("what", "values", "why"),
-            [(f"`{a.key}`", a.allowed, a.why) for a in ATTRIBUTES if "run" in a.on.split() or _of_every(a.key)],
+            [(f"`{a.key}`", a.allowed, a.why) for a in ATTRIBUTES if "run" in a.on.split() or _of_every(a, settings)],
         ),
         "",
     ]
@@ -106,6 +112,10 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
             "",
         ]
     lines += [
+        "Sums of these are sent as well: "
+        + ", ".join(f"`{name}` by {' and '.join(f'`{key}`' for key in keys)}" for name, keys in DERIVED.items())
+        + "; and `usage.dropped`, how many records were not sent, and why.",
+        "",
         "What is not in these tables is not recorded: it is dropped on your machine, before anything is written, and a "
         "second time before anything is sent.",
         "",
@@ -138,15 +148,15 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
         *_table(
             ("to", "do"),
             [
-                ("see whether anything is recorded, and who decided", f"`otel-usage status --app {app}`"),
-                ("see exactly what would be sent next", f"`otel-usage preview --app {app}`"),
-                ("see what was sent", f"`otel-usage history --app {app}`"),
+                ("see whether anything is recorded, and who decided", do("status")),
+                ("see exactly what would be sent next", do("preview")),
+                ("see what was sent", do("history")),
                 ("see a run's record instead of sending it", f"`{prefix}_TELEMETRY=log {app} …`"),
-                ("keep records, and send none", f"`otel-usage local --app {app}`"),
-                ("stop", _stop(settings)),
+                ("keep records, and send none", do("local")),
+                ("stop", _stop(settings, do("off"))),
                 ("stop it for everybody on a machine", f"create `/etc/otel-usage/{app}.off`"),
-                ("get a new id", f"`otel-usage reset-id --app {app}`"),
-                ("delete everything local, and learn what lies where", f"`otel-usage forget --app {app}`"),
+                ("get a new id", do("reset-id")),
+                ("delete everything local, and learn what lies where", do("forget")),
             ],
         ),
         "",
@@ -154,11 +164,9 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
     return "\n".join(lines)
 
 
-def _of_every(key: str) -> bool:
-    return key in (
-        "service.name", "service.version", "process.runtime.name", "process.runtime.version", "app.installation.id",
-        "os.type", "os.version", "host.arch",
-    )  # fmt: skip
+def _of_every(row: Attribute, settings: Mapping[str, Any]) -> bool:
+    """True if every record has this attribute of the program or the machine."""
+    return row.on == "resource" and (row.key != "k8s.cluster.uid" or bool(settings.get("service")))
 
 
 def _when(settings: Mapping[str, Any]) -> str:
@@ -172,16 +180,16 @@ def _when(settings: Mapping[str, Any]) -> str:
     }[settings["consent"]]
 
 
-def _stop(settings: Mapping[str, Any]) -> str:
-    app, prefix = settings["app"], variable(settings["app"])
+def _stop(settings: Mapping[str, Any], off: str) -> str:
+    prefix = variable(settings["app"])
     switches = [where[1:].replace("{APP}", prefix) for where in VOICES if where[0] == "!"]
     flag = settings.get("flag", "")
-    ways = [f"`otel-usage off --app {app}`", f"`{prefix}_TELEMETRY=off`", *[f"`{switch}=1`" for switch in switches]]
+    ways = [off, f"`{prefix}_TELEMETRY=off`", *[f"`{switch}=1`" for switch in switches]]
     return ", or ".join(ways + ([f"the option `{flag}`"] if flag else []))
 
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in body]
+    escaped = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in body]
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *escaped)]
 
 
@@ -213,7 +221,8 @@ with open(sink, "w", encoding="utf-8") as file:
 def settings_of(target: str, python: str = sys.executable) -> dict[str, Any]:
     """Return what `init` was given by a host. target: ``module:usage`` or ``path/to/file.py:usage``.
 
-    The host is imported in a child process with recording switched off. Raises SettingError if that fails.
+    The host is imported in a child process with recording switched off. Raises SettingError if that fails, or if the
+    settings are wrong.
     """
     with tempfile.TemporaryFile() as sink:
         environ = {**os.environ, "OTEL_USAGE_DISABLED": "1"}
@@ -235,6 +244,7 @@ def settings_of(target: str, python: str = sys.executable) -> dict[str, Any]:
             f"{target!r} can't be described: {last}; expected module:usage, the handle from otel_usage.init"
         )
     told: dict[str, Any] = literal_eval(text)
+    check_settings({**told, "destinations": None})  # their keys are hidden by now
     return told
 
 

@@ -5,6 +5,7 @@ Ring 0 (foreground): loaded by the first of them; a run without any does without
 
 import os
 import sys
+from time import gmtime, strftime
 
 from .failure import error_type
 from .recorder import fault, line, monotonic, quote, time_ns  # type: ignore[attr-defined]  # re-exported: see there
@@ -27,11 +28,13 @@ def accept(
 ) -> "tuple[Pairs | None, list[str]]":
     """Return the declared fields with allowed values, and why the others are dropped.
 
-    The fields are None if *name* itself is not declared as *kind*.
+    The fields are None if *name* itself is not declared as *kind*, or no longer recorded.
     """
     declared = schema.get(name)
     if declared is None or declared.get("kind", "action") != kind:
         return None, ["undeclared"]
+    if "until" in declared and declared["until"] < strftime("%Y-%m-%d", gmtime(time_ns() / 1e9)):
+        return None, ["expired"]
     pairs: Pairs = []
     reasons: list[str] = []
     if fields:

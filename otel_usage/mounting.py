@@ -23,6 +23,9 @@ def mount(parent: "Any", name: str = "telemetry") -> None:
     A Typer with one command of its own becomes one with two, whose users then type the command's name.
     Raises TypeError for any other *parent*.
     """
+    from . import _usage
+
+    _usage.settings["mounted"] = name  # for the page that tells users what to type
     kinds = [f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(parent).__mro__]
     if "argparse._SubParsersAction" in kinds:
         _argparse(parent, name)
@@ -93,12 +96,18 @@ def _typer(parent: "Any", name: str) -> None:
     parent.command(name, help=HELP, context_settings=dict(_ANY), add_help_option=False)(telemetry)
 
 
-def show_flag(parser: "Any", flag: str = "--disable-analytics") -> None:
+def show_flag(parser: "Any", flag: str = "") -> None:
     """List the flag that `init` understands in the program's ``--help``.
 
     parser: an ArgumentParser, a click command, or a Typer whose commands are declared already. Declared, the flag also
     works where `init` does not see it: abbreviated, or in a list of words that a program is called with.
+    flag: needed only before `init`, whose own it is otherwise. Does nothing where a program has none (``flag=""``).
     """
+    from . import _usage
+
+    flag = flag or _usage.settings.get("flag", "--disable-analytics")
+    if not flag:
+        return
     if "argparse" in sys.modules and isinstance(parser, sys.modules["argparse"].ArgumentParser):
         _show_in_argparse(parser, flag)
     elif hasattr(parser, "registered_commands"):
@@ -106,6 +115,8 @@ def show_flag(parser: "Any", flag: str = "--disable-analytics") -> None:
     else:
         import click
 
+        if not isinstance(parser, click.Command):
+            raise TypeError(f"{parser!r} is not an ArgumentParser, a click command or a Typer")
         parser.params.append(
             click.Option(
                 [flag], is_flag=True, expose_value=False, help=_SHOWN, callback=_given, allow_from_autoenv=False

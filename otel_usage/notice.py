@@ -41,16 +41,28 @@ def say(text: str) -> None:
         pass
 
 
+def receivers(destinations: "dict[str, Any] | None") -> str:
+    """Return who gets the data, in words: the names of the *destinations*, with their hosts; "" where none is named."""
+    found = []
+    for name, told in (destinations or {}).items():
+        address = told if isinstance(told, str) else str(told.get("endpoint") or "")
+        host = address.partition("//")[2].partition("/")[0].rpartition("@")[2]
+        found.append(f"{host} ({name})" if host else name)
+    return ", ".join(found)
+
+
 def text(settings: "dict[str, Any]", news: "list[str] | None" = None) -> str:
     """Return the notice: what is collected, what never, and how to say no. news: what is new since the last one."""
     app = settings["app"]
     about = f" What and why: {settings['about']}" if settings["about"] else ""
+    who = receivers(settings["destinations"])
+    goes = f" It goes to {who}." if who else ""
     no = f"To say no: {variable(app)}_TELEMETRY=off, or DO_NOT_TRACK=1.{about}"
     nothing = "Nothing of this run was recorded, and nothing was sent since the change."
     if news is None:
         lines = [
             f"{app} collects usage data from now on: which commands and options are used, and how they end.",
-            "Never what you type: no arguments, no file names, no text. Nothing of this run was recorded.",
+            f"Never what you type: no arguments, no file names, no text.{goes} Nothing of this run was recorded.",
             no,
         ]
     elif news:

@@ -55,6 +55,22 @@ def test_an_action(host):
     assert not action.failed
 
 
+def test_what_has_expired_is_not_recorded(host):
+    """``until``: recorded on its last day, in UTC; afterwards dropped, counted, and no error in a host's tests."""
+    code = (
+        "day = time.strftime('%Y-%m-%d', time.gmtime())\n"
+        "usage.settings['schema'].update({'old.one': {'why': 'x', 'until': '2026-01-31'},"
+        " 'last.day': {'why': 'x', 'until': day}})\n"
+        "usage.action('old.one')\n"
+        "usage.action('last.day')\n"
+        "from otel_usage.schema import check_event\n"
+        "check_event(usage.settings['schema'], 'action', 'old.one', {})\n"
+    )
+
+    assert ["last.day"] == [span.name for span in record(host, code)]
+    assert {"expired": 1} == dropped(host)
+
+
 def test_an_action_that_takes_time(host):
     """As a context manager an action has a duration, and fields that are known later."""
     (action,) = record(host, "with usage.action('report.upload') as a:\n time.sleep(0.01)\n a.set(format='html')\n")

@@ -115,6 +115,18 @@ def test_the_flag_that_is_shown_works_abbreviated(user: User):
     assert [] == user.runs
 
 
+@pytest.mark.parametrize(("flag", "listed"), [("--no-stats", "--no-stats"), ("", "")])
+def test_the_flag_that_is_shown_is_the_one_that_init_was_given(user: User, flag: str, listed: str):
+    """Renamed or removed: help never lists an option that does nothing."""
+    source = f"import argparse, otel_usage\notel_usage.init('prog', version='1', consent='opt-in', flag={flag!r})\n"
+    source += "p = argparse.ArgumentParser(add_help=False)\notel_usage.show_flag(p)\nprint(p.format_help())\n"
+
+    shown = user.run(source).out.decode()
+
+    assert listed in shown
+    assert "--disable-analytics" not in shown
+
+
 @pytest.mark.parametrize("framework", ["click", "typer"])
 def test_the_flag_that_is_shown_reads_no_variable(user: User, framework: str):
     """``PROG_DISABLE_ANALYTICS`` is ours to read: whatever it says, the program goes on."""

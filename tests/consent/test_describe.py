@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from otel_usage.describe import page, privacy, settings_of
-from otel_usage.schema import ATTRIBUTES, OUTCOMES
+from otel_usage.schema import ATTRIBUTES, DERIVED, OUTCOMES
 from tests.conftest import PROGRAMS, ROOT
 
 from .conftest import User
@@ -29,7 +29,7 @@ def test_the_page_has_every_section_and_everything_declared(user: User):
     for word in [
         *[f"`{a.key}`" for a in ATTRIBUTES if "run" in a.on.split()], *OUTCOMES,
         "`report.upload`", "is uploading worth keeping?", "one of `pdf`, `html`", "`1-10 MB`", "`lines`",
-        "https://usage.example.org/otlp", "https://prog.example.org/telemetry", "DO_NOT_TRACK", "--app prog",
+        "https://usage.example.org/otlp", "https://prog.example.org/telemetry", "DO_NOT_TRACK", "`prog telemetry off`",
         "from 0 to 10", "365 days",
     ]:  # fmt: skip
         assert word in text, word
@@ -79,6 +79,48 @@ def test_no_key_is_on_the_page():
 
     assert "hunter2" not in text
     assert "`ga4`" in text
+
+
+SETTINGS = {
+    "app": "prog", "version": "1", "consent": "opt-in", "policy": 1, "about": "", "destinations": {},
+    "schema": {"a.b": {"why": "one\nquestion", "owner": "the reports team", "until": "2027-06-30"}},
+}  # fmt: skip
+
+
+def test_nothing_that_is_sent_is_left_out(user: User):
+    """Every attribute of a run and its resource, its time, and the sums: the page promises that there is no more."""
+    text = page(SETTINGS)
+
+    for row in ATTRIBUTES:
+        if "run" in row.on.split() or (row.on == "resource" and row.key != "k8s.cluster.uid"):
+            assert f"`{row.key}`" in text
+    for word in ("when it began and ended", *[f"`{name}`" for name in DERIVED], "`usage.dropped`"):
+        assert word in text
+
+
+def test_a_row_of_the_page_is_one_line():
+    """Whatever the text of a reason holds; with who answers for it, and until when it is recorded."""
+    (row,) = [line for line in page(SETTINGS).splitlines() if line.startswith("| `a.b`")]
+
+    for word in ("one question (the reports team)", "until 2027-06-30"):
+        assert word in row
+
+
+def test_the_page_names_the_commands_that_the_program_has():
+    """Where the host has mounted them users type those: ours may not be on their path."""
+    assert "`prog usage-data off`" in page({**SETTINGS, "mounted": "usage-data"})
+    assert "`otel-usage off --app prog`" in page(SETTINGS)
+
+
+def test_wrong_settings_are_not_described(user: User):
+    """They are named instead: a page about them would be untrue."""
+    file = user.tmp / "wrong.py"
+    file.write_text("import otel_usage\nusage = otel_usage.init('prog', version='1', consent='optout')\n")
+
+    ended = user.ours("describe", f"{file}:usage", PYTHONDEVMODE=None)
+
+    assert 2 == ended.status
+    assert b"'optout' is not 'opt-in', 'opt-out' or 'ask'" in ended.err
 
 
 def test_our_own_page_is_current():
