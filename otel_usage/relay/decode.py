@@ -25,8 +25,6 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, TraceFlags
 from otel_usage.otlp import MalformedError, attributes_of, json_from_protobuf, metrics_of, span_of
 from otel_usage.schema import check_point, check_resource, check_span
 
-from .window import ID_BYTES
-
 KNOWN = 4_096  # resources, and spans apart from ids and times, that are kept decoded
 KNOWN_BYTES = 2_048  # no larger ones: some 20 MiB in all
 ATTRIBUTES = 128  # of one resource or span, and elements of one list: ours have a quarter
@@ -319,7 +317,7 @@ def _point_id(about: Mapping[str, Any], name: str, attributes: Mapping[str, Any]
     """Return the same number for the same data point: deltas of one process have times of their own."""
     told = (about.get("app.installation.id"), name, sorted(attributes.items()), str(point.get("timeUnixNano")))
     text = repr((told, str(point.get("startTimeUnixNano")), str(point.get("asInt", point.get("count")))))
-    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=ID_BYTES).digest(), "big")
+    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=24).digest(), "big")
 
 
 def _plain(attributes: Any) -> dict[str, Any]:
