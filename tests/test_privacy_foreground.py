@@ -152,7 +152,7 @@ def test_the_search_finds_typed_commands_without_the_check_for_literals(host):
 
 def test_the_search_finds_typed_words_in_words(host):
     """With the look-up of names switched off a typed click command is found."""
-    wide = "import otel_usage.click_adapter as a\na._Invocation.word = lambda self, context: context.info_name\n"
+    wide = "import otel_usage.click_adapter as a\na.word = lambda state, context: context.info_name\n"
     host.run(HEAD + wide + LEAKS["click groups of typed words"][0] + "\n", SECRET)
 
     assert [] != found_in(host.home)
