@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from otel_usage.cli.run import is_python
 from otel_usage.cli.verify import compare
 from tests.conftest import PROGRAMS
 
@@ -120,3 +121,33 @@ def test_what_cannot_be_verified_is_wrong_usage(user: User, words, status):
 
     assert status == ended.status
     assert ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["python", "prog.py", "-S"], True), (["python", "-m", "prog", "-I"], True), (["python", "-c", "", "-E"], True),
+        (["python", "-W", "ignore", "prog.py"], True), (["python", "-Wignore::ImportWarning", "x.py"], True),
+        (["python", "-X", "importtime", "prog.py"], True), (["python", "-Ic", ""], False), (["python", "-u", "-S", "x"], False),
+        (["python", "-W", "error", "-I", "x"], False), (["python"], True), (["python", "-", "-S"], True),
+        (["python", "--check-hash-based-pycs", "always", "-E", "x"], False),
+    ],
+)  # fmt: skip
+def test_only_pythons_own_options_count(words, expected):
+    """What follows the program's name, ``-m`` or ``-c`` is the program's."""
+    assert expected == is_python("/usr/bin/python3", words)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("/usr/bin/python3", True), ("/usr/bin/python3 -I", False), ("/usr/bin/env -S python3 -u", True),
+        ("/usr/bin/env python3", True), ("/usr/bin/python3 -Wignore -sE", False), ("/bin/sh", False),
+    ],
+)  # fmt: skip
+def test_a_scripts_first_line_says_what_it_is(tmp_path, line, expected):
+    """Options before the interpreter's name are those of ``env``."""
+    file = tmp_path / "prog"
+    file.write_text(f"#!{line}\n")
+
+    assert expected == is_python(str(file), ["prog", "-S"])
