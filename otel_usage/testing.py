@@ -177,13 +177,15 @@ def captured() -> Iterator[Captured]:
 def assert_event(events: Captured, name: str, /, *, times: int | None = None, **fields: object) -> Event:
     """Return the first event *name* that has *fields*; fail, with a list of what there is, if there is none.
 
-    times: how many there must be.
+    times: how many there must be; with 0, what is returned is an event whose n is 0.
     """
     __tracebackhide__ = True
     found = [event for event in events.named(name) if fields.items() <= event.fields.items()]
     told = f"{name} {fields}" if fields else name
     if times is not None and len(found) != times:
         pytest.fail(f"{told} was recorded {len(found)} times, not {times}; recorded was:\n{events!r}")
+    if times == 0:
+        return Event("", name, fields, n=0)
     if not found:
         pytest.fail(f"{told} was not recorded; recorded was:\n{events!r}")
     return found[0]

@@ -86,6 +86,27 @@ def test_it(captured_usage):
     assert "action report.upload {'format': 'pdf', 'size': '1-10 MB'}" in ended.stdout
 
 
+def test_times_0_asserts_that_there_is_none(user: User):
+    """It passes where nothing of the kind was recorded, and says what was where something was."""
+    ended = suite(
+        user,
+        """
+def test_none(captured_usage):
+    host.upload("pdf")
+    assert 0 == assert_event(captured_usage, "config.invalid", times=0).n
+    assert_event(captured_usage, "report.upload", times=0, format="html")
+
+def test_one(captured_usage):
+    host.upload("pdf")
+    assert_event(captured_usage, "report.upload", times=0)
+""",
+    )
+
+    assert "1 failed, 1 passed" in ended.stdout, ended.stdout
+    assert "report.upload was recorded 1 times, not 0; recorded was:" in ended.stdout
+    assert "action report.upload {'format': 'pdf', 'size': '1-10 MB'}" in ended.stdout
+
+
 CALLS = [
     "usage.action('nope')",
     "usage.action('report.upload', format='exe')",
