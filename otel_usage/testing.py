@@ -244,7 +244,10 @@ def captured_usage() -> Iterator[Captured]:
 
 @pytest.fixture
 def verify_off() -> Callable[..., None]:
-    """A function that fails unless off is off: ``verify_off(["mycli", "--help"], env={"MYCLI_TELEMETRY": "off"})``."""
+    """A function that fails unless off is off: ``verify_off(["mycli", "--help"], env={"MYCLI_TELEMETRY": "off"})``.
+
+    It fails too if nothing was proved. ``default=True``: see `otel_usage.cli.verify.compare`.
+    """
 
     def verify(command: Sequence[str], env: Mapping[str, str] | None = None, **options: Any) -> None:
         __tracebackhide__ = True
@@ -255,9 +258,6 @@ def verify_off() -> Callable[..., None]:
             pytest.fail(f"{command[0]!r} is not a program on PATH")
         found = compare([path, *command[1:]], {**os.environ, **(env or {})}, **options)
         if not found.clean:
-            told = "\n".join(f"  {kind:8} {what}" for kind, what in found.foreign)
-            pytest.fail(
-                f"off is NOT off: only with us, {' '.join(command)!r} does this:\n{told}\n  exit codes: {found.codes}"
-            )
+            pytest.fail(found.complaint(" ".join(command)))
 
     return verify

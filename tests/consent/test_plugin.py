@@ -156,19 +156,27 @@ def test_it():
 
 
 def test_verify_is_a_fixture(user: User):
-    """``verify_off`` passes where off is off, and fails where it is not."""
+    """``verify_off`` passes where off is off, and fails where it is not, or where a test runner alone keeps it off."""
     ended = suite(
         user,
         """
 import sys
-@pytest.mark.parametrize("word", ["off", "on"])
-def test_it(verify_off, word):
-    verify_off([sys.executable, "-c", "import host"], env={"PROG_TELEMETRY": word}, strace=None)
+@pytest.mark.parametrize(("name", "word"), [("PROG_TELEMETRY", "off"), ("PROG_TELEMETRY", "on"), ("PRGO_TELEMETRY", "off")])
+def test_it(verify_off, name, word):
+    verify_off([sys.executable, "-c", "import host"], env={name: word}, strace=None)
+
+def test_nothing(verify_off):
+    verify_off([sys.executable, "-c", "import nosuchmodule"], env={"PROG_TELEMETRY": "off"}, strace=None)
+
+def test_default(verify_off):
+    verify_off([sys.executable, "-c", "import host"], strace=None, default=True)
 """,
     )
 
-    assert "1 failed, 1 passed" in ended.stdout, ended.stdout
-    assert "off is NOT off" in ended.stdout
+    assert "3 failed, 2 passed" in ended.stdout, ended.stdout
+    assert 2 == ended.stdout.count("E       Failed: off is NOT off")
+    assert "PROG_TELEMETRY=off would" in ended.stdout
+    assert "No module named 'nosuchmodule'" in ended.stdout
 
 
 def test_without_init_there_is_nothing_to_capture(user: User):
