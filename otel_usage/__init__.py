@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .events import Action, Events
     from .mounting import mount, show_flag
     from .recorder import Recorder, Run
-    from .retired import retired
+    from .retirement import retired
     from .schema import SettingError
 
     T = TypeVar("T")

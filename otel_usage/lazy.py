@@ -6,18 +6,23 @@ Ring 0 (foreground): loaded by the first of them.
 import sys
 
 
+class SettingError(ValueError):
+    """A setting is wrong. The text says which, its value, what is expected and what to do."""
+
+    # Here, not in the schema's module, since a program that names it would load that and what it needs, even when off.
+    __module__ = "otel_usage"
+
+
 def find(name: str) -> object:
     """Return the public *name* of `otel_usage`. Raises AttributeError if there is none."""
     if name == "SettingError":
-        from .schema import SettingError
-
         return SettingError
     if name in ("mount", "show_flag"):
         from . import mounting
 
         return getattr(mounting, name)
     if name == "retired":
-        from .retired import retired
+        from .retirement import retired
 
         return retired
     module = sys.modules.get("otel_usage." + name)

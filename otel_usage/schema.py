@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from .events import accept, bucket_labels, fit
+from .lazy import SettingError as SettingError
 
 KINDS = ("action", "count", "error", "heartbeat")
 OUTCOMES = ("success", "failure", "usage_error", "interrupted", "help", "unfinished", "unknown")
@@ -38,10 +39,6 @@ _ERROR = re.compile(r"_OTHER|[A-Za-z_][\w.]*")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+!_-]*")
 _HEX16 = re.compile(r"[0-9a-f]{16}")
 _HEX32 = re.compile(r"[0-9a-f]{32}")
-
-
-class SettingError(ValueError):
-    """A setting is wrong. The text says which, its value, what is expected and what to do."""
 
 
 # -- the table --------------------------------------------------------------------------------------------------

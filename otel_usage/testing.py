@@ -177,13 +177,15 @@ def captured() -> Iterator[Captured]:
 def assert_event(events: Captured, name: str, /, *, times: int | None = None, **fields: object) -> Event:
     """Return the first event *name* that has *fields*; fail, with a list of what there is, if there is none.
 
-    times: how many there must be.
+    times: how many there must be; with 0, what is returned is an event whose n is 0.
     """
     __tracebackhide__ = True
     found = [event for event in events.named(name) if fields.items() <= event.fields.items()]
     told = f"{name} {fields}" if fields else name
     if times is not None and len(found) != times:
         pytest.fail(f"{told} was recorded {len(found)} times, not {times}; recorded was:\n{events!r}")
+    if times == 0:
+        return Event("", name, fields, n=0)
     if not found:
         pytest.fail(f"{told} was not recorded; recorded was:\n{events!r}")
     return found[0]
@@ -242,7 +244,10 @@ def captured_usage() -> Iterator[Captured]:
 
 @pytest.fixture
 def verify_off() -> Callable[..., None]:
-    """A function that fails unless off is off: ``verify_off(["mycli", "--help"], env={"MYCLI_TELEMETRY": "off"})``."""
+    """A function that fails unless off is off: ``verify_off(["mycli", "--help"], env={"MYCLI_TELEMETRY": "off"})``.
+
+    It fails too if nothing was proved. ``default=True``: see `otel_usage.cli.verify.compare`.
+    """
 
     def verify(command: Sequence[str], env: Mapping[str, str] | None = None, **options: Any) -> None:
         __tracebackhide__ = True
@@ -253,9 +258,6 @@ def verify_off() -> Callable[..., None]:
             pytest.fail(f"{command[0]!r} is not a program on PATH")
         found = compare([path, *command[1:]], {**os.environ, **(env or {})}, **options)
         if not found.clean:
-            told = "\n".join(f"  {kind:8} {what}" for kind, what in found.foreign)
-            pytest.fail(
-                f"off is NOT off: only with us, {' '.join(command)!r} does this:\n{told}\n  exit codes: {found.codes}"
-            )
+            pytest.fail(found.complaint(" ".join(command)))
 
     return verify

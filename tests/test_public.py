@@ -76,3 +76,16 @@ otel_usage.count("x"); otel_usage.flush()
     ).stdout
 
     assert "5\n" == output
+
+
+def test_naming_the_error_loads_no_schema():
+    """``from otel_usage import SettingError`` costs a program one small module of ours, and none of the library's."""
+    code = (
+        "import sys, otel_usage; before = set(sys.modules); otel_usage.SettingError; print(*set(sys.modules) - before)"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-S", "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True
+    )
+
+    assert "otel_usage.lazy\n" == ended.stdout

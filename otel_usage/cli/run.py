@@ -91,8 +91,7 @@ def _settings(told: argparse.Namespace, path: str) -> dict[str, Any]:
 def is_python(path: str, words: list[str]) -> bool:
     """True if *path* is a Python interpreter or script that will look at PYTHONPATH."""
     if re.fullmatch(r"python[0-9.]*", Path(path).name):
-        options = [word for word in words[1:] if word.startswith("-")]
-        return not any(re.match(r"-[a-zA-Z]*[IES]", option) for option in options[:3] if not option.startswith("--"))
+        return not _isolated(words[1:])
     try:
         with open(path, "rb") as file:
             head = file.read(1024)
@@ -104,7 +103,30 @@ def is_python(path: str, words: list[str]) -> bool:
     line = lines[0]
     if line.rstrip().endswith(b"/sh") and len(lines) > 1 and lines[1].startswith(b"'''exec'"):
         line = lines[1]  # what installers write when the interpreter's path is too long for a #! line
-    return re.search(rb"python[0-9.]*['\"]?(\s|$)", line) is not None and not re.search(rb"\s-[a-zA-Z]*[IES]", line)
+    found = re.search(rb"python[0-9.]*['\"]?(?:\s(.*))?$", line)
+    return found is not None and not _isolated(os.fsdecode(found.group(1) or b"").split())
+
+
+def _isolated(words: list[str]) -> bool:
+    """True if Python's own options, at the start of *words*, have it ignore PYTHONPATH or start without `site`."""
+    rest = iter(words)
+    for word in rest:
+        if word == "--check-hash-based-pycs":
+            next(rest, None)
+        if not word.startswith("-") or word == "-":
+            return False  # the program; what follows is its own
+        for at, letter in enumerate(word[1:], 2):
+            if letter in "IES":
+                return True
+            if letter in "cm":
+                return False
+            if letter in "WX":  # the rest of the word, or the next one, is its value
+                if at == len(word):
+                    next(rest, None)
+                break
+            if letter == "-":
+                break
+    return False
 
 
 def _watch(path: str, words: list[str], settings: dict[str, Any]) -> int:

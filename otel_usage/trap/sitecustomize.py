@@ -1,7 +1,7 @@
 """Watch a Python program from inside, with us or with an inert module in our place: for `otel-usage verify`.
 
 Ring 1 (background), in the program's process. Found by the interpreter at start-up. What the program starts is watched
-too.
+too. Imports next to nothing: what it has loaded already, it can't see anybody load.
 """
 
 import os
@@ -9,22 +9,27 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import Any
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+HIGH = 201  # our descriptor's number: low ones are the program's to count on
 
 
 def _start() -> None:
-    here = os.path.dirname(os.path.abspath(__file__))
     told = os.environ.get("OTEL_USAGE_TRAP", "")
-    sys.path[:] = [path for path in sys.path if path != here]
+    sys.path[:] = [path for path in sys.path if path != HERE]
     hidden = sys.modules.pop("sitecustomize", None)
     if told:
-        import json
+        import marshal
 
-        log, inert, _ = json.loads(told)
+        log, inert, version, absent = marshal.loads(bytes.fromhex(told))  # noqa: S302  verify wrote it
+        note = _watch(log)
         if inert:
             finders: list[Any] = sys.meta_path
-            finders.insert(0, _Inert())
-        _watch(log)
+            finders.insert(0, _Inert(note, version))
+        if absent:
+            _hide(absent)
     try:
         import sitecustomize  # type: ignore[import-not-found]  # noqa: F401  the one that ours hid
     except ImportError:
@@ -32,89 +37,135 @@ def _start() -> None:
             sys.modules["sitecustomize"] = hidden
 
 
-def _watch(log: str) -> None:
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(descriptor, 201)
-    os.close(descriptor)
-    write, fsdecode, path_like = os.write, os.fsdecode, (str, bytes)
-    changing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    heads = ("socket.", "os.", "subprocess.", "fcntl.")
+def _watch(log: str) -> "Callable[..., None]":
+    """Add what is audited to *log* from now on; return a function that adds a line of one's own.
 
-    def hook(event: str, args: "tuple[object, ...]") -> None:
-        if event != "open" and not event.startswith(heads):
-            return
-        words = [fsdecode(arg) for arg in args if isinstance(arg, path_like)]
-        if event == "open":
-            if not words or isinstance(args[0], int):
-                return
-            mode, flags = args[1], args[2]
-            writes = (
-                any(c in "wax+" for c in mode)
-                if isinstance(mode, str)
-                else bool(isinstance(flags, int) and flags & changing)
-            )
-            words = ["write" if writes else "read", words[0]]
-        elif event in ("os.listdir", "os.scandir"):
-            words = ["read", *words[:1]]
-        elif event.startswith("socket."):
-            words = [event, *[repr(arg) for arg in args[1:]]]
-        else:
-            words = [event, *words]
+    Shape of a line: words with tabs between them, the first the event's name. If the log can't be written any more, a
+    folder ``<log>.blind`` says so. Concurrency: one write per line, appended; a descriptor that another thread closes
+    between the look and the write costs that line at worst.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    changing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    heads = ("socket.", "os.", "subprocess.", "fcntl.", "sqlite3.")
+    # Bound here: programs replace them, in tests.
+    opened, fstat, dup2, close, write, mkdir = os.open, os.fstat, os.dup2, os.close, os.write, os.mkdir
+
+    def place() -> int:
+        low = opened(log, flags)
+        for number in range(HIGH, HIGH + 32):
+            try:
+                fstat(number)
+            except OSError:  # free
+                try:
+                    dup2(low, number, False)
+                except OSError:  # more than the program may have
+                    return low
+                close(low)
+                return number
+        return low
+
+    descriptor = place()
+    status = fstat(descriptor)
+    identity = (status.st_dev, status.st_ino)
+
+    def still_ours() -> bool:
         try:
-            write(201, (event + "\t" + " ".join(words).replace("\n", " ") + "\n").encode("utf-8", "replace"))
-        except OSError:  # the program closed it
-            pass
+            status = fstat(descriptor)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == identity
+
+    def note(*words: str) -> None:
+        nonlocal descriptor
+        line = "\t".join([word.replace("\n", " ").replace("\t", " ") for word in words]) + "\n"
+        try:
+            if not still_ours():  # the program closed it, and may have opened something else there
+                descriptor = place()
+            write(descriptor, line.encode("utf-8", "replace"))
+        except OSError:
+            try:
+                mkdir(log + ".blind")
+            except OSError:
+                pass
+
+    def hook(event: str, args: "tuple[Any, ...]") -> None:
+        if event == "open":
+            path, mode, how = args
+            if isinstance(path, int):
+                return
+            writes = bool(how & changing) if mode is None else any(c in "wax+" for c in mode)
+            words = ["write" if writes else "read", *_words((path,))]
+        elif not event.startswith(heads):
+            return
+        elif event in ("os.listdir", "os.scandir"):
+            words = ["read", *_words(args[:1])]
+        elif event.startswith("socket."):  # the socket itself is left out
+            words = [repr(arg) for arg in args if arg is None or isinstance(arg, (str, bytes, int, tuple))]
+        else:
+            words = list(_words(args))
+        if not words or not words[-1].startswith(log):  # our own doing
+            note(event, *words)
 
     sys.addaudithook(hook)
+    return note
+
+
+def _words(args: "tuple[object, ...]") -> "Iterator[str]":
+    """Yield the texts among an event's arguments; a command line's words one by one."""
+    for arg in args:
+        if isinstance(arg, (str, bytes, os.PathLike)):
+            yield os.fsdecode(arg)
+        elif isinstance(arg, (list, tuple)):
+            yield from [os.fsdecode(word) for word in arg if isinstance(word, (str, bytes, os.PathLike))]
+
+
+def _hide(absent: "list[str]") -> None:
+    """Have files that switch a whole machine off look absent: another switch is at proof, or none."""
+    lstat = os.lstat
+
+    def hiding(path: "Any", **kwargs: "Any") -> os.stat_result:
+        if path in absent:
+            raise FileNotFoundError(path)
+        return lstat(path, **kwargs)
+
+    os.lstat = hiding
 
 
 class _Inert:
-    """Finds `otel_usage` where it is, as the interpreter would, and puts a module that does nothing in its place."""
+    """Finds `otel_usage` where it is, as the interpreter would, and puts inert.py in its place."""
+
+    def __init__(self, note: "Callable[..., None]", version: str) -> None:
+        self.note = note
+        self.version = version
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> object:
         if name.partition(".")[0] != "otel_usage":
             return None
-        from importlib.machinery import ModuleSpec
-
         others: list[Any] = [finder for finder in sys.meta_path if not isinstance(finder, _Inert)]
         for finder in others:
-            if finder.find_spec(name, path, target) is not None:
+            found = finder.find_spec(name, path, target)
+            if found is not None:
+                if found.origin:
+                    self.note("package", os.path.dirname(found.origin))
                 break
-        made = ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
+        kind: Any = type(sys.__spec__)  # importlib.machinery.ModuleSpec, without importing it
+        made = kind(name, self, is_package=True)
         made.submodule_search_locations = []
         return made
 
     def create_module(self, spec: object) -> None:  # noqa: ARG002  its shape
         return None
 
-    def exec_module(self, module: object) -> None:
-        module.__getattr__ = _Nothing().__getattr__  # type: ignore[attr-defined]
-
-
-class _Nothing:
-    """Stands for anything of ours: can be called, entered and asked for anything, and does nothing."""
-
-    def __init__(self, name: str = "") -> None:
-        self.name = name
-
-    def __call__(self, *args: object, **kwargs: object) -> object:
-        if self.name == "run" and args and callable(args[0]):
-            return args[0](*args[1:], **kwargs)
-        return self
-
-    def __getattr__(self, name: str) -> "_Nothing":
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _Nothing(name)
-
-    def __enter__(self) -> "_Nothing":
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        return None
-
-    def __bool__(self) -> bool:
-        return False
+    def exec_module(self, module: "Any") -> None:
+        if module.__name__ != "otel_usage":
+            module.__getattr__ = sys.modules["otel_usage"].__getattr__
+            return
+        path = os.path.join(HERE, "inert.py")
+        with open(path, encoding="utf-8") as file:
+            code = compile(file.read(), path, "exec", dont_inherit=True)
+        module._note = self.note
+        exec(code, module.__dict__)  # noqa: S102  our own
+        module.__version__ = self.version
 
 
 _start()

@@ -353,6 +353,13 @@ def test_a_retired_host_accepts_flag_and_variables_and_cleans_up(user: User, sin
     assert [] == senders(user)
 
 
+def test_retired_may_be_asked_for_twice(user: User):
+    """It stays a function: the module behind it has another name."""
+    ended = user.run("import otel_usage\nhasattr(otel_usage, 'retired')\notel_usage.retired('prog')\n")
+
+    assert (0, b"") == (ended.status, ended.err)
+
+
 def test_the_commands_of_a_retired_host_are_no_ops(user: User):
     """Users' scripts that say ``prog telemetry off`` go on working."""
     source = (

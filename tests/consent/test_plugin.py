@@ -86,6 +86,27 @@ def test_it(captured_usage):
     assert "action report.upload {'format': 'pdf', 'size': '1-10 MB'}" in ended.stdout
 
 
+def test_times_0_asserts_that_there_is_none(user: User):
+    """It passes where nothing of the kind was recorded, and says what was where something was."""
+    ended = suite(
+        user,
+        """
+def test_none(captured_usage):
+    host.upload("pdf")
+    assert 0 == assert_event(captured_usage, "config.invalid", times=0).n
+    assert_event(captured_usage, "report.upload", times=0, format="html")
+
+def test_one(captured_usage):
+    host.upload("pdf")
+    assert_event(captured_usage, "report.upload", times=0)
+""",
+    )
+
+    assert "1 failed, 1 passed" in ended.stdout, ended.stdout
+    assert "report.upload was recorded 1 times, not 0; recorded was:" in ended.stdout
+    assert "action report.upload {'format': 'pdf', 'size': '1-10 MB'}" in ended.stdout
+
+
 CALLS = [
     "usage.action('nope')",
     "usage.action('report.upload', format='exe')",
@@ -135,19 +156,27 @@ def test_it():
 
 
 def test_verify_is_a_fixture(user: User):
-    """``verify_off`` passes where off is off, and fails where it is not."""
+    """``verify_off`` passes where off is off, and fails where it is not, or where a test runner alone keeps it off."""
     ended = suite(
         user,
         """
 import sys
-@pytest.mark.parametrize("word", ["off", "on"])
-def test_it(verify_off, word):
-    verify_off([sys.executable, "-c", "import host"], env={"PROG_TELEMETRY": word}, strace=None)
+@pytest.mark.parametrize(("name", "word"), [("PROG_TELEMETRY", "off"), ("PROG_TELEMETRY", "on"), ("PRGO_TELEMETRY", "off")])
+def test_it(verify_off, name, word):
+    verify_off([sys.executable, "-c", "import host"], env={name: word}, strace=None)
+
+def test_nothing(verify_off):
+    verify_off([sys.executable, "-c", "import nosuchmodule"], env={"PROG_TELEMETRY": "off"}, strace=None)
+
+def test_default(verify_off):
+    verify_off([sys.executable, "-c", "import host"], strace=None, default=True)
 """,
     )
 
-    assert "1 failed, 1 passed" in ended.stdout, ended.stdout
-    assert "off is NOT off" in ended.stdout
+    assert "3 failed, 2 passed" in ended.stdout, ended.stdout
+    assert 2 == ended.stdout.count("E       Failed: off is NOT off")
+    assert "PROG_TELEMETRY=off would" in ended.stdout
+    assert "No module named 'nosuchmodule'" in ended.stdout
 
 
 def test_without_init_there_is_nothing_to_capture(user: User):
