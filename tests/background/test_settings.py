@@ -16,6 +16,8 @@ GOOD: dict[str, Any] = {
     "policy": 1, "about": "", "flush_s": 60.0,
 }  # fmt: skip
 
+OTLP = {"endpoint": "https://x.example"}
+GA4 = {"measurement_id": "G-AB12CD34EF", "api_secret": "k"}
 WRONG = [
     ({"app": "My App"}, "app 'My App' is not a name of lower-case letters"),
     ({"app": ""}, "app '' is not"),
@@ -27,13 +29,48 @@ WRONG = [
     ({"policy": 0}, "policy 0 is not a whole number from 1"),
     ({"flush_s": 0}, "flush_s 0 is not"),
     ({"about": None}, "about None is not"),
-    ({"destinations": ["otlp"]}, "destinations ['otlp'] is not a dict"),
+    ({"destinations": ["otlp"]}, "destinations is a list, not a dict"),
+    ({"destinations": {"../x": "https://x.example"}}, "destination '../x' is not the name of an installed exporter"),
     ({"destinations": {"ga5": "x"}}, "destination 'ga5' is not an installed exporter; found:"),
-    ({"destinations": {"otlp": 3}}, "destination 'otlp' 3 is not an endpoint or a dict"),
+    ({"destinations": {"otlp": 3}}, "destination 'otlp' is a int, not an endpoint or a dict"),
     ({"destinations": {"otlp": "usage.example.org"}}, "endpoint of 'otlp' 'usage.example.org' is not an address"),
     ({"destinations": {"otlp": "http://usage.example.org"}}, "is not HTTPS; plain HTTP is only for this machine"),
     ({"destinations": {"otlp": "https://u:p@usage.example.org"}}, "holds a password"),
     ({"destinations": {"otlp": "https://[::1"}}, "is not an address"),
+    ({"destinations": {"otlp": {}}}, "destination 'otlp' has no endpoint"),
+    (
+        {"destinations": {"otlp": {**OTLP, "foo": "k3y"}}},
+        "destination 'otlp' takes no 'foo'; it takes endpoint, headers",
+    ),
+    ({"destinations": {"otlp": {**OTLP, "timeout": 3}}}, "destination 'otlp' takes no 'timeout'; it takes"),
+    ({"destinations": {"otlp": {**OTLP, "protocol": "xml"}}}, "protocol of 'otlp' is not 'http/protobuf' or 'grpc'"),
+    (
+        {"destinations": {"otlp": {**OTLP, "timeout_s": "k3y"}}},
+        "timeout_s of 'otlp' is not a number of seconds above 0",
+    ),
+    ({"destinations": {"otlp": {**OTLP, "headers": "a=k3y"}}}, "headers of 'otlp' is not a dict {name: value} of text"),
+    (
+        {"destinations": {"otlp": {**OTLP, "headers": {"a": 1}}}},
+        "headers of 'otlp' is not a dict {name: value} of text",
+    ),
+    ({"destinations": {"otlp": "ftp://x.example?key=k3y"}}, "endpoint of 'otlp' 'ftp://x.example' is not an address"),
+    (
+        {"destinations": {"ga4": {"measurement_id": "x-k3y"}}},
+        "destination 'ga4': measurement_id can't be used: expected the id",
+    ),
+    (
+        {"destinations": {"ga4": {"measurement_id": "G-AB12CD34EF"}}},
+        "destination 'ga4': api_secret is not set: expected a",
+    ),
+    (
+        {"destinations": {"ga4": {**GA4, "color": "k3y"}}},
+        "destination 'ga4': unknown setting color: expected api_secret",
+    ),
+    ({"destinations": {"segment": {"write_key": "k", "spans": "k3y"}}}, "destination 'segment': spans can't be used"),
+    (
+        {"destinations": {"console": {"colour": "k3y"}}},
+        "destination 'console' takes no 'colour'; it takes service_name",
+    ),
 ]
 
 
@@ -44,6 +81,7 @@ def test_a_wrong_setting_is_a_clear_error(change: dict[str, Any], says: str) -> 
         check_settings({**GOOD, **change})
 
     assert says in str(caught.value)
+    assert "k3y" not in str(caught.value)
 
 
 def test_an_error_never_repeats_a_password() -> None:
@@ -97,6 +135,16 @@ import otel_usage
 otel_usage.init("prog", version="1", consent="maybe")
 print("ran")
 """
+
+
+@pytest.mark.parametrize(
+    "told", [OTLP, {**OTLP, "protocol": "grpc", "headers": {"a": "b"}, "timeout_s": 5}, GA4, {"write_key": "k"}, {}]
+)
+def test_what_a_destination_takes_is_no_error(told: dict[str, Any]) -> None:
+    """OTLP, ours and the SDK's own, each with its keywords."""
+    name = {"endpoint": "otlp", "measurement_id": "ga4", "write_key": "segment"}.get(next(iter(told), ""), "console")
+
+    check_settings({**GOOD, "destinations": {name: told}})
 
 
 def test_at_a_users_a_wrong_setting_breaks_nothing(tmp_path: Path) -> None:
