@@ -9,10 +9,8 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from importlib.metadata import EntryPoint, entry_points
 from inspect import signature
-from time import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +19,7 @@ from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from .delivery import Verdict
+from .delivery import Verdict, retry_after_s
 from .schema import SettingError, check_endpoint
 
 GROUPS = {"traces": "opentelemetry_traces_exporter", "metrics": "opentelemetry_metrics_exporter"}
@@ -61,20 +59,6 @@ class Session(requests.Session):
         if not 200 <= response.status_code < 300:
             response.status_code = 421  # a failure to the exporter that it does not repeat; it takes a 3xx for success
         return response
-
-
-def retry_after_s(header: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for, at most a day; None if it asks for nothing sensible."""
-    if not header:
-        return None
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(header).timestamp() - time()
-        except (TypeError, ValueError):
-            return None
-    return min(max(seconds, 0.0), 86_400.0) if seconds == seconds else None
 
 
 def _found(signal: str) -> dict[str, EntryPoint]:
