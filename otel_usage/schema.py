@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, NoReturn
@@ -299,8 +299,36 @@ def check_event(schema: Mapping[str, Any], kind: str, name: str, fields: Mapping
     """Raise SettingError if anything of this call would be dropped."""
     reasons = accept(schema, kind, name, fields)[1]
     if reasons and reasons != ["expired"]:  # no test should fail on a certain day
-        told = "; ".join(REASONS[reason] for reason in dict.fromkeys(reasons))
-        raise SettingError(f"{kind}({name!r}, {fields!r}) would be dropped: {told}. Declare it in schema=")
+        told = "; ".join(_wrong(schema.get(name), kind, fields))
+        raise SettingError(f"{kind}({name!r}, {fields!r}) would be dropped: {told}")
+
+
+def _wrong(row: Mapping[str, Any] | None, kind: str, fields: Mapping[str, object]) -> Iterator[str]:
+    """Yield what is wrong with a call: row is what its name is declared as."""
+    if row is None:
+        yield "its name is not in the schema. Declare it in schema="
+        return
+    declared = row.get("kind", "action")
+    if declared != kind:
+        yield f"it is declared as {declared}, not {kind}"
+        return
+    types = row.get("fields") or {}
+    for field, value in fields.items():
+        if field not in types:
+            has = f"it has {', '.join(types)}" if types else "it has none"
+            yield f"field {field!r} is not in the schema ({has}). Declare it in schema="
+        elif fit(types[field], value) is None:
+            yield f"field {field!r} is {value!r}, not {_allowed(types[field])}"
+
+
+def _allowed(kind: Any) -> str:
+    """Return what a field of the declared type *kind* takes, in words."""
+    if isinstance(kind, list):
+        return "one of " + ", ".join(map(repr, kind))
+    if kind is bool or kind == "bool":
+        return "True or False"
+    words = {"bucket": "a number", "integer": "a whole number from 0", "version": "numbers and dots, such as '3.11.7'"}
+    return words[kind[0]]
 
 
 # -- records ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import otel_usage
-from otel_usage.schema import SettingError, check_schema, check_settings
+from otel_usage.schema import SettingError, check_event, check_schema, check_settings
 from tests.conftest import Host
 
 GOOD: dict[str, Any] = {
@@ -175,3 +175,54 @@ def test_in_development_an_undeclared_record_is_an_error(tmp_path: Path) -> None
 
         assert 1 == ended.status
         assert b"would be dropped: its name is not in the schema" in ended.err
+
+
+SCHEMA = {
+    "report.upload": {
+        "why": "x",
+        "fields": {
+            "format": ["pdf", "html"],
+            "again": bool,
+            "size": otel_usage.bucket("MB", 1),
+            "pages": otel_usage.integer(9),
+            "with": otel_usage.version(),
+        },
+    },
+    "events.seen": {"why": "x", "kind": "count"},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "fields", "says"),
+    [
+        ("action", "report.download", {}, "would be dropped: its name is not in the schema. Declare it in schema="),
+        ("count", "report.upload", {}, "would be dropped: it is declared as action, not count"),
+        ("action", "events.seen", {}, "would be dropped: it is declared as count, not action"),
+        ("action", "report.upload", {"format": "docx"}, "field 'format' is 'docx', not one of 'pdf', 'html'"),
+        ("action", "report.upload", {"again": 1}, "field 'again' is 1, not True or False"),
+        ("action", "report.upload", {"size": "1"}, "field 'size' is '1', not a number"),
+        ("action", "report.upload", {"pages": -1}, "field 'pages' is -1, not a whole number from 0"),
+        ("action", "report.upload", {"with": "v1"}, "field 'with' is 'v1', not numbers and dots, such as '3.11.7'"),
+        (
+            "action",
+            "report.upload",
+            {"color": "red"},
+            "field 'color' is not in the schema (it has format, again, size,",
+        ),
+        ("count", "events.seen", {"color": "red"}, "field 'color' is not in the schema (it has none). Declare it in"),
+    ],
+)
+def test_a_call_that_would_be_dropped_says_why(kind: str, name: str, fields: dict[str, object], says: str) -> None:
+    """Which field, its value, what is allowed; in a host's tests."""
+    with pytest.raises(SettingError) as caught:
+        check_event(SCHEMA, kind, name, fields)
+
+    assert says in str(caught.value)
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    """Two fields, two reasons."""
+    with pytest.raises(SettingError) as caught:
+        check_event(SCHEMA, "action", "report.upload", {"format": "docx", "again": "yes", "size": 3})
+
+    assert "field 'format' is 'docx', not one of 'pdf', 'html'; field 'again' is 'yes'" in str(caught.value)
