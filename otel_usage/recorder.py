@@ -802,7 +802,7 @@ class Recorder:
             os.close(os.open(token, os.O_WRONLY | os.O_CREAT, 0o600))
         # A pause for wrong settings has their checksum in its token, and ends with them.
         if (delay if inline else 0.0) < ahead <= STALE_S and (
-            ahead <= delay or not found.st_size or not _ring0("fingerprint").changed(token, self._told())
+            ahead <= delay or not found.st_size or not _ring0("fingerprint").changed(token, repr(self.settings))
         ):
             return
         if inline:
@@ -810,19 +810,6 @@ class Recorder:
         else:
             os.utime(token, (now + delay, now + delay))
             self._spawn(delay, 0.0, [], orphan)
-
-    def _told(self):
-        # type: () -> str
-        """Return the host's settings as the sender gets them, and as their fingerprint is taken."""
-        schema = self.settings["schema"]
-        try:
-            schema = {
-                name: {**row, "fields": {f: "bool" if t is bool else t for f, t in (row.get("fields") or {}).items()}}
-                for name, row in schema.items()
-            }
-        except (AttributeError, TypeError):  # not what a schema looks like: the sender will say so
-            pass
-        return repr({**self.settings, "schema": schema})
 
     def _spawn(self, delay, wait_s, lines, orphan):
         # type: (float, float, list[bytes], bool) -> None
@@ -840,7 +827,7 @@ class Recorder:
         ]
         ours = {"app": self.app, "path": path, "home": decision.home, "mode": decision.mode}
         ours.update(since_s=decision.since_s, ci=decision.ci, lines=lines)
-        text = f"{delay}\n{ours!r}\n{self._told()}".encode()
+        text = f"{delay}\n{ours!r}\n{settings!r}".encode()
         if hasattr(os, "memfd_create"):
             source = os.memfd_create("otel-usage")
             os.write(source, text)

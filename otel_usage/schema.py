@@ -156,6 +156,13 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 
         for name, told in settings["destinations"].items():
             check(name, told)
+    from .sender import PLAIN, read
+
+    for key, value in settings.items():
+        try:
+            read(repr(value))
+        except ValueError:
+            raise SettingError(f"{key} {PLAIN}") from None
 
 
 def check_own(settings: Mapping[str, Any]) -> None:

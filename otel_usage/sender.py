@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -26,21 +27,33 @@ if TYPE_CHECKING:
 DEADLINE_S = 600  # no sender lives longer; what it leaves, the next one finds
 MAX_WHY = 300  # characters kept of what is wrong with the settings
 PLAIN = (
-    "settings must be plain values (text, numbers, booleans, None, lists, dicts); in the schema also bool and what "
-    "otel_usage.bucket, integer and version return. OTEL_USAGE_STRICT=1 shows which is not"
+    "must be plain values: text, numbers, booleans, None, lists and dicts; in the schema also bool and what "
+    "otel_usage.bucket, integer and version return"
 )
 
 
 def start(ours: dict[str, Any], told: str) -> None:
     """Do what a host asks for. ours: what `recorder` says; told: the settings that its ``init`` got, as text."""
+    try:
+        theirs = read(told)
+    except ValueError:
+        # Nothing is known of the consent they ask for: anybody's off is one.
+        why = f"settings {PLAIN}. OTEL_USAGE_STRICT=1 says which is not"
+        theirs = {"consent": "opt-out", "policy": 1, "service": True, "wrong": why}
+    main({**theirs, **ours, "fingerprint": fingerprint(told, os.environ)})
+
+
+def read(told: str) -> Any:
+    """Return what *told*, a host's settings as Python shows them, stands for. Raises ValueError if it can't be known.
+
+    A class, such as bool in a schema, becomes its name.
+    """
     from ast import literal_eval
 
-    try:
-        theirs = literal_eval(told)
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
-        # Nothing is known of the consent they ask for: anybody's off is one.
-        theirs = {"consent": "opt-out", "policy": 1, "service": True, "wrong": PLAIN}
-    main({**theirs, **ours, "fingerprint": fingerprint(told, os.environ)})
+    try:  # within a text "<class 'bool'>" can only stand between double quotes, so that it stays one
+        return literal_eval(re.sub(r"<class '([\w.]+)'>", r"'\1'", told))
+    except (SyntaxError, TypeError, MemoryError, RecursionError):
+        raise ValueError(PLAIN) from None  # what they say may hold a key
 
 
 def main(settings: dict[str, Any]) -> None:

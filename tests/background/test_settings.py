@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import otel_usage
-from otel_usage.schema import SettingError, check_event, check_schema, check_settings
+from otel_usage.schema import SettingError, check_event, check_settings
 from tests.conftest import Host
 
 GOOD: dict[str, Any] = {
     "app": "prog", "version": "1", "consent": "opt-out", "destinations": None, "schema": {}, "sender": "detached",
     "policy": 1, "about": "", "flush_s": 60.0,
 }  # fmt: skip
+
+
+class Unshowable:
+    """What no other process could be told."""
+
+    def __repr__(self) -> str:
+        return "<k3y>"
+
 
 OTLP = {"endpoint": "https://x.example"}
 GA4 = {"measurement_id": "G-AB12CD34EF", "api_secret": "k"}
@@ -116,6 +125,7 @@ WRONG_SCHEMAS = [
     ({"a": {**ROW, "fields": {"size": otel_usage.bucket("MB", 10, 1)}}}, "is not bucket(unit, smallest bound"),
     ({"a": {**ROW, "fields": {"size": otel_usage.bucket("MB")}}}, "is not bucket(unit, smallest bound"),
     ({"a": {**ROW, "fields": {"size": otel_usage.integer(0)}}}, "is not integer(max)"),
+    (OrderedDict(a=ROW), "schema must be plain values"),
     ({f"n{i}": {"why": "x" * 100} for i in range(500)}, "declare less"),
 ]
 
@@ -124,7 +134,7 @@ WRONG_SCHEMAS = [
 def test_a_wrong_schema_is_a_clear_error(schema: object, says: str) -> None:
     """Where in the schema, what, and what was expected."""
     with pytest.raises(SettingError) as caught:
-        check_schema(schema)
+        check_settings({**GOOD, "schema": schema})
 
     assert says in str(caught.value)
 

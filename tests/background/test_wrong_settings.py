@@ -63,7 +63,7 @@ def to(sink: Sink, more: str = "") -> str:
 # What the foreground can't afford to look at: (keyword and value, what status says).
 WRONG = {
     "a name": ("'schema': {'bad name': {}}", "schema: name 'bad name' is not"),
-    "a type": ("'schema': {'a': {'why': 'x', 'fields': {'b': str}}}", "settings must be plain values"),
+    "a type": ("'schema': {'a': {'why': 'x', 'fields': {'b': str}}}", "type of 'b' 'str' is not a list of choices"),
     "an object": ("'schema': {'a': {'why': 'x', 'fields': {'b': object()}}}", "settings must be plain values"),
     "a row": ("'schema': {'a': 'why'}", "schema: 'a': 'why' is not a dict"),
     "a list": ("'schema': ['a']", "schema ['a'] is not a dict"),
@@ -93,6 +93,14 @@ def test_nothing_is_sent_until_the_settings_are_right(developer: Developer, sink
     assert 2 == len(sink.spans())
     assert [] == developer.files()
     assert "" == developer.status()["not_before"]["why"]
+
+
+def test_a_class_in_a_text_stays_text(developer: Developer, sink: Sink) -> None:
+    """Settings are handed over as text, in which ``bool`` is a class: a reason that mentions one is left alone."""
+    why = "is <class 'bool'> enough, or \"<class 'str'>\"?"
+    developer.prog(to(sink, f"'schema': {{'a': {{'why': {why!r}, 'fields': {{'b': bool}}}}}}"))
+
+    assert 1 == len(sink.spans())
 
 
 def test_an_unknown_consent_is_none(developer: Developer, sink: Sink) -> None:
