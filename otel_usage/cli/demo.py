@@ -26,7 +26,7 @@ from .listen import Arrival, Listener
 # (program, arguments): what a user does in a morning, mistakes included.
 RUNS: Sequence[tuple[str, Sequence[str]]] = (
     ("digest.py", ("make", "notes.txt", "secret-plan.txt")),
-    ("digest.py", ("--algorithm", "md5", "verify", "notes.txt", "--expect", "0123")),
+    ("digest.py", ("--algorithm", "md5", "verify", "notes.txt", "--expect", "my-own-sum")),
     ("digest.py", ("make", "missing.txt")),
     ("todo.py", ("add", "call", "the", "bank")),
     ("todo.py", ("add", "--first", "breathe")),
@@ -151,17 +151,16 @@ def _demo(folder: Path, server: Listener, arrivals: list[Arrival]) -> int:
     text = "".join(repr(arrival.body) for arrival in arrivals)
     print("\nWhat users typed and the programs do not declare (file names, amounts, words) is nowhere in it: ", end="")
     leaked = [
-        word for word in ("secret-plan", "notes.txt", "missing", "bank", "breathe", "0123", "dne") if word in text
+        word for word in ("secret-plan", "notes.txt", "missing", "bank", "breathe", "my-own-sum", "dne") if word in text
     ]
     print("searched, not found." if not leaked else f"FOUND {leaked}")
     _ledgers(folder)
     _cost(work, environ)
     complete = runs == len(planned) and not leaked and not invalid
-    print(
-        f"\n{runs} of {len(planned)} runs arrived, once each."
-        if complete
-        else f"\nonly {runs} of {len(planned)} runs arrived"
-    )
+    if complete:
+        print(f"\n{runs} of {len(planned)} runs arrived, once each.")
+    else:
+        print(f"\n{runs} of {len(planned)} runs arrived; something is wrong: see above.")
     return 0 if complete else 1
 
 
