@@ -207,7 +207,8 @@ def init(
     service: nobody sits at a terminal: the operator's environment decides, and one line at start-up says so.
     flag: switches this run off; taken out of ``sys.argv`` before the program's parser sees it. "" for none.
     Raises SettingError in tests and development (pytest, ``python -X dev``, ``OTEL_USAGE_STRICT=1``);
-    elsewhere a wrong setting turns recording off.
+    elsewhere what is recorded waits, and is never sent until the settings are right: `status` says what is wrong. With
+    an unknown consent nothing is recorded unless the user says so.
     Calling it again returns the first handle; for another app, one that records nothing.
     """
     usage = _usage

@@ -22,7 +22,7 @@ from typing import Any
 
 from . import Decision, _usage, decide, getter, home, stored, voices
 from .ledger import Ledger
-from .queue import Queue
+from .queue import Queue, quiet_until_s
 from .recorder import FORMAT
 from .remembered import recall
 from .spool import keep
@@ -132,6 +132,7 @@ class App:
                 last[entry["destination"]] = entry
             dropped.update(entry["dropped"])
         queues = {queue.name: queue for queue in self.queues()}
+        until_s, why = quiet_until_s(self.spool, now)
         told = (self.settings or {}).get("destinations")
         if told is None:
             with self._ambient(None):
@@ -139,7 +140,7 @@ class App:
 
                 names = list(destinations(None))
         else:
-            names = list(told)
+            names = list(told) if isinstance(told, Mapping) else []
         return {
             "app": self.name,
             "known": self.settings is not None,
@@ -155,6 +156,7 @@ class App:
             "folder": self.home,
             "installation_id": bool(self.home) and os.path.exists(self.home + "/id"),
             "waiting": _amount(self.spool + "/new"),
+            "not_before": {"time": _iso(until_s), "why": why},
             "local": _amount(self.spool + "/local/new"),
             "destinations": {
                 name: {
@@ -182,10 +184,14 @@ class App:
         from .destination import build, destinations
         from .enrich import resource
         from .identity import kept_id
-        from .schema import SettingError
+        from .schema import SettingError, check_own
         from .segment import Points, Spans
         from .show import NOBODY, contents, requests
 
+        try:
+            check_own(settings)
+        except SettingError as exc:
+            raise ControlError(f"nothing would be sent, wrong settings: {exc}") from exc
         told = settings["destinations"]
         lines: list[str] = []
         with self._ambient(told):

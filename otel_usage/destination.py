@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from importlib.metadata import EntryPoint, entry_points
-from time import time
+from inspect import signature
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,11 +19,14 @@ from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from .delivery import Verdict
+from .delivery import Verdict, retry_after_s
 from .schema import SettingError, check_endpoint
 
 GROUPS = {"traces": "opentelemetry_traces_exporter", "metrics": "opentelemetry_metrics_exporter"}
 TIMEOUT_S = 10.0
+CERTIFICATES = ("certificate_file", "client_key_file", "client_certificate_file")
+OTLP_GRPC = ("endpoint", "headers", "protocol", "timeout_s")  # what plain values can tell the official exporters
+OTLP_HTTP = (*OTLP_GRPC, *CERTIFICATES)
 RETRYABLE = (429, 502, 503, 504)  # OTLP/HTTP specification, "Retryable response codes": no other may be tried again
 
 
@@ -56,20 +59,6 @@ class Session(requests.Session):
         if not 200 <= response.status_code < 300:
             response.status_code = 421  # a failure to the exporter that it does not repeat; it takes a 3xx for success
         return response
-
-
-def retry_after_s(header: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for, at most a day; None if it asks for nothing sensible."""
-    if not header:
-        return None
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(header).timestamp() - time()
-        except (TypeError, ValueError):
-            return None
-    return min(max(seconds, 0.0), 86_400.0) if seconds == seconds else None
 
 
 def _found(signal: str) -> dict[str, EntryPoint]:
@@ -138,7 +127,7 @@ def destinations(told: Mapping[str, Any] | None) -> dict[str, dict[str, Any] | N
     told: what the host's ``init`` was given; None leaves it to the standard variables.
     """
     if told is not None:
-        return {name: {"endpoint": value} if isinstance(value, str) else dict(value) for name, value in told.items()}
+        return {name: {"endpoint": value} if isinstance(value, str) else value for name, value in told.items()}
     names: dict[str, dict[str, Any] | None] = {}
     for variable in ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER"):
         text = os.environ.get(variable, "")
@@ -161,6 +150,84 @@ def forget_ambient() -> None:
     os.environ["NETRC"] = os.devnull
 
 
+def check(name: str, told: object) -> None:
+    """Raise SettingError unless *told*, an endpoint or keywords, is what the destination *name* takes.
+
+    Connects to nothing. Shows no value but addresses: keys get into wrong places.
+    """
+    keywords = {"endpoint": told} if isinstance(told, str) else told
+    if not isinstance(keywords, Mapping) or not all(isinstance(key, str) for key in keywords):
+        kind = type(told).__name__
+        raise SettingError(
+            f"destination {name!r} is a {kind}, not an endpoint or a dict {{constructor keyword: value}}"
+        )
+    points = [] if name == "otlp" else [found for signal in GROUPS if (found := _found(signal).get(name))]
+    if not points and name != "otlp":
+        raise _unknown(name)
+    if isinstance(keywords.get("endpoint"), str):
+        check_endpoint(name, keywords["endpoint"])
+    if name == "otlp":
+        _check_otlp(keywords)
+    for point in points:
+        made = _loaded(name, point)
+        if _is_ours(point):
+            try:
+                made.vendor_class({key: value for key, value in keywords.items() if value is not None}, {})
+            except SettingError as exc:  # it names variables, which a host's own destinations do not read
+                text = re.sub(r"OTEL_EXPORTER_\w+ \((\w+)=\)", r"\1", str(exc))
+                raise SettingError(f"destination {name!r}: {text}") from exc
+        else:
+            _check_taken(name, keywords, made)
+
+
+def _unknown(name: str) -> SettingError:
+    return SettingError(f"destination {name!r} is not an installed exporter; found: {', '.join(sorted(known_names()))}")
+
+
+def _loaded(name: str, point: EntryPoint) -> Any:
+    """Return the exporter's class. Any: of whatever distribution."""
+    try:
+        return point.load()
+    except Exception as exc:  # somebody else's module
+        raise SettingError(f"destination {name!r} can't be imported: {type(exc).__qualname__}") from exc
+
+
+def _check_taken(name: str, keywords: Mapping[str, Any], made: Any) -> None:
+    """Raise SettingError if an exporter's class does not take *keywords*, or needs another. Any: of whatever kind."""
+    try:
+        rows = signature(made).parameters.values()
+    except (TypeError, ValueError):  # it does not tell
+        return
+    names = [row.name for row in rows if row.kind in (row.POSITIONAL_OR_KEYWORD, row.KEYWORD_ONLY)]
+    more = not any(row.kind == row.VAR_KEYWORD for row in rows) and sorted(keywords.keys() - names)
+    if more:
+        raise SettingError(f"destination {name!r} takes no {', '.join(map(repr, more))}; it takes {', '.join(names)}")
+    missing = [row.name for row in rows if row.name in names and row.default is row.empty and row.name not in keywords]
+    if missing:
+        raise SettingError(f"destination {name!r} needs {', '.join(map(repr, missing))}")
+
+
+def _check_otlp(keywords: Mapping[str, Any]) -> None:
+    protocol = keywords.get("protocol", "")
+    if protocol not in ("", "grpc", "http/protobuf"):
+        raise SettingError("protocol of 'otlp' is not 'http/protobuf' or 'grpc'")
+    taken = OTLP_GRPC if protocol == "grpc" else OTLP_HTTP
+    more = sorted(keywords.keys() - taken)
+    if more:
+        raise SettingError(f"destination 'otlp' takes no {', '.join(map(repr, more))}; it takes {', '.join(taken)}")
+    if not keywords.get("endpoint"):
+        raise SettingError("destination 'otlp' has no endpoint; pass an address such as 'https://usage.example.org'")
+    timeout_s = keywords.get("timeout_s", TIMEOUT_S)
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not timeout_s > 0:
+        raise SettingError("timeout_s of 'otlp' is not a number of seconds above 0")
+    headers = keywords.get("headers", {})
+    if not isinstance(headers, Mapping) or not all(isinstance(text, str) for row in headers.items() for text in row):
+        raise SettingError("headers of 'otlp' is not a dict {name: value} of text")
+    for key in ("endpoint", *CERTIFICATES):
+        if not isinstance(keywords.get(key, ""), str):
+            raise SettingError(f"{key} of 'otlp' is not text")
+
+
 def build(
     name: str, keywords: Mapping[str, Any] | None, *, home: str = "", schema: Mapping[str, Any] | None = None
 ) -> Destination:
@@ -169,34 +236,38 @@ def build(
     home: where our own exporters remember a session, "" for in memory; schema: may name events for Segment.
     """
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # a detached process has nobody to tell
+    if keywords is not None:
+        check(name, keywords)
     exporters: dict[str, Any] = {}
     sessions: dict[str, Session] = {}
     for signal in GROUPS:
-        if name == "otlp":
-            exporter, session = _otlp(signal, keywords)
-            exporters[signal] = exporter
-            if session is not None:
-                sessions[signal] = session
-            continue
         point = _found(signal).get(name)
-        if point is None:
-            continue
-        if keywords is None and name not in _selected(signal):
-            continue
         try:
-            exporters[signal] = point.load()(**(keywords or {}), **_ours(point, home, schema or {}))
-        except (TypeError, ValueError) as exc:
-            raise SettingError(f"destination {name!r} refuses its settings: {exc}") from exc
-        if getattr(exporters[signal], "problem", ""):  # ours, as entry points, only log what is wrong with them
+            if name == "otlp":
+                exporters[signal], session = _otlp(signal, keywords)
+                if session is not None:
+                    sessions[signal] = session
+            elif point is not None and (keywords is not None or name in _selected(signal)):
+                made = _loaded(name, point)
+                exporters[signal] = made(**{**_ours(point, home, schema or {}), **(keywords or {})})
+        except SettingError:
+            raise
+        except Exception as exc:  # somebody else's constructor; what it says may hold a key
+            raise SettingError(f"destination {name!r} can't be built: {type(exc).__qualname__}") from exc
+        if getattr(exporters.get(signal), "problem", ""):  # ours, as entry points, only log what is wrong with them
             raise SettingError(exporters[signal].problem)
     if not exporters:
-        raise SettingError(f"destination {name!r} is not installed; found: {', '.join(sorted(known_names()))}")
+        raise _unknown(name)
     return Destination(name, exporters, sessions)
+
+
+def _is_ours(point: EntryPoint) -> bool:
+    return point.value.startswith("otel_usage_exporters.")
 
 
 def _ours(point: EntryPoint, home: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keywords that only our own exporters take."""
-    if not point.value.startswith("otel_usage_exporters."):
+    if not _is_ours(point):
         return {}
     names = {name: row["segment"] for name, row in schema.items() if "segment" in row}
     return {"folder": home, **({"names": names} if point.name == "segment" and names else {})}
@@ -209,26 +280,20 @@ def _selected(signal: str) -> list[str]:
 
 def _otlp(signal: str, keywords: Mapping[str, Any] | None) -> tuple[Any, Session | None]:
     """Return the official exporter: http/protobuf, or gRPC where the standard protocol setting asks for it."""
-    upper = signal.upper()
-    keywords = dict(keywords) if keywords is not None else None
-    protocol = (
-        keywords.pop("protocol", "")
-        if keywords is not None
-        else os.environ.get(f"OTEL_EXPORTER_OTLP_{upper}_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "")
-    )
-    if protocol not in ("", "grpc", "http/protobuf"):
-        raise SettingError(f"OTLP protocol {protocol!r} is not 'http/protobuf' or 'grpc'")
     told = dict(keywords or {})
+    protocol = told.pop("protocol", "")
+    if keywords is None:
+        own = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL")
+        protocol = own or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "")
+        if protocol not in ("", "grpc", "http/protobuf"):
+            raise SettingError(f"OTLP protocol {protocol!r} is not 'http/protobuf' or 'grpc'")
     timeout_s = float(told.pop("timeout_s", TIMEOUT_S))
     endpoint = str(told.pop("endpoint", ""))
-    if keywords is not None and not endpoint:
-        raise SettingError("destination 'otlp' has no endpoint; pass an address such as 'https://usage.example.org'")
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc import metric_exporter, trace_exporter
 
         of_grpc: Any = trace_exporter.OTLPSpanExporter if signal == "traces" else metric_exporter.OTLPMetricExporter
         if endpoint:
-            check_endpoint("otlp", endpoint)
             told.update(endpoint=endpoint, insecure=urlsplit(endpoint).scheme == "http")
         return of_grpc(timeout=timeout_s, **told), None
     from opentelemetry.exporter.otlp.proto.http import metric_exporter as http_metrics
@@ -236,7 +301,6 @@ def _otlp(signal: str, keywords: Mapping[str, Any] | None) -> tuple[Any, Session
 
     of_http: Any = http_traces.OTLPSpanExporter if signal == "traces" else http_metrics.OTLPMetricExporter
     if endpoint:
-        check_endpoint("otlp", endpoint)
         told["endpoint"] = f"{endpoint.rstrip('/')}/v1/{signal}"
     session = Session()
     return of_http(timeout=timeout_s, session=session, **told), session

@@ -19,7 +19,8 @@ class Ledger:
 
     Shape: JSON object per line: ``time`` (Unix seconds), ``destination``, ``signal``, ``records``, ``result``
     (``sent``, ``retry``, ``dropped`` or ``refused``), ``status`` (HTTP, or null), ``dropped`` ({reason: how many}).
-    ``destination`` is "" for what was dropped before it came to any. Never payloads, addresses or keys.
+    ``destination`` is "" for what was dropped before it came to any, and for wrong settings that concern all of them.
+    Where settings were ``refused`` also ``why``. Never payloads or keys.
     Concurrency: written under the sender's lock.
     """
 
@@ -27,7 +28,15 @@ class Ledger:
         self.path = os.path.join(home, "ledger.jsonl")
 
     def note(
-        self, destination: str, signal: str, records: int, result: str, status: int | None, dropped: Mapping[str, int]
+        self,
+        destination: str,
+        signal: str,
+        records: int,
+        result: str,
+        status: int | None,
+        dropped: Mapping[str, int],
+        *,
+        why: str = "",
     ) -> None:
         """Add one delivery."""
         entry = {
@@ -38,6 +47,7 @@ class Ledger:
             "result": result,
             "status": status,
             "dropped": dict(dropped),
+            **({"why": why} if why else {}),
         }
         if os.path.exists(self.path) and os.path.getsize(self.path) > MAX_BYTES:
             os.replace(self.path, self.path + ".1")

@@ -9,11 +9,13 @@ import json
 import os
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 MAX_AGE_S = 30 * 86_400  # a segment older than this is dropped
 MAX_BYTES = 20_000_000  # of one destination's queue; beyond it the oldest segments are dropped
 FIRST_PAUSE_S = 60.0  # after a first failure; doubled with each
 LAST_PAUSE_S = 6 * 3600.0
+QUIET_S = 3600.0  # while the settings are wrong, or name no destination; it ends at once when they change
 
 
 def write(path: str, text: bytes) -> None:
@@ -36,7 +38,8 @@ class Queue:
     """The queue of one destination, in ``<spool>/queue/<name>/``.
 
     Shape: ``wait/<id>.<traces|metrics>.jsonl`` waits; ``flight/`` holds the one segment being sent; ``pause`` is
-    ``{"failures": n, "not_before_s": Unix seconds}``, the circuit breaker. Ids sort by time.
+    ``{"failures": n, "not_before_s": Unix seconds}``, the circuit breaker, where the settings are to blame with
+    ``{"settings": their fingerprint, "why": text}`` besides. Ids sort by time.
     A segment in ``flight/`` when no sender lives was cut off: it may or may not have arrived.
     """
 
@@ -116,6 +119,16 @@ class Queue:
         until = now_s + max(own if retry_after_s is None else retry_after_s, 1.0)
         write(os.path.join(self.folder, "pause"), json.dumps({"failures": failures, "not_before_s": until}).encode())
 
+    def refuse(self, now_s: float, settings: str, why: str) -> None:
+        """Stop sending while the settings, of which *settings* is the fingerprint, are what they are."""
+        told = {"failures": 1, "not_before_s": now_s + QUIET_S, "settings": settings, "why": why}
+        write(os.path.join(self.folder, "pause"), json.dumps(told).encode())
+
+    def refused(self) -> tuple[str, str]:
+        """Return (fingerprint, why) of the settings that are to blame for the pause; two empty texts if none are."""
+        told = self._pause()
+        return str(told.get("settings", "")), str(told.get("why", ""))
+
     def resume(self) -> None:
         """Forget earlier failures."""
         try:
@@ -123,13 +136,33 @@ class Queue:
         except FileNotFoundError:
             pass
 
-    def _pause(self) -> dict[str, float]:
+    def _pause(self) -> dict[str, Any]:
         try:
             with open(os.path.join(self.folder, "pause"), encoding="ascii") as file:
                 told = json.load(file)
             return told if isinstance(told, dict) else {}
         except (OSError, ValueError):
             return {}
+
+
+def quiet(spool: str, until_s: float, settings: str = "", why: str = "") -> None:
+    """Have hosts start no sender before *until_s*; with *why*, only those with the settings of that fingerprint."""
+    token = os.path.join(spool, "wake")
+    with open(token, "w", encoding="utf-8") as file:
+        file.write(f"{settings}\n{why}\n" if why else "")
+    os.utime(token, (until_s, until_s))
+
+
+def quiet_until_s(spool: str, now_s: float) -> tuple[float, str]:
+    """Return (until when hosts start no sender, why if the settings are to blame); (0, "") if the next run starts one."""
+    token = os.path.join(spool, "wake")
+    try:
+        until_s = os.stat(token).st_mtime
+        with open(token, encoding="utf-8", errors="replace") as file:
+            why = file.read().partition("\n")[2].strip()
+    except OSError:
+        return 0.0, ""
+    return (until_s, why) if now_s < until_s <= now_s + 86_400 else (0.0, "")
 
 
 def _names(folder: str) -> list[str]:

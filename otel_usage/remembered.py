@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 from .queue import write
 
-SECRET = "(kept secret)"  # stands for what may be a key  # noqa: S105
+SECRET = "(kept-secret)"  # stands for what may be a key, and passes for one where it is looked at  # noqa: S105
 KEPT = ("app", "version", "consent", "policy", "about", "service", "flag")
-PLAIN = ("endpoint", "protocol", "measurement_id", "firebase_app_id")  # keywords whose text is nobody's secret
+# Keywords whose text is nobody's secret.
+PLAIN = ("endpoint", "protocol", "measurement_id", "firebase_app_id", "spans", "screens")
 
 
 def remember(home: str, settings: Mapping[str, Any]) -> None:
@@ -60,10 +61,13 @@ def redacted(destinations: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return *destinations* with every text hidden but addresses: what it is for, we can't know."""
     if destinations is None:
         return None
-    return {
-        name: _address(value) if isinstance(value, str) else {key: _hidden(key, told) for key, told in value.items()}
-        for name, value in destinations.items()
-    }
+    return {name: _shown(value) for name, value in destinations.items()}
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _hidden(key, told) for key, told in value.items()}
+    return _hidden("endpoint", value)
 
 
 def _hidden(key: str, value: object) -> object:

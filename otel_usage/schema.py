@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, NoReturn
@@ -37,6 +37,7 @@ _COMMAND = re.compile(r"\((?:root|unknown)\)|[\w(][\w.:+@()-]*(?: [\w(][\w.:+@()
 _OPTION = re.compile(r"[-+/]{1,2}[\w?#@.:][\w?#@.:-]*")
 _ERROR = re.compile(r"_OTHER|[A-Za-z_][\w.]*")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+!_-]*")
+_DESTINATION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _HEX16 = re.compile(r"[0-9a-f]{16}")
 _HEX32 = re.compile(r"[0-9a-f]{32}")
 
@@ -146,6 +147,23 @@ def _refuse(what: str, value: object, expected: str) -> NoReturn:
 
 def check_settings(settings: Mapping[str, Any]) -> None:
     """Raise SettingError unless *settings*, as `init` got them, are sound."""
+    check_own(settings)
+    if settings["destinations"] is not None:
+        from .destination import check
+
+        for name, told in settings["destinations"].items():
+            check(name, told)
+    from .sender import PLAIN, read
+
+    for key, value in settings.items():
+        try:
+            read(repr(value))
+        except ValueError:
+            raise SettingError(f"{key} {PLAIN}") from None
+
+
+def check_own(settings: Mapping[str, Any]) -> None:
+    """Raise SettingError unless *settings* are sound, whatever each destination is told: those are looked at apart."""
     app, version = settings["app"], settings["version"]
     if not isinstance(app, str) or not _APP.fullmatch(app):
         _refuse("app", app, "a name of lower-case letters, digits, '.', '_' and '-', at most 64 of them")
@@ -153,12 +171,13 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         _refuse("version", version, "a version such as '1.4.2'; pass your program's own")
     if settings["consent"] not in CONSENTS:
         _refuse("consent", settings["consent"], "'opt-in', 'opt-out' or 'ask': how your users agree is yours to decide")
-    if settings["sender"] not in SENDERS:
-        _refuse("sender", settings["sender"], "'detached', 'inline' or 'none'")
+    sender, flush_s = settings.get("sender", "detached"), settings.get("flush_s", 60.0)
+    if sender not in SENDERS:
+        _refuse("sender", sender, "'detached', 'inline' or 'none'")
     if not isinstance(settings["policy"], int) or settings["policy"] < 1:
         _refuse("policy", settings["policy"], "a whole number from 1; raise it when you collect more than before")
-    if not isinstance(settings["flush_s"], (int, float)) or not 0 < settings["flush_s"] <= 86_400:
-        _refuse("flush_s", settings["flush_s"], "a number of seconds from above 0 to 86400")
+    if not isinstance(flush_s, (int, float)) or not 0 < flush_s <= 86_400:
+        _refuse("flush_s", flush_s, "a number of seconds from above 0 to 86400")
     if settings.get("service") and settings["consent"] == "ask":
         _refuse("consent", "ask", "possible for a service: nobody is there to answer; pass 'opt-in' or 'opt-out'")
     flag = settings.get("flag", "")
@@ -166,43 +185,38 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         _refuse("flag", flag, "a long option such as '--disable-analytics', or '' for none")
     if not isinstance(settings["about"], str):
         _refuse("about", settings["about"], "the address of your page on what is collected")
-    check_destinations(settings["destinations"])
+    _check_names(settings["destinations"])
     check_schema(settings["schema"])
 
 
-def check_destinations(destinations: object) -> None:
-    """Raise SettingError unless *destinations* is None or ``{entry-point name: endpoint, or {keyword: value}}``."""
+def _check_names(destinations: object) -> None:
+    """Raise SettingError unless *destinations* is None or a dict with names of exporters. Each has a folder."""
     if destinations is None:
         return
     if not isinstance(destinations, Mapping):
-        _refuse("destinations", destinations, "a dict {name: endpoint or {keyword: value}}")
-    from .destination import known_names
-
-    for name, value in destinations.items():
-        if name not in known_names():
-            _refuse("destination", name, f"an installed exporter; found: {', '.join(sorted(known_names()))}")
-        if isinstance(value, str):
-            value = {"endpoint": value}
-        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            _refuse(f"destination {name!r}", value, "an endpoint or a dict {constructor keyword: value}")
-        if isinstance(value.get("endpoint"), str):
-            check_endpoint(name, value["endpoint"])
+        kind = type(destinations).__name__
+        raise SettingError(f"destinations is a {kind}, not a dict {{name: endpoint or {{keyword: value}}}}")
+    for name in destinations:
+        if not isinstance(name, str) or not _DESTINATION.fullmatch(name):
+            _refuse("destination", name, "the name of an installed exporter, such as 'otlp'")
 
 
 def check_endpoint(name: str, endpoint: str) -> None:
-    """Raise SettingError unless *endpoint* is an HTTPS address, or a loopback one."""
+    """Raise SettingError unless *endpoint* is an HTTPS address, or a loopback one. Passwords and queries are not shown."""
+    what = f"endpoint of {name!r}"
+    shown = endpoint.partition("?")[0].partition("#")[0]
+    if "@" in shown:
+        raise SettingError(f"{what} holds a password; pass headers= instead")
     try:
         parts = urlsplit(endpoint)
         host = parts.hostname or ""
         _ = parts.port
     except ValueError:
-        _refuse(f"endpoint of {name!r}", endpoint, "an address such as 'https://usage.example.org'")
+        _refuse(what, shown, "an address such as 'https://usage.example.org'")
     if parts.scheme not in ("http", "https") or not host:
-        _refuse(f"endpoint of {name!r}", endpoint, "an address such as 'https://usage.example.org'")
+        _refuse(what, shown, "an address such as 'https://usage.example.org'")
     if parts.scheme == "http" and not is_loopback(host):
-        _refuse(f"endpoint of {name!r}", endpoint, "HTTPS; plain HTTP is only for this machine")
-    if parts.username or parts.password:
-        raise SettingError(f"endpoint of {name!r} holds a password; pass headers= instead")
+        _refuse(what, shown, "HTTPS; plain HTTP is only for this machine")
 
 
 def is_loopback(host: str) -> bool:
@@ -289,8 +303,36 @@ def check_event(schema: Mapping[str, Any], kind: str, name: str, fields: Mapping
     """Raise SettingError if anything of this call would be dropped."""
     reasons = accept(schema, kind, name, fields)[1]
     if reasons and reasons != ["expired"]:  # no test should fail on a certain day
-        told = "; ".join(REASONS[reason] for reason in dict.fromkeys(reasons))
-        raise SettingError(f"{kind}({name!r}, {fields!r}) would be dropped: {told}. Declare it in schema=")
+        told = "; ".join(_wrong(schema.get(name), kind, fields))
+        raise SettingError(f"{kind}({name!r}, {fields!r}) would be dropped: {told}")
+
+
+def _wrong(row: Mapping[str, Any] | None, kind: str, fields: Mapping[str, object]) -> Iterator[str]:
+    """Yield what is wrong with a call: row is what its name is declared as."""
+    if row is None:
+        yield "its name is not in the schema. Declare it in schema="
+        return
+    declared = row.get("kind", "action")
+    if declared != kind:
+        yield f"it is declared as {declared}, not {kind}"
+        return
+    types = row.get("fields") or {}
+    for field, value in fields.items():
+        if field not in types:
+            has = f"it has {', '.join(types)}" if types else "it has none"
+            yield f"field {field!r} is not in the schema ({has}). Declare it in schema="
+        elif fit(types[field], value) is None:
+            yield f"field {field!r} is {value!r}, not {_allowed(types[field])}"
+
+
+def _allowed(kind: Any) -> str:
+    """Return what a field of the declared type *kind* takes, in words."""
+    if isinstance(kind, list):
+        return "one of " + ", ".join(map(repr, kind))
+    if kind is bool or kind == "bool":
+        return "True or False"
+    words = {"bucket": "a number", "integer": "a whole number from 0", "version": "numbers and dots, such as '3.11.7'"}
+    return words[kind[0]]
 
 
 # -- records ----------------------------------------------------------------------------------------------------

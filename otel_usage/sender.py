@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import decide
+from .fingerprint import fingerprint
 from .recorder import FORMAT
 
 if TYPE_CHECKING:
@@ -23,6 +25,35 @@ if TYPE_CHECKING:
     from .queue import Queue
 
 DEADLINE_S = 600  # no sender lives longer; what it leaves, the next one finds
+MAX_WHY = 300  # characters kept of what is wrong with the settings
+PLAIN = (
+    "must be plain values: text, numbers, booleans, None, lists and dicts; in the schema also bool and what "
+    "otel_usage.bucket, integer and version return"
+)
+
+
+def start(ours: dict[str, Any], told: str) -> None:
+    """Do what a host asks for. ours: what `recorder` says; told: the settings that its ``init`` got, as text."""
+    try:
+        theirs = read(told)
+    except ValueError:
+        # Nothing is known of the consent they ask for: anybody's off is one.
+        why = f"settings {PLAIN}. OTEL_USAGE_STRICT=1 says which is not"
+        theirs = {"consent": "opt-out", "policy": 1, "service": True, "wrong": why}
+    main({**theirs, **ours, "fingerprint": fingerprint(told, os.environ)})
+
+
+def read(told: str) -> Any:
+    """Return what *told*, a host's settings as Python shows them, stands for. Raises ValueError if it can't be known.
+
+    A class, such as bool in a schema, becomes its name.
+    """
+    from ast import literal_eval
+
+    try:  # within a text "<class 'bool'>" can only stand between double quotes, so that it stays one
+        return literal_eval(re.sub(r"<class '([\w.]+)'>", r"'\1'", told))
+    except (SyntaxError, TypeError, MemoryError, RecursionError):
+        raise ValueError(PLAIN) from None  # what they say may hold a key
 
 
 def main(settings: dict[str, Any]) -> None:
@@ -31,6 +62,9 @@ def main(settings: dict[str, Any]) -> None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(DEADLINE_S)
     if settings["mode"] == "log":
+        if why := wrong(settings):
+            sys.stderr.write(f"{settings['app']} telemetry, log mode: nothing would be sent, wrong settings: {why}\n")
+            return
         from .show import show
 
         show(settings, sys.stderr)
@@ -42,13 +76,32 @@ def main(settings: dict[str, Any]) -> None:
     Sender(settings).run()
 
 
+def wrong(settings: Mapping[str, Any]) -> str:
+    """Return what is wrong with *settings*, for whatever destination; "" if nothing is. The foreground does not look."""
+    from .schema import SettingError, check_own
+
+    if "wrong" in settings:
+        return str(settings["wrong"])
+    try:
+        check_own(settings)
+    except SettingError as exc:
+        return str(exc)[:MAX_WHY]
+    return ""
+
+
 class Sender:
     """One life of a sender. Concurrency: `lock` sees to it that there is only one per app and user."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
+        from .ledger import Ledger
+
         self.settings = settings
+        # Taken before any variable is forgotten.
+        self.fingerprint: str = settings.get("fingerprint") or fingerprint(repr(settings), os.environ)
         self.home: str = settings["home"]
         self.spool = os.path.join(self.home, FORMAT)
+        self.ledger = Ledger(self.home)
+        self.queues: list[Queue] = []
         self.since_s = 0.0
 
     def run(self) -> None:
@@ -89,25 +142,30 @@ class Sender:
 
     def drain(self) -> None:
         """Take in everything that waits and send it, segment by segment."""
+        from .queue import Queue, quiet, quiet_until_s
+
+        if why := wrong(self.settings):
+            self.ledger.note("", "", 0, "refused", None, {}, why=why)
+            self._give_up(f"wrong settings: {why}")
+            return
         from .destination import destinations, forget_ambient
         from .intake import Intake
-        from .queue import Queue
+        from .remembered import remember
 
         told = self.settings["destinations"]
         if told is not None:
             forget_ambient()
         self.keywords = destinations(told)
-        self.queues: list[Queue] = [Queue(self.spool, name) for name in self.keywords]
+        self.queues = [Queue(self.spool, name) for name in self.keywords]
         self.built: dict[str, Destination | None] = {}
+        remember(self.home, self.settings)
         if not self.queues:
-            from .spool import trim
-
-            trim(self.spool)
-            self._quiet_until(time.time() + 86_000)
+            self._give_up("no destination is set")
             return
-        self._remember()
         for queue in self.queues:
             queue.make()
+            if queue.refused()[0] not in ("", self.fingerprint):  # the settings have changed since
+                queue.resume()
         self.intake = Intake(self.spool, self.settings, self.queues, self.since_s)
         self._load_losses()
         try:
@@ -129,8 +187,19 @@ class Sender:
                     destination.close()
         now = time.time()
         paused = [queue.paused_until_s(now) for queue in self.queues]
+        refusals = [f"{queue.name}: wrong settings: {why}" for queue in self.queues if (why := queue.refused()[1])]
         if all(paused):
-            self._quiet_until(min(paused))
+            quiet(self.spool, min(paused), self.fingerprint, "; ".join(refusals))
+        elif quiet_until_s(self.spool, now)[1]:  # of settings that are no more
+            quiet(self.spool, now)
+
+    def _give_up(self, why: str) -> None:
+        """Let everything wait, as much as may: it is tried again when the settings change, or after a while."""
+        from .queue import QUIET_S, quiet
+        from .spool import trim
+
+        trim(self.spool)
+        quiet(self.spool, time.time() + QUIET_S, self.fingerprint, why)
 
     def send(self) -> None:
         """Send what every queue holds; the ones that failed before come last, so that they hold up nobody."""
@@ -154,7 +223,6 @@ class Sender:
 
         destination = self._destination(queue)
         if destination is None:
-            queue.pause(time.time(), 86_000.0, 1.0)
             return False
         signal_ = "traces" if segment.endswith(".traces.jsonl") else "metrics"
         path = queue.take(segment)
@@ -204,7 +272,7 @@ class Sender:
         self.ledger.note(queue.name, "", n, "dropped", None, {reason: n})
 
     def _destination(self, queue: Queue) -> Destination | None:
-        """Return the destination of a queue, built on first use; None if it can't be built: a wrong setting."""
+        """Return the destination of a queue, built on first use; None if its settings are wrong: then the queue is paused."""
         from .destination import build
         from .schema import SettingError
 
@@ -213,9 +281,11 @@ class Sender:
                 self.built[queue.name] = build(
                     queue.name, self.keywords[queue.name], home=self.home, schema=self.settings["schema"]
                 )
-            except SettingError:
+            except SettingError as exc:
+                why = str(exc)[:MAX_WHY]
                 self.built[queue.name] = None
-                self.ledger.note(queue.name, "", 0, "refused", None, {})
+                queue.refuse(time.time(), self.fingerprint, why)
+                self.ledger.note(queue.name, "", 0, "refused", None, {}, why=why)
         return self.built[queue.name]
 
     def _recover_flights(self) -> None:
@@ -240,14 +310,6 @@ class Sender:
             self._told = resource(f"ci.{vendor}" if vendor else installation_id(self.home))
         return self._told
 
-    def _remember(self) -> None:
-        """Keep the settings for the standalone commands, without what may be secret."""
-        from .ledger import Ledger
-        from .remembered import remember
-
-        self.ledger = Ledger(self.home)
-        remember(self.home, self.settings)
-
     def _load_losses(self) -> None:
         try:
             with open(os.path.join(self.spool, "dropped"), encoding="ascii") as file:
@@ -264,13 +326,6 @@ class Sender:
             write(path, json.dumps(self.intake.dropped).encode())
         elif os.path.exists(path):
             os.unlink(path)
-
-    def _quiet_until(self, until_s: float) -> None:
-        """Have hosts start no sender before *until_s*."""
-        token = os.path.join(self.spool, "wake")
-        with open(token, "a", encoding="ascii"):
-            pass
-        os.utime(token, (until_s, until_s))
 
 
 def _records(path: str) -> int:

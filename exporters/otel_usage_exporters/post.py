@@ -16,8 +16,6 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import timezone
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,10 +23,10 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from otel_usage.delivery import retry_after_s
 from otel_usage.schema import is_loopback
 
 MAX_ANSWER_BYTES = 64 * 1024
-MAX_RETRY_AFTER_S = 86_400.0  # as far ahead as the sender's circuit breaker looks
 MAX_CONNECTIONS = 64  # kept to one place, as many as threads of the relay may post there
 # How long a connection may have been idle to be used again. Servers close idle ones, and of a request that was sent into
 # one just then nobody can tell whether it arrived. Less than any waits: gunicorn 2 s, Node.js and uvicorn 5 s, nginx 75 s,
@@ -69,24 +67,6 @@ def check_endpoint(url: str) -> str:
     ):
         raise ValueError(expected)
     return url.rstrip("/")
-
-
-def retry_after_s(text: str | None, *, now_s: float | None = None) -> float | None:
-    """Return the seconds that a Retry-After header asks for, between 0 and a day; None if it can't be understood."""
-    if not text:
-        return None
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        seconds = float(text[:12])
-    else:
-        try:
-            moment = parsedate_to_datetime(text)
-            if moment.tzinfo is None:  # "-0000": UTC, of whose place nothing is said
-                moment = moment.replace(tzinfo=timezone.utc)
-            seconds = moment.timestamp() - (time.time() if now_s is None else now_s)
-        except (ValueError, TypeError, OverflowError, OSError):
-            return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
 # -- the connection ---------------------------------------------------------------------------------------------

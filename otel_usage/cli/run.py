@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def call(told: argparse.Namespace) -> int:
     if path is None:
         print(f"otel-usage: {words[0]!r} is not a program on PATH", file=sys.stderr)
         return 127
-    settings = _settings(told, path)
+    settings = _settings(told, path, words)
     check_settings(settings)
     if BRAKE.decode() in os.environ:
         os.execv(path, words)
@@ -66,15 +67,16 @@ def call(told: argparse.Namespace) -> int:
     return _watch(path, words, settings)
 
 
-def _settings(told: argparse.Namespace, path: str) -> dict[str, Any]:
-    name = told.app or re.sub(r"[^a-z0-9._-]", "-", Path(path).name.lower()).lstrip("._-") or "program"
+def _settings(told: argparse.Namespace, path: str, words: list[str]) -> dict[str, Any]:
+    module = module_of(words) if is_interpreter(path) else ""
+    name = told.app or re.sub(r"[^a-z0-9._-]", "-", (module or Path(path).name).lower()).lstrip("._-") or "program"
     destinations: dict[str, str] | None = None
     if told.to:
         exporter, equals, address = told.to.partition("=")
         destinations = {exporter: address} if equals and "/" not in exporter else {"otlp": told.to}
     return {
         "app": name,
-        "version": "unknown",
+        "version": version_of(path, module),
         "consent": "opt-in",
         "destinations": destinations,
         "schema": {},
@@ -88,9 +90,47 @@ def _settings(told: argparse.Namespace, path: str) -> dict[str, Any]:
     }
 
 
+def is_interpreter(path: str) -> bool:
+    """True if *path* is a Python interpreter, by its name."""
+    return re.fullmatch(r"python[0-9.]*", Path(path).name) is not None
+
+
+def module_of(words: list[str]) -> str:
+    """Return the module that ``python … -m module`` runs; "" if it is another command line."""
+    rest = iter(words[1:])
+    for word in rest:
+        if word.startswith("-m"):
+            return word[2:] or next(rest, "")
+        if not word.startswith("-") or word in ("-", "-c"):
+            return ""
+        if word in ("-X", "-W"):
+            next(rest, "")
+    return ""
+
+
+def version_of(path: str, module: str) -> str:
+    """Return the version of the distribution that installed the program, or the *module* that it runs.
+
+    Looks beside the program, as its environment is seldom ours; "unknown" unless exactly one distribution claims it.
+    """
+    site = [str(folder) for folder in Path(path).absolute().parent.parent.glob("lib/python3*/site-packages")]
+    found = set()
+    if module:
+        package = module.partition(".")[0]
+        for known in distributions(name=package, path=site):
+            if any(file.parts[0] in (package, package + ".py") for file in known.files or ()):
+                found.add(known.version)
+    else:
+        for known in distributions(path=site):
+            scripts = known.entry_points.select(group="console_scripts", name=Path(path).name)
+            found |= {known.version for _ in scripts}
+    version = (found.pop() or "") if len(found) == 1 else ""  # None: metadata without one
+    return version if re.fullmatch(r"[0-9][0-9A-Za-z.+!_-]{0,63}", version) else "unknown"
+
+
 def is_python(path: str, words: list[str]) -> bool:
     """True if *path* is a Python interpreter or script that will look at PYTHONPATH."""
-    if re.fullmatch(r"python[0-9.]*", Path(path).name):
+    if is_interpreter(path):
         return not _isolated(words[1:])
     try:
         with open(path, "rb") as file:
@@ -135,16 +175,25 @@ def _watch(path: str, words: list[str], settings: dict[str, Any]) -> int:
     if decision.layer == "default":
         decision.mode = "on"
     recorder = None if decision.mode == "off" else Recorder(settings, decision, None).begin()
+    pid = 0
+    early: list[int] = []  # signals that came before there was a child
+
+    def passed_on(got: int, _frame: object) -> None:
+        os.kill(pid, got) if pid else early.append(got)  # Popen's own might take the ending from us
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, passed_on)
     try:
         child = subprocess.Popen(words, executable=path)
     except OSError as exc:
         print(f"otel-usage: {path!r} can't be run: {exc.strerror}", file=sys.stderr)
         return 126
+    pid = child.pid
+    for got in early:
+        os.kill(pid, got)
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)  # the terminal tells the child itself
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda got, _frame: child.send_signal(got))
-    status = child.wait()
+    status = _ending(child.pid)
     if recorder is not None:
         code = status if status >= 0 else 128 - status
         outcome = "success" if code == 0 else "interrupted" if status == -signal.SIGINT else "failure"
@@ -152,6 +201,18 @@ def _watch(path: str, words: list[str], settings: dict[str, Any]) -> int:
         recorder.run.ended = (code, outcome, "_OTHER" if code else "")
         recorder.finish()
     if status < 0:
-        signal.signal(-status, signal.SIG_DFL)
+        if -status != signal.SIGKILL:  # which nobody can handle
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     return status
+
+
+def _ending(pid: int) -> int:
+    """Wait for the child *pid* and return its exit code, or the signal that ended it, negative. Stop when it is stopped."""
+    while True:
+        _, status = os.waitpid(pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            return os.waitstatus_to_exitcode(status)
+        if os.WSTOPSIG(status) == signal.SIGSTOP:  # the others come from the terminal, and to us as well
+            os.kill(os.getpid(), signal.SIGSTOP)
+            os.kill(pid, signal.SIGCONT)

@@ -125,6 +125,8 @@ def status(app: App, told: argparse.Namespace, voice: Voice) -> int:
     elif choice is not None:
         rows.append(("your choice", f"{choice['mode']}, since {_time(choice['since']) or 'ever'}"))
     rows.append(("waiting", _amount(found["waiting"])))
+    if mode == "on":
+        rows += _next(found)
     if found["local"]["files"]:
         rows.append(("kept locally", _amount(found["local"])))
     for name, destination in found["destinations"].items():
@@ -146,6 +148,17 @@ def status(app: App, told: argparse.Namespace, voice: Voice) -> int:
     return 0
 
 
+def _next(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say when the next sending is, and what it waits for, where something waits or a pause is on."""
+    at, why = _time(found["not_before"]["time"]), found["not_before"]["why"]
+    if why:
+        return [("next sending", f"after the next run with other settings, or not before {at}: {why}")]
+    if at:
+        return [("next sending", f"not before {at}")]
+    waits = [found["waiting"], *[told["waiting"] for told in found["destinations"].values()]]
+    return [("next sending", "after the next run")] if any(amount["files"] for amount in waits) else []
+
+
 def _destination(told: dict[str, Any]) -> str:
     last = told["last"]
     parts = []
@@ -158,13 +171,15 @@ def _destination(told: dict[str, Any]) -> str:
             "sent": "sent",
             "retry": "not delivered, to be tried again",
             "dropped": "dropped",
-            "refused": "wrong settings",
+            "refused": f"wrong settings: {last.get('why', '')}",
         }
         count = f"{_plural(last['records'], 'record')} " if last["records"] else ""
         parts.append(f"last: {count}{words.get(last['result'], last['result'])}{answer}, {at}")
     if told["waiting"]["files"]:
         parts.append(f"waiting: {_plural(told['waiting']['records'], 'record')}")
-    if told["paused_until"]:
+    if told["paused_until"] and last is not None and last["result"] == "refused":
+        parts.append(f"paused until {_time(told['paused_until'])}, or until the settings change")
+    elif told["paused_until"]:
         parts.append(f"paused until {_time(told['paused_until'])} after {_plural(told['failures'], 'failure')}")
     if not told["configured"]:
         parts.append("no longer a destination")
@@ -265,7 +280,7 @@ def history(app: App, told: argparse.Namespace, voice: Voice) -> int:
         voice.say("nothing was ever sent")
         return 0
     voice.table(
-        ("time", "destination", "what", "records", "result", "answer", "dropped"),
+        ("time", "destination", "what", "records", "result", "answer", "dropped, or what is wrong"),
         [
             (
                 _time(_iso(entry["time"])),
@@ -274,7 +289,7 @@ def history(app: App, told: argparse.Namespace, voice: Voice) -> int:
                 str(entry["records"]),
                 entry["result"],
                 str(entry["status"] or "-"),
-                ", ".join(f"{n} {reason}" for reason, n in entry["dropped"].items()) or "-",
+                entry.get("why") or ", ".join(f"{n} {reason}" for reason, n in entry["dropped"].items()) or "-",
             )
             for entry in found
         ],

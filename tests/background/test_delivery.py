@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_usage.destination import retry_after_s
+from otel_usage.delivery import retry_after_s
 from otel_usage.ledger import Ledger
 from otel_usage.queue import Queue
 
@@ -182,10 +182,23 @@ def test_pauses_grow_and_end(spool: Spool) -> None:
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("5", 5.0), ("0", 0.0), ("-5", 0.0), ("1e99", 86_400.0), ("nan", None), ("soon", None), ("", None), (None, None)],
+    [
+        ("5", 5.0),
+        (" 7 ", 7.0),
+        ("0", 0.0),
+        ("9" * 40, 86_400.0),
+        ("-5", None),
+        ("1.5", None),
+        ("1e99", None),
+        ("nan", None),
+        ("٣", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+    ],
 )
 def test_retry_after(header: str | None, seconds: float | None) -> None:
-    """Seconds within reason; what makes no sense asks for nothing."""
+    """Whole seconds within reason; what makes no sense asks for nothing."""
     assert seconds == retry_after_s(header)
 
 
@@ -193,6 +206,8 @@ def test_retry_after_takes_dates() -> None:
     """The other form of the header."""
     assert 86_400.0 == retry_after_s("Fri, 31 Dec 2100 23:59:59 GMT")
     assert 0.0 == retry_after_s("Fri, 31 Dec 1999 23:59:59 GMT")
+    assert 30.0 == retry_after_s("Thu, 01 Jan 1970 00:01:00 GMT", now_s=30.0)
+    assert 30.0 == retry_after_s("Thu, 01 Jan 1970 00:01:00 -0000", now_s=30.0)  # UTC wherever we are
 
 
 def test_ambient_headers_and_netrc_stay_out(spool: Spool, sink: Sink, tmp_path: Path) -> None:
@@ -236,14 +251,14 @@ def test_without_destinations_the_standard_variables_decide(spool: Spool, sink: 
 
 
 def test_without_any_destination_records_wait(spool: Spool) -> None:
-    """Nowhere to send to: nothing is lost, and hosts start no sender for a day."""
+    """Nowhere to send to: nothing is lost, and hosts with these settings start no sender for an hour."""
     spool.settings["destinations"] = None
     spool.run()
 
     spool.drain()
 
     assert 1 == len(list((spool.folder / "new").iterdir()))
-    assert os.stat(spool.folder / "wake").st_mtime > time.time() + 80_000
+    assert os.stat(spool.folder / "wake").st_mtime > time.time() + 3_500
 
 
 def test_any_exporter_found_by_entry_point(spool: Spool) -> None:

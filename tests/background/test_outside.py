@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +127,55 @@ def test_any_other_program_is_known_by_its_exit_code(host: Host) -> None:
     assert "(unknown)" == span.command
 
 
-def test_any_other_program_that_is_killed(host: Host) -> None:
-    """The wrapper dies of the same signal."""
-    ended = run(host, "--app", "shell", "--", "sh", "-c", "kill -TERM $$")
+@pytest.mark.parametrize("name", ["TERM", "KILL", "INT", "USR1"])
+def test_any_other_program_that_is_killed(host: Host, name: str) -> None:
+    """The wrapper dies of the same signal, and says nothing."""
+    number = signal.Signals[f"SIG{name}"]
 
-    assert -signal.SIGTERM == ended.status
-    assert (143, "failure", "_OTHER") == recorded(host, "shell").ending
+    ended = run(host, "--app", "shell", "--", "sh", "-c", f"kill -{name} $$")
+
+    assert (-number, b"", b"") == (ended.status, ended.out, ended.err)
+    outcome = "interrupted" if name == "INT" else "failure"
+    assert (128 + number, outcome, "_OTHER") == recorded(host, "shell").ending
+
+
+def test_a_program_that_stops_itself(host: Host) -> None:
+    """The wrapper stops as the program would have, and goes on with it."""
+    running = host.start("-m", "otel_usage.cli", "run", "--app", "shell", "--", "sh", "-c", "kill -STOP $$; exit 3")
+
+    stopped = os.waitpid(running.pid, os.WUNTRACED)[1]
+    os.kill(running.pid, signal.SIGCONT)
+
+    running.communicate(timeout=20)
+    assert os.WIFSTOPPED(stopped)
+    assert 3 == running.returncode
+    assert (3, "failure", "_OTHER") == recorded(host, "shell").ending
+
+
+def test_a_module_is_called_by_its_name(host: Host) -> None:
+    """``run -- python -m module`` is a run of that module, not of python, and of the version that is installed."""
+    run(host, "--", "python", "-X", "utf8", "-m", "sqlite_utils", "--version")
+
+    span = recorded(host, "sqlite_utils")
+    assert "(root)" == span.command
+    assert version("sqlite-utils") == span.resource["service.version"]
+
+
+@pytest.mark.parametrize(
+    ("words", "app", "distribution"),
+    [
+        (("sqlite-utils", "--version"), "sqlite-utils", "sqlite-utils"),
+        (("python", "-mtyper", "--version"), "typer", "typer"),
+        (("sh", "-c", "true"), "sh", ""),
+        (("python", "-c", "pass"), "python", ""),
+    ],
+)
+def test_the_version_is_that_of_the_program(host: Host, words: tuple[str, ...], app: str, distribution: str) -> None:
+    """Of the distribution that installed it, where that is known; else unknown, never ours or Python's."""
+    run(host, "--", *words)
+
+    wanted = version(distribution) if distribution else "unknown"
+    assert wanted == recorded(host, app).resource["service.version"]
 
 
 def test_signals_reach_the_program(host: Host) -> None:

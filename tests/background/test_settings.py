@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import otel_usage
-from otel_usage.schema import SettingError, check_schema, check_settings
+from otel_usage.schema import SettingError, check_event, check_settings
 from tests.conftest import Host
 
 GOOD: dict[str, Any] = {
@@ -16,6 +17,16 @@ GOOD: dict[str, Any] = {
     "policy": 1, "about": "", "flush_s": 60.0,
 }  # fmt: skip
 
+
+class Unshowable:
+    """What no other process could be told."""
+
+    def __repr__(self) -> str:
+        return "<k3y>"
+
+
+OTLP = {"endpoint": "https://x.example"}
+GA4 = {"measurement_id": "G-AB12CD34EF", "api_secret": "k"}
 WRONG = [
     ({"app": "My App"}, "app 'My App' is not a name of lower-case letters"),
     ({"app": ""}, "app '' is not"),
@@ -27,13 +38,48 @@ WRONG = [
     ({"policy": 0}, "policy 0 is not a whole number from 1"),
     ({"flush_s": 0}, "flush_s 0 is not"),
     ({"about": None}, "about None is not"),
-    ({"destinations": ["otlp"]}, "destinations ['otlp'] is not a dict"),
+    ({"destinations": ["otlp"]}, "destinations is a list, not a dict"),
+    ({"destinations": {"../x": "https://x.example"}}, "destination '../x' is not the name of an installed exporter"),
     ({"destinations": {"ga5": "x"}}, "destination 'ga5' is not an installed exporter; found:"),
-    ({"destinations": {"otlp": 3}}, "destination 'otlp' 3 is not an endpoint or a dict"),
+    ({"destinations": {"otlp": 3}}, "destination 'otlp' is a int, not an endpoint or a dict"),
     ({"destinations": {"otlp": "usage.example.org"}}, "endpoint of 'otlp' 'usage.example.org' is not an address"),
     ({"destinations": {"otlp": "http://usage.example.org"}}, "is not HTTPS; plain HTTP is only for this machine"),
     ({"destinations": {"otlp": "https://u:p@usage.example.org"}}, "holds a password"),
     ({"destinations": {"otlp": "https://[::1"}}, "is not an address"),
+    ({"destinations": {"otlp": {}}}, "destination 'otlp' has no endpoint"),
+    (
+        {"destinations": {"otlp": {**OTLP, "foo": "k3y"}}},
+        "destination 'otlp' takes no 'foo'; it takes endpoint, headers",
+    ),
+    ({"destinations": {"otlp": {**OTLP, "timeout": 3}}}, "destination 'otlp' takes no 'timeout'; it takes"),
+    ({"destinations": {"otlp": {**OTLP, "protocol": "xml"}}}, "protocol of 'otlp' is not 'http/protobuf' or 'grpc'"),
+    (
+        {"destinations": {"otlp": {**OTLP, "timeout_s": "k3y"}}},
+        "timeout_s of 'otlp' is not a number of seconds above 0",
+    ),
+    ({"destinations": {"otlp": {**OTLP, "headers": "a=k3y"}}}, "headers of 'otlp' is not a dict {name: value} of text"),
+    (
+        {"destinations": {"otlp": {**OTLP, "headers": {"a": 1}}}},
+        "headers of 'otlp' is not a dict {name: value} of text",
+    ),
+    ({"destinations": {"otlp": "ftp://x.example?key=k3y"}}, "endpoint of 'otlp' 'ftp://x.example' is not an address"),
+    (
+        {"destinations": {"ga4": {"measurement_id": "x-k3y"}}},
+        "destination 'ga4': measurement_id can't be used: expected the id",
+    ),
+    (
+        {"destinations": {"ga4": {"measurement_id": "G-AB12CD34EF"}}},
+        "destination 'ga4': api_secret is not set: expected a",
+    ),
+    (
+        {"destinations": {"ga4": {**GA4, "color": "k3y"}}},
+        "destination 'ga4': unknown setting color: expected api_secret",
+    ),
+    ({"destinations": {"segment": {"write_key": "k", "spans": "k3y"}}}, "destination 'segment': spans can't be used"),
+    (
+        {"destinations": {"console": {"colour": "k3y"}}},
+        "destination 'console' takes no 'colour'; it takes service_name",
+    ),
 ]
 
 
@@ -44,6 +90,7 @@ def test_a_wrong_setting_is_a_clear_error(change: dict[str, Any], says: str) -> 
         check_settings({**GOOD, **change})
 
     assert says in str(caught.value)
+    assert "k3y" not in str(caught.value)
 
 
 def test_an_error_never_repeats_a_password() -> None:
@@ -78,6 +125,7 @@ WRONG_SCHEMAS = [
     ({"a": {**ROW, "fields": {"size": otel_usage.bucket("MB", 10, 1)}}}, "is not bucket(unit, smallest bound"),
     ({"a": {**ROW, "fields": {"size": otel_usage.bucket("MB")}}}, "is not bucket(unit, smallest bound"),
     ({"a": {**ROW, "fields": {"size": otel_usage.integer(0)}}}, "is not integer(max)"),
+    (OrderedDict(a=ROW), "schema must be plain values"),
     ({f"n{i}": {"why": "x" * 100} for i in range(500)}, "declare less"),
 ]
 
@@ -86,7 +134,7 @@ WRONG_SCHEMAS = [
 def test_a_wrong_schema_is_a_clear_error(schema: object, says: str) -> None:
     """Where in the schema, what, and what was expected."""
     with pytest.raises(SettingError) as caught:
-        check_schema(schema)
+        check_settings({**GOOD, "schema": schema})
 
     assert says in str(caught.value)
 
@@ -97,6 +145,16 @@ import otel_usage
 otel_usage.init("prog", version="1", consent="maybe")
 print("ran")
 """
+
+
+@pytest.mark.parametrize(
+    "told", [OTLP, {**OTLP, "protocol": "grpc", "headers": {"a": "b"}, "timeout_s": 5}, GA4, {"write_key": "k"}, {}]
+)
+def test_what_a_destination_takes_is_no_error(told: dict[str, Any]) -> None:
+    """OTLP, ours and the SDK's own, each with its keywords."""
+    name = {"endpoint": "otlp", "measurement_id": "ga4", "write_key": "segment"}.get(next(iter(told), ""), "console")
+
+    check_settings({**GOOD, "destinations": {name: told}})
 
 
 def test_at_a_users_a_wrong_setting_breaks_nothing(tmp_path: Path) -> None:
@@ -127,3 +185,54 @@ def test_in_development_an_undeclared_record_is_an_error(tmp_path: Path) -> None
 
         assert 1 == ended.status
         assert b"would be dropped: its name is not in the schema" in ended.err
+
+
+SCHEMA = {
+    "report.upload": {
+        "why": "x",
+        "fields": {
+            "format": ["pdf", "html"],
+            "again": bool,
+            "size": otel_usage.bucket("MB", 1),
+            "pages": otel_usage.integer(9),
+            "with": otel_usage.version(),
+        },
+    },
+    "events.seen": {"why": "x", "kind": "count"},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "fields", "says"),
+    [
+        ("action", "report.download", {}, "would be dropped: its name is not in the schema. Declare it in schema="),
+        ("count", "report.upload", {}, "would be dropped: it is declared as action, not count"),
+        ("action", "events.seen", {}, "would be dropped: it is declared as count, not action"),
+        ("action", "report.upload", {"format": "docx"}, "field 'format' is 'docx', not one of 'pdf', 'html'"),
+        ("action", "report.upload", {"again": 1}, "field 'again' is 1, not True or False"),
+        ("action", "report.upload", {"size": "1"}, "field 'size' is '1', not a number"),
+        ("action", "report.upload", {"pages": -1}, "field 'pages' is -1, not a whole number from 0"),
+        ("action", "report.upload", {"with": "v1"}, "field 'with' is 'v1', not numbers and dots, such as '3.11.7'"),
+        (
+            "action",
+            "report.upload",
+            {"color": "red"},
+            "field 'color' is not in the schema (it has format, again, size,",
+        ),
+        ("count", "events.seen", {"color": "red"}, "field 'color' is not in the schema (it has none). Declare it in"),
+    ],
+)
+def test_a_call_that_would_be_dropped_says_why(kind: str, name: str, fields: dict[str, object], says: str) -> None:
+    """Which field, its value, what is allowed; in a host's tests."""
+    with pytest.raises(SettingError) as caught:
+        check_event(SCHEMA, kind, name, fields)
+
+    assert says in str(caught.value)
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    """Two fields, two reasons."""
+    with pytest.raises(SettingError) as caught:
+        check_event(SCHEMA, "action", "report.upload", {"format": "docx", "again": "yes", "size": 3})
+
+    assert "field 'format' is 'docx', not one of 'pdf', 'html'; field 'again' is 'yes'" in str(caught.value)

@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.export import MetricExportResult
 from opentelemetry.sdk.trace.export import SpanExportResult
 from otel_usage_exporters import plugins, post
 from otel_usage_exporters.ga4 import GA4MetricExporter, GA4SpanExporter
-from otel_usage_exporters.post import check_endpoint, retry_after_s
+from otel_usage_exporters.post import check_endpoint
 from otel_usage_exporters.segment import SegmentMetricExporter, SegmentSpanExporter
 
 from otel_usage import SettingError
@@ -225,12 +225,6 @@ def test_endpoints_are_https_but_on_this_machine():
         with pytest.raises(ValueError, match="an https:// address") as raised:
             check_endpoint(bad)
         assert "evil" not in str(raised.value)
-
-
-def test_retry_after_dates_are_relative_to_now():
-    """A date means the time until then, in UTC wherever we are."""
-    assert retry_after_s("Thu, 01 Jan 1970 00:01:00 -0000", now_s=30.0) == 30.0
-    assert 30.0 == retry_after_s("Thu, 01 Jan 1970 00:01:00 GMT", now_s=30.0)
 
 
 # -- identity ---------------------------------------------------------------------------------------------------

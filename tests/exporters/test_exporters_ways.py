@@ -20,8 +20,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from otel_usage_exporters.ga4 import GA4MetricExporter, GA4SpanExporter
 from otel_usage_exporters.segment import SegmentMetricExporter, SegmentSpanExporter
 
+from otel_usage import SettingError
 from otel_usage.wire import ga4 as ga4_wire
 from otel_usage.wire import segment as segment_wire
+
+from ..conftest import ROOT
 
 SECRET = "sh-secret-9"
 PROGRAM = """
@@ -196,6 +199,36 @@ def test_a_configuration_file(everything, start, tmp_path, measurement_id, more,
 
     assert expected == everything.names, told
     assert told.count(error) == (1 if error else len(told) + 1)
+
+
+def test_the_configuration_file_of_the_documentation(everything, start, tmp_path):
+    """docs/exporters.md, as it stands but for the addresses: traces and counts, under the name that it gives."""
+    text = (ROOT / "docs" / "exporters.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+    for key in ("measurement_id:", "write_key:"):
+        text = text.replace("{" + key, f'{{endpoint: "{everything.url}", {key}')
+    file = tmp_path / "otel.yaml"
+    file.write_text(text)
+
+    told = start(
+        PROGRAM,
+        OTEL_CONFIG_FILE=str(file),
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="*",
+        GA4_API_SECRET=SECRET,
+        SEGMENT_WRITE_KEY=SECRET,
+    )
+
+    assert (["command_run", "hits", "page_view"], ["Command Run", "Hits"]) == everything.names, told
+    assert {"mycli"} == {e["params"]["app"] for e in everything.events if e["name"] == "command_run"}
+
+
+def test_a_wrong_setting_in_code():
+    """A keyword that is given makes it an error; with none it is one line in the log, as the documentation says."""
+    with pytest.raises(SettingError, match="api_secret"):
+        GA4SpanExporter(measurement_id="G-AB12CD34EF")
+
+    made = GA4SpanExporter()
+
+    assert "OTEL_EXPORTER_GA4_MEASUREMENT_ID (measurement_id=) is not set" in made.problem
 
 
 def test_code(everything):
