@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import struct
 import sys
@@ -25,6 +24,7 @@ from .ledger import Ledger
 from .queue import Queue
 from .recorder import FORMAT
 from .remembered import recall
+from .removal import clear, discard, entries, why
 from .spool import keep
 
 STOP_S = 2.0  # how long a sender is waited for that was told to stop
@@ -117,7 +117,7 @@ class App:
     def queues(self) -> list[Queue]:
         """Return the queues that exist."""
         folder = os.path.join(self.spool, "queue")
-        return [Queue(self.spool, name) for name in sorted(_names(folder))]
+        return [Queue(self.spool, name) for name in sorted(entries(folder))]
 
     def status(self) -> dict[str, Any]:
         """Return everything there is to know, as JSON would have it."""
@@ -242,18 +242,17 @@ class App:
         try:
             keep(self.home, mode, since_s if mode == "on" and agreed else int(time.time()), self.policy)
             if mode == "off":
-                self._stop_sender()
                 self._remove(keep=("consent",))
             elif mode == "local":
                 self._stop_sender()
             elif not agreed:
                 self._stop_sender()
                 for name in ("new", "queue", "dropped", "batch", "batch.done"):
-                    _delete(f"{self.spool}/{name}")
+                    discard(self.home, f"{FORMAT}/{name}")
                 if os.path.isdir(self.spool):
                     os.makedirs(self.spool + "/new", 0o700, exist_ok=True)
         except OSError as exc:
-            raise ControlError(f"{self.home!r} can't be changed ({exc.strerror}): look at who owns it") from exc
+            raise ControlError(f"{self.home!r} can't be changed ({why(exc)})") from exc
         return self.decision()
 
     def reset_id(self) -> bool:
@@ -263,7 +262,7 @@ class App:
         except FileNotFoundError:
             return False
         except OSError as exc:
-            raise ControlError(f"{self.home + '/id'!r} can't be removed ({exc.strerror})") from exc
+            raise ControlError(f"{self.home + '/id'!r} can't be removed ({why(exc)})") from exc
         return True
 
     def forget(self) -> dict[str, Any]:
@@ -280,10 +279,9 @@ class App:
         kept = stored(self.home + "/consent")[0] if self.home else ""
         try:
             if self.home and os.path.isdir(self.home):
-                self._stop_sender()
                 self._remove(keep=("consent",) if kept else ())
         except OSError as exc:
-            raise ControlError(f"{self.home!r} can't be removed ({exc.strerror}): look at who owns it") from exc
+            raise ControlError(f"{self.home!r} can't be removed ({why(exc)})") from exc
         return {"app": self.name, "sent": sent, "installation_id": installation, "choice_kept": kept or None}
 
     def known(self) -> Mapping[str, Any]:
@@ -296,9 +294,8 @@ class App:
         return self.settings
 
     def _remove(self, keep: tuple[str, ...]) -> None:
-        for name in _names(self.home):
-            if name not in keep:
-                _delete(f"{self.home}/{name}")
+        self._stop_sender()
+        clear(self.home, keep, self._stop_sender)
         if not keep:
             for folder in (self.home, os.path.dirname(self.home)):
                 try:
@@ -341,20 +338,6 @@ class App:
             os.environ.update(before)
 
 
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _delete(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
-
-
 def _iso(seconds: float) -> str | None:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)) if seconds else None
 
@@ -363,7 +346,7 @@ def _amount(folder: str) -> dict[str, Any]:
     """Return how much waits in *folder*: files, spans and data points, bytes, and since when."""
     files = records = size = 0
     oldest = 0.0
-    for name in sorted(_names(folder)) if folder else ():
+    for name in sorted(entries(folder)) if folder else ():
         try:
             with open(os.path.join(folder, name), "rb") as file:
                 text, at = file.read(), os.fstat(file.fileno()).st_mtime

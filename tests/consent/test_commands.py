@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from otel_usage.cli.telemetry import VERBS
 from otel_usage.remembered import SECRET, recall, redacted, remember
-from tests.conftest import until
+from tests.conftest import PROGRAMS, until
 
 from .conftest import Sink, User, senders, settled
 
@@ -165,6 +167,24 @@ def test_after_off_nothing_is_left_but_the_choice(user: User, sink: Sink, mounte
     assert ["prog", "prog/consent"] == user.kept
     assert "off" == user.choice[0]
     assert [] == senders(user)
+
+
+def test_off_while_programs_begin_and_end(user: User, request):
+    """However much waits and whoever writes meanwhile, off succeeds, and nothing is left once they have ended."""
+    loop = "import subprocess, sys\nwhile True: subprocess.run([sys.executable, *sys.argv[1:]], stdout=-3)"
+    hosts = [user.start("-c", loop, str(PROGRAMS / "controlled.py"), "report", start_new_session=True) for _ in "123"]
+    request.addfinalizer(lambda: [(os.killpg(host.pid, signal.SIGKILL), host.communicate()) for host in hosts])
+    for _ in range(3):
+        user.choose("on")
+        until(lambda: user.files())
+        for n in range(9_000):
+            (user.spool / "new" / f"0-{n}.traces.jsonl").write_bytes(b"{}\n")
+        until(lambda: len(user.files()) >= 9_010)
+
+        ended = user.ours("off", "--app", "prog")
+
+        assert (0, b"") == (ended.status, ended.err)
+        assert ["prog", "prog/consent"] == user.kept
 
 
 def test_off_ends_a_sender_at_work(user: User, sink: Sink):
