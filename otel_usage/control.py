@@ -14,18 +14,21 @@ import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import Decision, _usage, decide, getter, home, stored, voices
 from .ledger import Ledger
-from .queue import Queue
+from .queue import Queue, abandoned, entries
 from .recorder import FORMAT
 from .remembered import recall
-from .removal import clear, discard, entries, why
+from .removal import clear, discard, why
 from .spool import keep
+
+if TYPE_CHECKING:
+    from .show import Preview
 
 STOP_S = 2.0  # how long a sender is waited for that was told to stop
 
@@ -154,12 +157,16 @@ class App:
             "policy": self.policy,
             "folder": self.home,
             "installation_id": bool(self.home) and os.path.exists(self.home + "/id"),
-            "waiting": _amount(self.spool + "/new"),
-            "local": _amount(self.spool + "/local/new"),
+            "waiting": self._waiting(self.spool),
+            "local": self._waiting(self.spool + "/local"),
             "destinations": {
                 name: {
                     "configured": name in names,
-                    "waiting": _amount(queues[name].wait) if name in queues else _amount(""),
+                    "waiting": _amount(
+                        [(folder, entries(folder)) for folder in (queues[name].wait, queues[name].flight)]
+                        if name in queues
+                        else []
+                    ),
                     "failures": queues[name].failures() if name in queues else 0,
                     "paused_until": _iso(queues[name].paused_until_s(now)) if name in queues else None,
                     "last": last.get(name),
@@ -170,58 +177,38 @@ class App:
             "about": (self.settings or {}).get("about", ""),
         }
 
-    def preview(self, *, if_on: bool = False) -> list[str]:
-        """Return, as text, every request that the next sending would make; none if nothing would be sent.
+    def _waiting(self, spool: str) -> dict[str, Any]:
+        """Return how much waits in *spool*: finished runs, and what will be reported of those that were cut off."""
+        return _amount([(spool + "/new", entries(spool + "/new")), (spool + "/open", abandoned(spool))])
 
-        if_on: as if the user had said on; what was kept locally counts too. Moves, writes and sends nothing.
+    def preview(self, *, if_on: bool = False) -> Preview:
+        """Return every request that the next sending would make; none if nothing would be sent.
+
+        if_on: as if the user had said on. Where that would send nothing of what is here, this is an example, made of
+        what was recorded so far. Moves, keeps and sends nothing. Raises ControlError.
         """
+        from .show import Preview, rehearse
+
         decided = self.decision()
         if (decided.mode != "on" and not if_on) or not self.home:
-            return []
+            return Preview()
         settings = self.known()
-        from .destination import build, destinations
-        from .enrich import resource
-        from .identity import kept_id
-        from .schema import SettingError
-        from .segment import Points, Spans
-        from .show import NOBODY, contents, requests
+        try:
+            if decided.mode == "on" or self._agreed():
+                found = rehearse(settings, self.home, since_s=decided.since_s, ci=decided.ci, spools=[self.spool])
+                if decided.mode == "on" or found.requests:
+                    return found
+            both = [self.spool, self.spool + "/local"]
+            found = rehearse(settings, self.home, since_s=0.0, ci=decided.ci, spools=both)
+        except OSError as exc:
+            raise ControlError(f"there is no room for a preview ({why(exc)})") from exc
+        found.example = bool(found.requests)
+        return found
 
-        told = settings["destinations"]
-        lines: list[str] = []
-        with self._ambient(told):
-            extra = resource(f"ci.{decided.ci}" if decided.ci else kept_id(self.home) or NOBODY)
-            batches = [(batch, batch.metrics()) for batch in self._batches(settings, decided.since_s, if_on)]
-            for name, keywords in destinations(told).items():
-                try:
-                    destination = build(name, keywords)
-                except SettingError as exc:
-                    lines.append(f"{name}: {exc}")
-                    continue
-                queue = Queue(self.spool, name)
-                for segment in queue.waiting():
-                    path, signal_ = os.path.join(queue.wait, segment), segment.split(".")[-2]
-                    try:
-                        content = (Spans if signal_ == "traces" else Points).read(path, extra)
-                    except (OSError, ValueError):
-                        continue
-                    lines += requests(destination, [(signal_, content)])
-                for batch, metrics in batches:
-                    lines += requests(destination, contents(batch, metrics, extra))
-                destination.close()
-        return lines
-
-    def _batches(self, settings: Mapping[str, Any], since_s: float, if_on: bool) -> Iterator[Any]:
-        from .intake import Intake
-
-        for spool in (self.spool, self.spool + "/local") if if_on else (self.spool,):
-            if not os.path.isdir(spool + "/new"):
-                continue
-            intake = Intake(spool, settings, [], 0.0 if if_on else since_s)
-            names = intake.names()
-            while names:
-                batch, _, taken = intake.gather(names)
-                del names[: len(taken)]
-                yield batch
+    def _agreed(self) -> bool:
+        """True if what waits was recorded under a choice that allows to send it: a later on takes nothing away."""
+        mode, _, seen = stored(self.home + "/consent")
+        return mode in ("on", "noticed") and (seen or 1) >= self.policy
 
     def history(self) -> list[dict[str, Any]]:
         """Return every delivery that is remembered, oldest first."""
@@ -237,10 +224,10 @@ class App:
         """
         if not self.home:
             raise ControlError("there is no folder to store a choice in: set HOME, or OTEL_USAGE_HOME")
-        before, since_s, seen = stored(self.home + "/consent")
-        agreed = before in ("on", "noticed") and (seen or 1) >= self.policy
+        since_s, seen = stored(self.home + "/consent")[1:]
+        agreed = self._agreed()
         try:
-            keep(self.home, mode, since_s if mode == "on" and agreed else int(time.time()), self.policy)
+            keep(self.home, mode, since_s if mode == "on" and agreed else int(time.time()), max(seen, self.policy))
             if mode == "off":
                 self._remove(keep=("consent",))
             elif mode == "local":
@@ -342,18 +329,20 @@ def _iso(seconds: float) -> str | None:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)) if seconds else None
 
 
-def _amount(folder: str) -> dict[str, Any]:
-    """Return how much waits in *folder*: files, spans and data points, bytes, and since when."""
+def _amount(found: Sequence[tuple[str, Sequence[str]]]) -> dict[str, Any]:
+    """Return how much is in files: their number, spans and data points, bytes, since when. found: (folder, names)."""
     files = records = size = 0
     oldest = 0.0
-    for name in sorted(entries(folder)) if folder else ():
+    for path in [os.path.join(folder, name) for folder, names in found for name in names]:
         try:
-            with open(os.path.join(folder, name), "rb") as file:
+            with open(path, "rb") as file:
                 text, at = file.read(), os.fstat(file.fileno()).st_mtime
         except OSError:
             continue
+        if not text:  # cut off before it was known what was run
+            continue
         files, size = files + 1, size + len(text)
-        if name.endswith(".traces.jsonl"):
+        if path.endswith(".traces.jsonl"):
             records += len(re.findall(rb'"spanId":', text))
         else:
             records += len(re.findall(rb'"timeUnixNano":', text))

@@ -11,6 +11,8 @@ import shutil
 import time
 from collections.abc import Callable, Collection
 
+from .queue import entries
+
 TRIES = 20
 SETTLE_S = 0.1  # a program that had read the choice before it was changed may begin its run within this
 
@@ -33,14 +35,6 @@ def why(exc: OSError) -> str:
         return "it would be root's, in another user's folder; do it as that user"
     advice = ADVICE.get(exc.errno)
     return f"{exc.strerror}" + (f": {advice}" if advice else "")
-
-
-def entries(folder: str) -> list[str]:
-    """Return what is in *folder*; nothing if it is none."""
-    try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def clear(folder: str, keep: Collection[str], stop: Callable[[], None]) -> None:

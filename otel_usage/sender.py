@@ -205,18 +205,25 @@ class Sender:
 
     def _destination(self, queue: Queue) -> Destination | None:
         """Return the destination of a queue, built on first use; None if it can't be built: a wrong setting."""
-        from .destination import build
         from .schema import SettingError
 
         if queue.name not in self.built:
             try:
-                self.built[queue.name] = build(
-                    queue.name, self.keywords[queue.name], home=self.home, schema=self.settings["schema"]
-                )
-            except SettingError:
+                self.built[queue.name] = self.build(queue.name)
+            except SettingError as exc:
                 self.built[queue.name] = None
-                self.ledger.note(queue.name, "", 0, "refused", None, {})
+                self.refused(queue.name, str(exc))
         return self.built[queue.name]
+
+    def build(self, name: str) -> Destination:
+        """Return the destination *name*. Raises SettingError."""
+        from .destination import build
+
+        return build(name, self.keywords[name], home=self.home, schema=self.settings["schema"])
+
+    def refused(self, name: str, why: str) -> None:  # noqa: ARG002  nobody is there to be told
+        """Note that a destination can't be built."""
+        self.ledger.note(name, "", 0, "refused", None, {})
 
     def _recover_flights(self) -> None:
         """What an earlier sender was sending: again where that does no harm, else counted as lost."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
@@ -16,6 +17,7 @@ from typing import Any, TextIO
 from .. import Decision
 from ..control import App, ControlError, as_json
 from ..forget import forget as leave_nothing
+from ..remembered import SECRET
 from ..schema import REASONS
 
 
@@ -26,6 +28,7 @@ class Voice:
         self.out = out
         self.how = how
         environ = os.environ
+        self.width = min(shutil.get_terminal_size((100, 24)).columns, 160) if out.isatty() else 100
         self.colour = out.isatty() and "NO_COLOR" not in environ and environ.get("TERM", "dumb") != "dumb"
 
     def paint(self, text: str, code: str) -> str:
@@ -239,13 +242,26 @@ def preview(app: App, told: argparse.Namespace, voice: Voice) -> int:
     found = app.preview(if_on=told.if_on)
     now = app.decision()
     if told.json:
-        voice.say(as_json({"app": app.name, "mode": now.mode, "requests": found}))
-    elif found:
-        voice.say("\n\n".join(found))
-        voice.say()
-        voice.say(f"{_plural(len(found), 'request')}. Nothing was sent.")
-    else:
+        voice.say(as_json({"app": app.name, "mode": now.mode, **found.json()}))
+        return 0
+    for name, problem in found.problems.items():
+        voice.say(f"{name}: {problem}\n")
+    if not found.requests:
         voice.say("none" + _why_none(now, told.if_on))
+        return 0
+    if found.example:
+        voice.say(
+            "An example, made of what was recorded here so far. That stays here: on is for what comes after it.\n"
+        )
+    for request in found.requests:
+        title, headers, body = request.text(voice.width)
+        voice.say(voice.paint(title, "1"))
+        if headers:
+            voice.say(voice.paint(headers, "2"))
+        voice.say(body + "\n")
+    if found.incomplete:
+        voice.say(f"{SECRET} stands for the rest of an address, which is not kept here: only the program itself knows.")
+    voice.say(f"{_plural(len(found.requests), 'request')}. Nothing was sent.")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from typing import Any
 
@@ -272,11 +273,6 @@ def test_a_choice_that_cannot_be_stored_is_1(user: User):
 # -- preview, history, schema -------------------------------------------------------------------------------------
 
 
-def without_time(text: str) -> str:
-    """Return *text* without the lines that say when counters were read."""
-    return "\n".join(line for line in text.splitlines() if "imeUnixNano" not in line)
-
-
 def test_preview_shows_what_is_sent_next_and_moves_nothing(user: User, sink: Sink):
     """Its spans are, attribute by attribute, those that arrive afterwards; before that nothing moved or was sent."""
     sent_once(user, sink)
@@ -287,7 +283,7 @@ def test_preview_shows_what_is_sent_next_and_moves_nothing(user: User, sink: Sin
     told = asked(user, "preview")
     assert before == user.kept
     assert already == set(sink.ids())
-    previewed = [json.loads(text.partition("\n")[2]) for text in told["requests"] if ": traces," in text]
+    previewed = [request["body"] for request in told["requests"] if request["signal"] == "traces"]
     spans = {s["spanId"]: s for p in previewed for g in p["resourceSpans"] for c in g["scopeSpans"] for s in c["spans"]}
     resources = [g["resource"]["attributes"] for p in previewed for g in p["resourceSpans"]]
     (user.spool / "wake").unlink()
@@ -319,7 +315,7 @@ def test_preview_shows_what_a_queue_holds(user: User, sink: Sink):
 
     told = asked(user, "preview")
 
-    assert "report.upload" in "".join(told["requests"])
+    assert "report.upload" in json.dumps(told["requests"])
 
 
 @pytest.mark.parametrize(("words", "reason"), [({}, ""), ({"DO_NOT_TRACK": "1"}, "off, by DO_NOT_TRACK")])
@@ -336,15 +332,51 @@ def test_preview_says_none_when_nothing_would_be_sent(user: User, sink: Sink, wo
 
 
 def test_preview_before_consent(user: User, sink: Sink):
-    """``--if-on`` shows, byte for byte, what a yes would send, before it is given; nothing is sent."""
+    """``--if-on`` shows by what was recorded so far what a yes would send, and says that this stays; nothing is sent."""
     user.prog("report", PROG_TELEMETRY="local")
 
     plain = user.prog("telemetry", "preview", PROG_TELEMETRY="local", T_SINK=sink.address)
     ended = user.prog("telemetry", "preview", "--if-on", PROG_TELEMETRY="local", T_SINK=sink.address)
 
     assert plain.out.startswith(b"none")
+    assert ended.out.startswith(b"An example")
     assert b"report.upload" in ended.out
     assert [] == sink.told
+
+
+def test_if_on_shows_what_a_yes_would_send(user: User, sink: Sink):
+    """What waits with its user's agreement, and is held back by an off elsewhere, is no example; what is local is none."""
+    user.choose("noticed")
+    user.prog("report", T_SINK=sink.address)
+    local = user.prog("report", T_SINK=sink.address, PROG_TELEMETRY="local")
+    assert b"reported\n" == local.out
+    (waiting,) = user.runs
+
+    ended = user.prog(
+        "telemetry", "preview", "--if-on", "--json", DO_NOT_TRACK="1", T_SINK=sink.address, T_FRAMEWORK="click"
+    )
+    told = json.loads(ended.out)
+
+    assert not told["example"]
+    assert 1 == ended.out.count(f'"spanId": "{waiting.ids[1]}"'.encode())
+    (traces,) = (request for request in told["requests"] if request["signal"] == "traces")
+    assert 2 == traces["records"]
+
+
+def test_status_counts_a_killed_run_among_what_waits(user: User, sink: Sink):
+    """The next sending reports it as unfinished: both status and preview know; a run under way is nobody's yet."""
+    user.choose("on")
+    source = "import os, otel_usage\nu = otel_usage.init('prog', version='1', consent='opt-in')\n"
+    source += "u.command('work')\nprint(flush=True)\ninput()\nos._exit(3)\n"
+    host = user.start(source, stdin=subprocess.PIPE, env={"T_SINK": sink.address})
+    assert host.stdout is not None
+    host.stdout.readline()
+    alive = asked(user, "status")["waiting"]["records"]
+    host.communicate(b"\n")
+
+    killed = asked(user, "status")["waiting"]["records"]
+
+    assert (0, 1) == (alive, killed)
 
 
 def test_history_is_the_ledger(user: User, sink: Sink):
@@ -448,7 +480,8 @@ def test_settings_survive_and_keys_do_not(tmp_path):
         "app": "prog", "version": "1", "consent": "opt-in", "policy": 2, "about": "", "schema": schema,
         "destinations": {
             "otlp": {"endpoint": "https://x.example/otlp?k=hunter2", "headers": {"api-key": "hunter2"}, "timeout_s": 3},
-            "segment": {"write_key": "hunter2"},
+            "segment": {"write_key": "hunter2", "names": {"a": "A Thing"}}, "webhook": "https://x.example:8/hunter2",
+            "plain": "https://x.example/", "other": "hunter2",
         },
     }  # fmt: skip
 
@@ -460,9 +493,13 @@ def test_settings_survive_and_keys_do_not(tmp_path):
         "fields"
     ]
     assert "hunter2" not in (tmp_path / "settings.json").read_text()
-    assert {"endpoint": f"https://x.example/otlp?{SECRET}", "headers": {"api-key": SECRET}, "timeout_s": 3} == told[
+    assert {"endpoint": f"https://x.example/{SECRET}", "headers": {"api-key": SECRET}, "timeout_s": 3} == told[
         "destinations"
     ]["otlp"]
+    assert (f"https://x.example:8/{SECRET}", "https://x.example", SECRET) == tuple(
+        told["destinations"][name] for name in ("webhook", "plain", "other")
+    )
+    assert {"a": "A Thing"} == told["destinations"]["segment"]["names"]
     assert told["destinations"] == redacted(told["destinations"])
 
 
