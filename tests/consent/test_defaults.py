@@ -407,6 +407,25 @@ def test_log_mode_shows_the_id_that_is_kept(user: User, sink: Sink):
     assert already == len(sink.told)
 
 
+def test_log_mode_does_not_hold_up_a_program_that_goes_on(user: User, sink: Sink):
+    """What is handed over meanwhile is printed by and by, by nobody that the program's own wait() could meet."""
+    source = (
+        "import os, sys, otel_usage\n"
+        "u = otel_usage.init('prog', version='1', consent='opt-in', schema={'lines': {'kind': 'count', 'why': 'x'}},\n"
+        f"    destinations={{'otlp': {sink.address!r}}})\n"
+        "u.count('lines')\nu.flush()\nos.write(2, b'went on\\n')\n"
+        "try: print(os.wait())\nexcept ChildProcessError: print('no child')\n"
+    )
+
+    ended = user.run(source, env={"PROG_TELEMETRY": "log"})
+
+    assert b"no child\n" == ended.out
+    assert ended.err.startswith(b"went on\n")
+    assert 2 == ended.err.count(b"Nothing was.")
+    assert b"usage.count.lines" in ended.err
+    assert [] == sink.told
+
+
 def test_log_mode_names_a_wrong_setting_once(user: User):
     """Neither the exporter nor the sender says it again."""
     source = "import otel_usage\notel_usage.init('prog', version='1', consent='opt-in', "
