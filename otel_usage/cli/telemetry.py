@@ -350,12 +350,18 @@ VERBS: dict[str, tuple[str, Callable[[App, argparse.Namespace, Voice], int]]] = 
 
 
 def _fill(parser: argparse.ArgumentParser, verb: str) -> None:
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="for machines")
     if verb == "preview":
         parser.add_argument("--if-on", action="store_true", help="what would be sent if you had said on")
     if verb == "history":
-        parser.add_argument("-n", "--last", type=int, default=1000, metavar="N", help="only the last N deliveries")
+        parser.add_argument("-n", "--last", type=_number, default=1000, metavar="N", help="only the last N deliveries")
     parser.set_defaults(verb=verb)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of deliveries: 1 or more")
+    return int(text)
 
 
 def add(commands: Any) -> None:
@@ -364,7 +370,7 @@ def add(commands: Any) -> None:
         told = commands.add_parser(verb, help=does, description=does[0].upper() + does[1:] + ".")
         told.add_argument("--app", required=True, metavar="NAME", help="the program, as its variables name it")
         _fill(told, verb)
-        told.set_defaults(call=_standalone)
+        told.set_defaults(call=_standalone, json=False)
 
 
 def _standalone(told: argparse.Namespace) -> int:
@@ -381,6 +387,7 @@ def mounted(prog: str, argv: Sequence[str], out: TextIO | None = None) -> int:
     """Run ``mycli telemetry …`` in the host's process and return the exit code. prog: what the user typed so far."""
     leave_nothing()  # who asks about telemetry is nobody's business
     top = argparse.ArgumentParser(prog=prog, description="See and decide what this program tells its maintainers.")
+    top.add_argument("--json", action="store_true", help="for machines; may stand behind the command too")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for verb, (does, _) in VERBS.items():
         _fill(commands.add_parser(verb, help=does, description=does[0].upper() + does[1:] + "."), verb)
@@ -394,8 +401,14 @@ def mounted(prog: str, argv: Sequence[str], out: TextIO | None = None) -> int:
 def _run(
     find: Callable[[], App], told: argparse.Namespace, how: Callable[[str], str], out: TextIO | None = None
 ) -> int:
+    out = out or sys.stdout
     try:
-        return VERBS[told.verb][1](find(), told, Voice(out or sys.stdout, how))
+        code = VERBS[told.verb][1](find(), told, Voice(out, how))
+        out.flush()
+        return code
     except ControlError as exc:
         print(f"{how(told.verb).split()[0]}: {exc}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # of `… | head`: nobody wants to read more, and the interpreter would try once again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         return 1

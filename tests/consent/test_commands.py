@@ -15,7 +15,7 @@ from otel_usage.cli.telemetry import VERBS
 from otel_usage.remembered import SECRET, recall, redacted, remember
 from tests.conftest import PROGRAMS, until
 
-from .conftest import Sink, User, senders, settled
+from .conftest import PROGRAM, Sink, User, senders, settled
 
 FRAMEWORKS = ("argparse", "click", "typer")
 
@@ -81,6 +81,34 @@ def test_a_host_with_the_commands_mounted_runs_as_before(user: User, framework):
     assert b"reported" in ended.out
     assert b"otel_usage.control" not in ended.err
     assert "report" == user.the_run.command
+
+
+@pytest.mark.parametrize("framework", [*FRAMEWORKS, "otel-usage"])
+@pytest.mark.parametrize("verb", ["status", "schema"], ids=["a little", "more than a pipe's buffer"])
+def test_output_that_nobody_reads_to_its_end(user: User, sink: Sink, framework, verb):
+    """``mycli telemetry status | head -1``: no traceback, nothing on stderr, and exit code 1."""
+    sent_once(user, sink)
+    words, program = (("telemetry", verb), PROGRAM)
+    if framework == "otel-usage":
+        words, program = ("otel_usage.cli", verb, "--app", "prog"), "-m"
+    read, write = os.pipe()
+    os.close(read)
+    host = user.start(program, *words, stdout=write, env={"T_FRAMEWORK": framework, "T_SINK": sink.address})
+    os.close(write)
+
+    _, err = host.communicate()
+
+    assert (1, b"") == (host.returncode, err)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_json_is_understood_before_and_behind_the_verb(user: User, framework):
+    """``mycli telemetry --json status`` is ``mycli telemetry status --json``."""
+    before = user.prog("telemetry", "--json", "status", T_FRAMEWORK=framework)
+    behind = user.prog("telemetry", "status", "--json", T_FRAMEWORK=framework)
+
+    assert 0 == before.status, before.err
+    assert json.loads(before.out) == json.loads(behind.out)
 
 
 # -- status -------------------------------------------------------------------------------------------------------
@@ -388,6 +416,15 @@ def test_history_is_the_ledger(user: User, sink: Sink):
     assert {("otlp", "traces", 2, "sent", 200), ("otlp", "metrics", 4, "sent", 200)} == {
         (e["destination"], e["signal"], e["records"], e["result"], e["status"]) for e in told
     }
+
+
+@pytest.mark.parametrize("n", ["0", "-1", "x", "1.5"])
+def test_history_of_no_deliveries_is_wrong_usage(user: User, n: str):
+    """``-n`` takes 1 and more; anything else ends with 2, and says so."""
+    ended = user.ours("history", "--app", "prog", f"--last={n}")
+
+    assert 2 == ended.status
+    assert f"'{n}' is not a number of deliveries: 1 or more".encode() in ended.err
 
 
 def test_schema_in_words(user: User, sink: Sink):
