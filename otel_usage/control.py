@@ -24,7 +24,7 @@ from .ledger import Ledger
 from .queue import Queue, abandoned, entries
 from .recorder import FORMAT
 from .remembered import recall
-from .removal import clear, discard, why
+from .removal import clear, discard, obstacle, why
 from .spool import keep
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class ControlError(Exception):
 
 @dataclass(frozen=True)
 class Voice:
-    """One who says something. effect: ``decides``, ``agrees`` or ``overruled``."""
+    """One who says something. effect: ``decides``, ``agrees``, ``overruled``, or ``paused``: an on to less than now."""
 
     layer: str
     source: str
@@ -112,10 +112,24 @@ class App:
                 layer,
                 source,
                 mode,
-                "decides" if source == decided.source else "agrees" if mode == decided.mode else "overruled",
+                ("paused" if mode == "on" and decided.mode == "off" else "decides")
+                if source == decided.source
+                else ("agrees" if mode == decided.mode else "overruled"),
             )
             for layer, source, mode in found
         ]
+
+    def reason(self, decided: Decision) -> str:
+        """Return why it is off though nobody said so, or why nothing can be recorded though it is on; else ""."""
+        if decided.layer == "nowhere":
+            return "set HOME or OTEL_USAGE_HOME: without a folder to keep records in, nothing is recorded"
+        if decided.mode in ("on", "local"):
+            problem = obstacle(self.home)
+            return f"nothing can be recorded: {self.home!r} can't be used ({problem})" if problem else ""
+        mode = stored(self.home + "/consent")[0]
+        if decided.mode == "off" and (decided.notice or decided.layer == "stored") and mode in ("on", "noticed"):
+            return f"policy {self.policy}: its notice was not seen yet; on a terminal, the program's next run shows it"
+        return ""
 
     def queues(self) -> list[Queue]:
         """Return the queues that exist."""
@@ -150,6 +164,7 @@ class App:
             "layer": decided.layer,
             "source": decided.source,
             "value": self.environ.get(decided.source, "") if decided.layer == "environment" else "",
+            "reason": self.reason(decided) or None,
             "notice_due": decided.notice,
             "default": self.consent,
             "settings": [vars(voice) for voice in self.voices()],

@@ -37,6 +37,23 @@ def why(exc: OSError) -> str:
     return f"{exc.strerror}" + (f": {advice}" if advice else "")
 
 
+def obstacle(folder: str) -> str:
+    """Return why nothing can be kept in *folder*, which need not be there; "" if something can. Leaves nothing."""
+    above = folder
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    try:
+        owner = os.stat(above).st_uid
+        if hasattr(os, "geteuid") and owner != os.geteuid() and (above == folder or os.geteuid() == 0):
+            return "it is another user's"
+        probe = os.path.join(above, f".otel-usage-{os.getpid()}")
+        os.mkdir(probe, 0o700)
+        os.rmdir(probe)
+    except OSError as exc:
+        return why(exc)
+    return ""
+
+
 def clear(folder: str, keep: Collection[str], stop: Callable[[], None]) -> None:
     """Remove all that is in *folder* but *keep*, until nothing new appears. stop: ends who works in it. Raises OSError."""
     for _ in range(TRIES):

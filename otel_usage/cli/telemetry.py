@@ -72,6 +72,8 @@ def who(layer: str, source: str, value: str = "") -> str:
         return f"{source}{'=' + value if value else ''} in the environment"
     if layer == "machine":
         return f"{source}, for everybody on this machine"
+    if layer == "nowhere":
+        return "nobody: there is no home folder"
     if layer == "stored":
         return f"your choice, kept in {_short(source)}"
     return {
@@ -110,15 +112,19 @@ def status(app: App, told: argparse.Namespace, voice: Voice) -> int:
         voice.say(as_json(found))
         return 0
     mode = found["mode"]
-    voice.say(f"{voice.paint(app.name, '1')}: telemetry is {voice.paint(mode, COLOURS[mode])} ({MODES[mode]})")
+    unable = bool(found["reason"]) and mode != "off"
+    meaning = "but nothing can be recorded" if unable else MODES[mode]
+    voice.say(f"{voice.paint(app.name, '1')}: telemetry is {voice.paint(mode, COLOURS[mode])} ({meaning})")
     voice.say()
     rows = [("decided by", who(found["layer"], found["source"], found["value"]))]
     if not found["known"] and found["layer"] == "default":
         rows = [("decided by", "nobody here; the program's own default is not known until it has sent something")]
-    if found["notice_due"]:
+    if found["reason"]:
+        rows.append(("", found["reason"]))
+    elif found["notice_due"]:
         rows.append(("", "its notice is still to be seen, on a terminal; until then nothing is recorded"))
     for said in found["settings"]:
-        if said["effect"] != "decides":
+        if said["effect"] not in ("decides", "paused"):
             value = app.environ.get(said["source"], "") if said["layer"] == "environment" else ""
             effect = "agrees" if said["effect"] == "agrees" else f"says {said['mode']}, overruled"
             rows.append(("also", f"{who(said['layer'], said['source'], value)}: {effect}"))
@@ -141,7 +147,7 @@ def status(app: App, told: argparse.Namespace, voice: Voice) -> int:
     voice.say()
     hints = [("off", "stops it"), ("preview", "shows what would be sent next")]
     if mode == "off":
-        hints = [("on", "starts it")] if found["layer"] in ("default", "stored") else []
+        hints = [("on", "starts it")] if found["layer"] in ("default", "stored") and found["folder"] else []
         hints.append(("schema", "says what could be recorded"))
     width = max(len(voice.how(verb)) for verb, _ in hints)
     for verb, meaning in hints:

@@ -162,6 +162,62 @@ def test_status_shows_what_waits_what_was_sent_and_what_was_lost(user: User, sin
     assert told["known"]
 
 
+@pytest.mark.parametrize("choice", ["on", "noticed"])
+def test_status_says_why_an_on_is_paused(user: User, choice):
+    """Agreed to less than is collected now: off, and the reason is the notice that was not seen."""
+    user.choose(choice, policy=1)
+
+    told = json.loads(user.prog("telemetry", "status", "--json", T_POLICY="2").out)
+    words = user.prog("telemetry", "status", T_POLICY="2").out
+
+    assert ("off", True) == (told["mode"], told["notice_due"])
+    assert told["reason"].startswith("policy 2: its notice was not seen yet")
+    assert b"policy 2: its notice was not seen yet" in words
+    assert ["paused"] * (choice == "on") == [said["effect"] for said in told["settings"]]
+
+
+@pytest.mark.parametrize("said", ["", "on"])
+def test_status_without_a_home_folder(user: User, said):
+    """Where nothing can be kept nothing is recorded, not even by an explicit on: nobody's choice, and status says so."""
+    code = (
+        "import sys, os\nos.path.expanduser = lambda path: path\n"  # as for a uid without an entry in passwd
+        "from otel_usage.cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    env = {"HOME": None, "OTEL_USAGE_HOME": None, "XDG_STATE_HOME": None, "PROG_TELEMETRY": said}
+
+    words = user.run("-c", code, "status", "--app", "prog", env=env)
+    told = json.loads(user.run("-c", code, "status", "--app", "prog", "--json", env=env).out)
+
+    assert ("off", "nowhere", "no home folder") == (told["mode"], told["layer"], told["source"])
+    assert b"set HOME or OTEL_USAGE_HOME" in words.out
+    assert b"/consent" not in words.out
+    assert [("PROG_TELEMETRY", "overruled")] * bool(said) == [(s["source"], s["effect"]) for s in told["settings"]]
+
+
+def test_status_where_nothing_can_be_written(user: User):
+    """An on is one in name only where the folder can't be made; looking leaves nothing."""
+    words = user.ours("status", "--app", "prog", PROG_TELEMETRY="on", OTEL_USAGE_HOME="/proc/nope")
+    told = asked(user, "status", PROG_TELEMETRY="on", OTEL_USAGE_HOME="/proc/nope")
+    fine = asked(user, "status", PROG_TELEMETRY="on")
+
+    assert b"telemetry is on (but nothing can be recorded)" in words.out
+    assert b"'/proc/nope/prog' can't be used" in words.out
+    assert "can't be used" in told["reason"]
+    assert fine["reason"] is None
+    assert [] == user.kept
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give folders away")
+def test_status_where_the_folder_is_another_users(user: User):
+    """What is not this user's is not written to: as the recorder sees it."""
+    user.choose("on")
+    os.chown(user.folder, 12345, 12345)
+
+    told = asked(user, "status")
+
+    assert "another user's" in told["reason"]
+
+
 def test_status_of_a_program_that_nobody_knows(user: User):
     """Nothing stored, nothing sent: off, and honest that the default is not known. Leaves nothing behind."""
     ended = user.ours("status", "--app", "prog")
