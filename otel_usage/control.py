@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import Decision, _usage, decide, getter, home, stored, voices
+from . import Decision, _usage, decide, getter, home, stored, variable, voices
 from .ledger import Ledger
 from .queue import Queue, abandoned, entries
 from .recorder import FORMAT
@@ -235,7 +235,8 @@ class App:
         """Store the user's choice, ``on``, ``local`` or ``off``, and return what is in effect now.
 
         ``off`` leaves nothing of ours but this record. What was recorded before ``on`` is never sent: it is removed,
-        unless the user had agreed to it already. Raises ControlError.
+        unless the user had agreed to it already. The policy that was seen is never lowered: what is known here may be
+        older than the program. Raises ControlError.
         """
         if not self.home:
             raise ControlError("there is no folder to store a choice in: set HOME, or OTEL_USAGE_HOME")
@@ -254,37 +255,59 @@ class App:
                 if os.path.isdir(self.spool):
                     os.makedirs(self.spool + "/new", 0o700, exist_ok=True)
         except OSError as exc:
-            raise ControlError(f"{self.home!r} can't be changed ({why(exc)})") from exc
+            problem = f"{self.home!r} can't be changed ({why(exc)})"
+            if mode == "off" and not os.path.isdir(self.home):
+                problem += f". Nothing is recorded there either; to be sure, set {variable(self.name)}_TELEMETRY=off"
+            raise ControlError(problem) from exc
         return self.decision()
 
-    def reset_id(self) -> bool:
-        """Forget the installation's id; the next sending makes a new one. False if there was none."""
+    def reset_id(self) -> tuple[bool, str | None]:
+        """Forget the installation's id; the next sending makes a new one. Returns if there was one, and it, if legible."""
+        old = self._id()
         try:
             os.unlink(self.home + "/id")
-        except FileNotFoundError:
-            return False
+        except (FileNotFoundError, NotADirectoryError):
+            return False, None
         except OSError as exc:
             raise ControlError(f"{self.home + '/id'!r} can't be removed ({why(exc)})") from exc
-        return True
+        return True, old
 
-    def forget(self) -> dict[str, Any]:
-        """Remove everything local but an explicit choice, and return what was sent to whom, and under which id."""
+    def _id(self) -> str | None:
+        """Return the id that is kept, even if its time is over: things were sent under it."""
         from .identity import kept_id
 
+        return kept_id(self.home, rotate_days=1_000_000) if self.home else None
+
+    def forget(self) -> dict[str, Any]:
+        """Remove everything local but an explicit choice, and return what was sent to whom, and under which id.
+
+        existed: there was something to remove from. Raises ControlError.
+        """
         sent: dict[str, dict[str, Any]] = {}
         for entry in self.history():
             if entry["result"] == "sent" and entry["destination"]:
                 told = sent.setdefault(entry["destination"], {"records": 0, "first": _iso(entry["time"])})
                 told["records"] += entry["records"]
                 told["last"] = _iso(entry["time"])
-        installation = kept_id(self.home) if self.home else None
+        installation = self._id()
         kept = stored(self.home + "/consent")[0] if self.home else ""
+        existed = False
         try:
-            if self.home and os.path.isdir(self.home):
+            if self.home:
+                os.stat(self.home + "/")
+                existed = True
                 self._remove(keep=("consent",) if kept else ())
+        except (FileNotFoundError, NotADirectoryError):
+            kept = ""
         except OSError as exc:
             raise ControlError(f"{self.home!r} can't be removed ({why(exc)})") from exc
-        return {"app": self.name, "sent": sent, "installation_id": installation, "choice_kept": kept or None}
+        return {
+            "app": self.name,
+            "existed": existed,
+            "sent": sent,
+            "installation_id": installation,
+            "choice_kept": kept or None,
+        }
 
     def known(self) -> Mapping[str, Any]:
         """Return the host's settings. Raises ControlError if they are not known here."""

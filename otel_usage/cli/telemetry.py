@@ -192,9 +192,10 @@ def choose(app: App, told: argparse.Namespace, voice: Voice) -> int:
     now = app.choose(mode)
     overruled = now.mode != mode
     why = who(now.layer, now.source, app.environ.get(now.source, "") if now.layer == "environment" else "")
+    unknown = mode == "on" and app.settings is None
     if told.json:
         found = {"app": app.name, "saved": mode, "mode": now.mode, "layer": now.layer, "source": now.source}
-        voice.say(as_json(found))
+        voice.say(as_json({**found, "policy_known": app.settings is not None}))
     elif overruled:
         voice.say(f"saved, but currently {voice.paint(now.mode, COLOURS[now.mode])} because of {why}")
     elif mode == "off":
@@ -203,6 +204,11 @@ def choose(app: App, told: argparse.Namespace, voice: Voice) -> int:
         )
     else:
         voice.say(f"{app.name}: telemetry is {voice.paint(mode, COLOURS[mode])} ({MODES[mode]})")
+    if unknown and not told.json:
+        voice.say(
+            f"What {app.name} collects is not known here: it may first show its notice, on a terminal, and record"
+        )
+        voice.say("nothing until then.")
     return 0
 
 
@@ -306,12 +312,20 @@ def history(app: App, told: argparse.Namespace, voice: Voice) -> int:
 
 def reset_id(app: App, told: argparse.Namespace, voice: Voice) -> int:
     """Forget the installation's id."""
-    was = app.reset_id()
+    was, old = app.reset_id()
     if told.json:
-        voice.say(as_json({"app": app.name, "reset": was}))
-    else:
-        voice.say("the id is forgotten; the next sending makes a new one" if was else "there was no id")
+        voice.say(as_json({"app": app.name, "reset": was, "id": old}))
+        return 0
+    voice.say("the id is forgotten; the next sending makes a new one" if was else "there was no id")
+    if old:
+        voice.say(f"It was {voice.paint(old, '1')}. What was sent until now lies at its receivers under that id.")
+        voice.say(_deletion(app))
     return 0
+
+
+def _deletion(app: App) -> str:
+    about = (app.settings or {}).get("about", "")
+    return f"To have it deleted, send that id to the maintainers of {app.name}" + (f": {about}" if about else ".")
 
 
 def forget(app: App, told: argparse.Namespace, voice: Voice) -> int:
@@ -320,11 +334,17 @@ def forget(app: App, told: argparse.Namespace, voice: Voice) -> int:
     if told.json:
         voice.say(as_json(found))
         return 0
-    voice.say(f"{app.name}: everything on this machine is removed.")
+    if found["existed"]:
+        voice.say(f"{app.name}: everything on this machine is removed.")
+    elif app.home:
+        voice.say(f"{app.name}: there is nothing to remove: {app.home!r} does not exist.")
+        return 0
+    else:
+        voice.say(f"{app.name}: there is nothing to remove: without a home folder nothing was ever kept.")
+        return 0
     if found["choice_kept"]:
-        what = (
-            "that you saw the notice" if found["choice_kept"] == "noticed" else f"your choice: {found['choice_kept']}"
-        )
+        mode = found["choice_kept"]
+        what = {"noticed": "that you saw the notice", "asked": "that you were asked"}.get(mode, f"your choice: {mode}")
         voice.say(f"Kept is only {what}.")
     if not found["sent"]:
         voice.say("Nothing was ever sent from here: nobody else has anything.")
@@ -334,10 +354,7 @@ def forget(app: App, told: argparse.Namespace, voice: Voice) -> int:
         voice.say(f"  {name}: {_plural(sent['records'], 'record')}, {_time(sent['first'])} to {_time(sent['last'])}")
     if found["installation_id"]:
         voice.say(f"\nIt lies there under the id {voice.paint(found['installation_id'], '1')}, no longer known here.")
-        about = (app.settings or {}).get("about", "")
-        voice.say(
-            f"To have it deleted, send that id to the maintainers of {app.name}" + (f": {about}" if about else ".")
-        )
+        voice.say(_deletion(app))
     return 0
 
 

@@ -272,6 +272,36 @@ def test_off_while_programs_begin_and_end(user: User, request):
         assert ["prog", "prog/consent"] == user.kept
 
 
+def test_on_never_lowers_the_policy_that_was_seen(user: User):
+    """Where the program's settings are not known: what was agreed to stays agreed to, and the notice may still come."""
+    user.choose("on", policy=2)
+
+    ended = user.ours("on", "--app", "prog")
+
+    assert "2" == user.choice[2]
+    assert b"it may first show its notice" in ended.out
+    user.ours("off", "--app", "prog")
+    assert "2" == user.choice[2]
+
+
+def test_on_in_the_program_knows_what_is_collected(user: User):
+    """There nothing is left to be said."""
+    ended = user.prog("telemetry", "on", T_POLICY="2")
+
+    assert "2" == user.choice[2]
+    assert b"notice" not in ended.out
+
+
+def test_off_where_nothing_can_be_kept(user: User):
+    """It can't be saved, so it is 1, and the words fit what is wrong: nobody owns what can't be made."""
+    ended = user.ours("off", "--app", "prog", OTEL_USAGE_HOME="/proc/nope")
+
+    assert 1 == ended.status
+    assert b"who owns it" not in ended.err
+    assert b"set OTEL_USAGE_HOME, or HOME" in ended.err
+    assert b"Nothing is recorded there either; to be sure, set PROG_TELEMETRY=off" in ended.err
+
+
 def test_off_ends_a_sender_at_work(user: User, sink: Sink):
     """A sender that is in the middle of a delivery is ended, and what it held is gone."""
     sink.answer = lambda _n: time.sleep(30) or (200, {}, b"")  # type: ignore[func-returns-value]
@@ -517,8 +547,11 @@ def test_reset_id_makes_a_new_one_at_the_next_sending(user: User, sink: Sink):
     sent_once(user, sink)
     (old,) = {span["resource"]["app.installation.id"] for span in sink.spans()}
 
-    user.ours("reset-id", "--app", "prog")
+    ended = user.ours("reset-id", "--app", "prog")
     assert not (user.folder / "id").exists()
+    assert old.encode() in ended.out
+    assert b"To have it deleted, send that id to the maintainers of prog: https://prog.example.org" in ended.out
+    assert {"app": "prog", "reset": False, "id": None} == asked(user, "reset-id")
     (user.spool / "wake").unlink()
     user.sends(sink, "report")
     until(lambda: len(sink.ids()) == 4)
@@ -550,6 +583,15 @@ def test_forget_where_nothing_was_ever_sent(user: User):
 
     assert b"nobody else has anything" in ended.out
     assert [] == user.kept
+
+
+def test_forget_where_there_is_no_folder(user: User):
+    """Says that there is nothing, and does not claim to have removed it."""
+    ended = user.ours("forget", "--app", "prog", OTEL_USAGE_HOME="/proc/nope")
+    told = asked(user, "forget", OTEL_USAGE_HOME="/proc/nope")
+
+    assert (0, b"prog: there is nothing to remove: '/proc/nope/prog' does not exist.\n") == (ended.status, ended.out)
+    assert not told["existed"]
 
 
 def test_forget_keeps_an_off(user: User):
