@@ -13,8 +13,7 @@ import logging
 import os
 import shutil
 import tempfile
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
@@ -75,19 +74,11 @@ class Request:
     def text(self, width: int = WIDTH) -> tuple[str, str, str]:
         """Return what people read: a line that says what it is, its headers, its body."""
         n = f"{self.records:,} record{'' if self.records == 1 else 's'}"
-        form = "OTLP, here as JSON" if self.protobuf else "JSON"
         if not self.method:
-            return f"{self.destination}: given to its exporter, {n}", "", fitted(self.content(), width)
-        headers = textwrap.fill(
-            " · ".join(f"{name}: {value}" for name, value in self.headers.items()),
-            width,
-            initial_indent="  ",
-            subsequent_indent="  ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        title = f"{self.destination}: {self.method} {self.url}, {n}, {form}"
-        return title, headers if self.headers else "", fitted(self.content(), width)
+            return f"{self.destination}, {n}: given to its exporter", "", fitted(self.content(), width)
+        form = " (OTLP, here as JSON)" if self.protobuf else ""
+        headers = _packed((f"{name}: {value}" for name, value in self.headers.items()), width)
+        return f"{self.destination}, {n}{form}: {self.method} {self.url}", headers, fitted(self.content(), width)
 
 
 @dataclass
@@ -121,7 +112,7 @@ def show(settings: Mapping[str, Any], out: TextIO) -> None:
         width = WIDTH
     parts = [f"{name}: {problem}" for name, problem in found.problems.items()]
     parts += ["\n".join(filter(None, request.text(width))) for request in found.requests]
-    head = f"{settings['app']} telemetry, log mode: this is what would be sent. Nothing was.\n"
+    head = f"{settings['app']} telemetry, log mode: this is what would be sent. Nothing was.\n\n"
     out.write(head + "\n\n".join(parts or ["none"]) + "\n")  # at once: another may be printing too
     out.flush()
 
@@ -284,15 +275,15 @@ def _pause(source: str, target: str) -> None:
         json.dump({"failures": failures, "not_before_s": 0}, file)
 
 
-def fitted(value: Any, width: int, indent: int = 0, lead: int = 0) -> str:
+def fitted(value: Any, width: int, indent: int = 0, lead: int = 0, tail: int = 0) -> str:
     """Return JSON that is broken into lines only where it is wider than *width*. Any: JSON.
 
-    indent: of the lines after the first; lead: how much stands before the first.
+    indent: of the lines after the first; lead: how much stands before the first; tail: how much follows the last.
     """
     whole = json.dumps(value, ensure_ascii=False)
     if not whole.isprintable():
         whole = json.dumps(value)
-    if indent + lead + len(whole) <= width or not value or not isinstance(value, (dict, list)):
+    if indent + lead + len(whole) + tail <= width or not value or not isinstance(value, (dict, list)):
         return whole
     pairs: list[tuple[str, Any]] = (
         [(json.dumps(key) + ": ", inner) for key, inner in value.items()]
@@ -302,7 +293,25 @@ def fitted(value: Any, width: int, indent: int = 0, lead: int = 0) -> str:
     start, end = "{}" if isinstance(value, dict) else "[]"
     if len(pairs) == 1:  # such as {"resourceSpans": [{…}]}: no line and no indent of its own
         key, inner = pairs[0]
-        return start + key + fitted(inner, width - 1, indent, lead + 1 + len(key)) + end
-    inside = [key + fitted(inner, width - 1, indent + 2, len(key)) for key, inner in pairs]
-    space = "\n" + " " * (indent + 2)
-    return start + space + ("," + space).join(inside) + "\n" + " " * indent + end
+        return start + key + fitted(inner, width, indent, lead + 1 + len(key), tail + 1) + end
+    lines, packing = [""], False
+    for n, (key, inner) in enumerate(pairs):
+        text = key + fitted(inner, width, indent + 1, len(key), 1) + ("," if n < len(pairs) - 1 else "")
+        single = not inner or not isinstance(inner, (dict, list))
+        if packing and single and len(lines[-1]) + 1 + len(text) <= width:
+            lines[-1] += " " + text
+        else:
+            lines.append(" " * (indent + 1) + text)
+        packing = single
+    return start + "\n".join(lines) + "\n" + " " * indent + end
+
+
+def _packed(parts: Iterable[str], width: int) -> str:
+    """Return *parts* in as few indented lines as hold them, none broken."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(part) + 3 <= width:
+            lines[-1] += " · " + part
+        else:
+            lines.append("  " + part)
+    return "\n".join(lines)
