@@ -489,6 +489,8 @@ def decide(app, consent, policy, environ, testing=False, flag="", service=False)
                 break
         if choice == "off" or (choice in ("on", "local") and not mode):
             overruled, mode, layer, source = mode, choice, "stored", file
+            if not folder:
+                layer, source = "nowhere", "no home folder"
             if choice == "on" and seen < policy and not service:  # agreed to less than is collected now
                 mode, notice = "off", not (vendor or testing)
         elif not mode:

@@ -9,23 +9,26 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import Decision, _usage, decide, getter, home, stored, voices
+from . import Decision, _usage, decide, getter, home, stored, variable, voices
 from .ledger import Ledger
-from .queue import Queue, quiet_until_s
+from .queue import Queue, abandoned, entries, quiet_until_s
 from .recorder import FORMAT
 from .remembered import recall
+from .removal import clear, discard, obstacle, why
 from .spool import keep
+
+if TYPE_CHECKING:
+    from .show import Preview
 
 STOP_S = 2.0  # how long a sender is waited for that was told to stop
 
@@ -36,7 +39,7 @@ class ControlError(Exception):
 
 @dataclass(frozen=True)
 class Voice:
-    """One who says something. effect: ``decides``, ``agrees`` or ``overruled``."""
+    """One who says something. effect: ``decides``, ``agrees``, ``overruled``, or ``paused``: an on to less than now."""
 
     layer: str
     source: str
@@ -109,15 +112,29 @@ class App:
                 layer,
                 source,
                 mode,
-                "decides" if source == decided.source else "agrees" if mode == decided.mode else "overruled",
+                ("paused" if mode == "on" and decided.mode == "off" else "decides")
+                if source == decided.source
+                else ("agrees" if mode == decided.mode else "overruled"),
             )
             for layer, source, mode in found
         ]
 
+    def reason(self, decided: Decision) -> str:
+        """Return why it is off though nobody said so, or why nothing can be recorded though it is on; else ""."""
+        if decided.layer == "nowhere":
+            return "set HOME or OTEL_USAGE_HOME: without a folder to keep records in, nothing is recorded"
+        if decided.mode in ("on", "local"):
+            problem = obstacle(self.home)
+            return f"nothing can be recorded: {self.home!r} can't be used ({problem})" if problem else ""
+        mode = stored(self.home + "/consent")[0]
+        if decided.mode == "off" and (decided.notice or decided.layer == "stored") and mode in ("on", "noticed"):
+            return f"policy {self.policy}: its notice was not seen yet; on a terminal, the program's next run shows it"
+        return ""
+
     def queues(self) -> list[Queue]:
         """Return the queues that exist."""
         folder = os.path.join(self.spool, "queue")
-        return [Queue(self.spool, name) for name in sorted(_names(folder))]
+        return [Queue(self.spool, name) for name in sorted(entries(folder))]
 
     def status(self) -> dict[str, Any]:
         """Return everything there is to know, as JSON would have it."""
@@ -132,7 +149,7 @@ class App:
                 last[entry["destination"]] = entry
             dropped.update(entry["dropped"])
         queues = {queue.name: queue for queue in self.queues()}
-        until_s, why = quiet_until_s(self.spool, now)
+        until_s, blamed = quiet_until_s(self.spool, now)
         told = (self.settings or {}).get("destinations")
         if told is None:
             with self._ambient(None):
@@ -148,6 +165,7 @@ class App:
             "layer": decided.layer,
             "source": decided.source,
             "value": self.environ.get(decided.source, "") if decided.layer == "environment" else "",
+            "reason": self.reason(decided) or None,
             "notice_due": decided.notice,
             "default": self.consent,
             "settings": [vars(voice) for voice in self.voices()],
@@ -155,13 +173,17 @@ class App:
             "policy": self.policy,
             "folder": self.home,
             "installation_id": bool(self.home) and os.path.exists(self.home + "/id"),
-            "waiting": _amount(self.spool + "/new"),
-            "not_before": {"time": _iso(until_s), "why": why},
-            "local": _amount(self.spool + "/local/new"),
+            "waiting": self._waiting(self.spool),
+            "not_before": {"time": _iso(until_s), "why": blamed},
+            "local": self._waiting(self.spool + "/local"),
             "destinations": {
                 name: {
                     "configured": name in names,
-                    "waiting": _amount(queues[name].wait) if name in queues else _amount(""),
+                    "waiting": _amount(
+                        [(folder, entries(folder)) for folder in (queues[name].wait, queues[name].flight)]
+                        if name in queues
+                        else []
+                    ),
                     "failures": queues[name].failures() if name in queues else 0,
                     "paused_until": _iso(queues[name].paused_until_s(now)) if name in queues else None,
                     "last": last.get(name),
@@ -172,62 +194,44 @@ class App:
             "about": (self.settings or {}).get("about", ""),
         }
 
-    def preview(self, *, if_on: bool = False) -> list[str]:
-        """Return, as text, every request that the next sending would make; none if nothing would be sent.
+    def _waiting(self, spool: str) -> dict[str, Any]:
+        """Return how much waits in *spool*: finished runs, and what will be reported of those that were cut off."""
+        return _amount([(spool + "/new", entries(spool + "/new")), (spool + "/open", abandoned(spool))])
 
-        if_on: as if the user had said on; what was kept locally counts too. Moves, writes and sends nothing.
+    def preview(self, *, if_on: bool = False) -> Preview:
+        """Return every request that the next sending would make; none if nothing would be sent.
+
+        if_on: as if the user had said on. Where that would send nothing of what is here, this is an example, made of
+        what was recorded so far. Moves, keeps and sends nothing. Raises ControlError.
         """
+        from .show import Preview, rehearse
+
         decided = self.decision()
         if (decided.mode != "on" and not if_on) or not self.home:
-            return []
+            return Preview()
         settings = self.known()
-        from .destination import build, destinations
-        from .enrich import resource
-        from .identity import kept_id
         from .schema import SettingError, check_own
-        from .segment import Points, Spans
-        from .show import NOBODY, contents, requests
 
         try:
             check_own(settings)
         except SettingError as exc:
             raise ControlError(f"nothing would be sent, wrong settings: {exc}") from exc
-        told = settings["destinations"]
-        lines: list[str] = []
-        with self._ambient(told):
-            extra = resource(f"ci.{decided.ci}" if decided.ci else kept_id(self.home) or NOBODY)
-            batches = [(batch, batch.metrics()) for batch in self._batches(settings, decided.since_s, if_on)]
-            for name, keywords in destinations(told).items():
-                try:
-                    destination = build(name, keywords)
-                except SettingError as exc:
-                    lines.append(f"{name}: {exc}")
-                    continue
-                queue = Queue(self.spool, name)
-                for segment in queue.waiting():
-                    path, signal_ = os.path.join(queue.wait, segment), segment.split(".")[-2]
-                    try:
-                        content = (Spans if signal_ == "traces" else Points).read(path, extra)
-                    except (OSError, ValueError):
-                        continue
-                    lines += requests(destination, [(signal_, content)])
-                for batch, metrics in batches:
-                    lines += requests(destination, contents(batch, metrics, extra))
-                destination.close()
-        return lines
+        try:
+            if decided.mode == "on" or self._agreed():
+                found = rehearse(settings, self.home, since_s=decided.since_s, ci=decided.ci, spools=[self.spool])
+                if decided.mode == "on" or found.requests:
+                    return found
+            both = [self.spool, self.spool + "/local"]
+            found = rehearse(settings, self.home, since_s=0.0, ci=decided.ci, spools=both)
+        except OSError as exc:
+            raise ControlError(f"there is no room for a preview ({why(exc)})") from exc
+        found.example = bool(found.requests)
+        return found
 
-    def _batches(self, settings: Mapping[str, Any], since_s: float, if_on: bool) -> Iterator[Any]:
-        from .intake import Intake
-
-        for spool in (self.spool, self.spool + "/local") if if_on else (self.spool,):
-            if not os.path.isdir(spool + "/new"):
-                continue
-            intake = Intake(spool, settings, [], 0.0 if if_on else since_s)
-            names = intake.names()
-            while names:
-                batch, _, taken = intake.gather(names)
-                del names[: len(taken)]
-                yield batch
+    def _agreed(self) -> bool:
+        """True if what waits was recorded under a choice that allows to send it: a later on takes nothing away."""
+        mode, _, seen = stored(self.home + "/consent")
+        return mode in ("on", "noticed") and (seen or 1) >= self.policy
 
     def history(self) -> list[dict[str, Any]]:
         """Return every delivery that is remembered, oldest first."""
@@ -239,58 +243,79 @@ class App:
         """Store the user's choice, ``on``, ``local`` or ``off``, and return what is in effect now.
 
         ``off`` leaves nothing of ours but this record. What was recorded before ``on`` is never sent: it is removed,
-        unless the user had agreed to it already. Raises ControlError.
+        unless the user had agreed to it already. The policy that was seen is never lowered: what is known here may be
+        older than the program. Raises ControlError.
         """
         if not self.home:
             raise ControlError("there is no folder to store a choice in: set HOME, or OTEL_USAGE_HOME")
-        before, since_s, seen = stored(self.home + "/consent")
-        agreed = before in ("on", "noticed") and (seen or 1) >= self.policy
+        since_s, seen = stored(self.home + "/consent")[1:]
+        agreed = self._agreed()
         try:
-            keep(self.home, mode, since_s if mode == "on" and agreed else int(time.time()), self.policy)
+            keep(self.home, mode, since_s if mode == "on" and agreed else int(time.time()), max(seen, self.policy))
             if mode == "off":
-                self._stop_sender()
                 self._remove(keep=("consent",))
             elif mode == "local":
                 self._stop_sender()
             elif not agreed:
                 self._stop_sender()
                 for name in ("new", "queue", "dropped", "batch", "batch.done"):
-                    _delete(f"{self.spool}/{name}")
+                    discard(self.home, f"{FORMAT}/{name}")
                 if os.path.isdir(self.spool):
                     os.makedirs(self.spool + "/new", 0o700, exist_ok=True)
         except OSError as exc:
-            raise ControlError(f"{self.home!r} can't be changed ({exc.strerror}): look at who owns it") from exc
+            problem = f"{self.home!r} can't be changed ({why(exc)})"
+            if mode == "off" and not os.path.isdir(self.home):
+                problem += f". Nothing is recorded there either; to be sure, set {variable(self.name)}_TELEMETRY=off"
+            raise ControlError(problem) from exc
         return self.decision()
 
-    def reset_id(self) -> bool:
-        """Forget the installation's id; the next sending makes a new one. False if there was none."""
+    def reset_id(self) -> tuple[bool, str | None]:
+        """Forget the installation's id; the next sending makes a new one. Returns if there was one, and it, if legible."""
+        old = self._id()
         try:
             os.unlink(self.home + "/id")
-        except FileNotFoundError:
-            return False
+        except (FileNotFoundError, NotADirectoryError):
+            return False, None
         except OSError as exc:
-            raise ControlError(f"{self.home + '/id'!r} can't be removed ({exc.strerror})") from exc
-        return True
+            raise ControlError(f"{self.home + '/id'!r} can't be removed ({why(exc)})") from exc
+        return True, old
 
-    def forget(self) -> dict[str, Any]:
-        """Remove everything local but an explicit choice, and return what was sent to whom, and under which id."""
+    def _id(self) -> str | None:
+        """Return the id that is kept, even if its time is over: things were sent under it."""
         from .identity import kept_id
 
+        return kept_id(self.home, rotate_days=1_000_000) if self.home else None
+
+    def forget(self) -> dict[str, Any]:
+        """Remove everything local but an explicit choice, and return what was sent to whom, and under which id.
+
+        existed: there was something to remove from. Raises ControlError.
+        """
         sent: dict[str, dict[str, Any]] = {}
         for entry in self.history():
             if entry["result"] == "sent" and entry["destination"]:
                 told = sent.setdefault(entry["destination"], {"records": 0, "first": _iso(entry["time"])})
                 told["records"] += entry["records"]
                 told["last"] = _iso(entry["time"])
-        installation = kept_id(self.home) if self.home else None
+        installation = self._id()
         kept = stored(self.home + "/consent")[0] if self.home else ""
+        existed = False
         try:
-            if self.home and os.path.isdir(self.home):
-                self._stop_sender()
+            if self.home:
+                os.stat(self.home + "/")
+                existed = True
                 self._remove(keep=("consent",) if kept else ())
+        except (FileNotFoundError, NotADirectoryError):
+            kept = ""
         except OSError as exc:
-            raise ControlError(f"{self.home!r} can't be removed ({exc.strerror}): look at who owns it") from exc
-        return {"app": self.name, "sent": sent, "installation_id": installation, "choice_kept": kept or None}
+            raise ControlError(f"{self.home!r} can't be removed ({why(exc)})") from exc
+        return {
+            "app": self.name,
+            "existed": existed,
+            "sent": sent,
+            "installation_id": installation,
+            "choice_kept": kept or None,
+        }
 
     def known(self) -> Mapping[str, Any]:
         """Return the host's settings. Raises ControlError if they are not known here."""
@@ -302,9 +327,8 @@ class App:
         return self.settings
 
     def _remove(self, keep: tuple[str, ...]) -> None:
-        for name in _names(self.home):
-            if name not in keep:
-                _delete(f"{self.home}/{name}")
+        self._stop_sender()
+        clear(self.home, keep, self._stop_sender)
         if not keep:
             for folder in (self.home, os.path.dirname(self.home)):
                 try:
@@ -347,36 +371,24 @@ class App:
             os.environ.update(before)
 
 
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _delete(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
-
-
 def _iso(seconds: float) -> str | None:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)) if seconds else None
 
 
-def _amount(folder: str) -> dict[str, Any]:
-    """Return how much waits in *folder*: files, spans and data points, bytes, and since when."""
+def _amount(found: Sequence[tuple[str, Sequence[str]]]) -> dict[str, Any]:
+    """Return how much is in files: their number, spans and data points, bytes, since when. found: (folder, names)."""
     files = records = size = 0
     oldest = 0.0
-    for name in sorted(_names(folder)) if folder else ():
+    for path in [os.path.join(folder, name) for folder, names in found for name in names]:
         try:
-            with open(os.path.join(folder, name), "rb") as file:
+            with open(path, "rb") as file:
                 text, at = file.read(), os.fstat(file.fileno()).st_mtime
         except OSError:
             continue
+        if not text:  # cut off before it was known what was run
+            continue
         files, size = files + 1, size + len(text)
-        if name.endswith(".traces.jsonl"):
+        if path.endswith(".traces.jsonl"):
             records += len(re.findall(rb'"spanId":', text))
         else:
             records += len(re.findall(rb'"timeUnixNano":', text))

@@ -58,12 +58,14 @@ def rows(schema: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def receivers(destinations: Mapping[str, Any] | None) -> list[str]:
-    """Return one line per destination: who it is, and where."""
+    """Return one line per destination: who it is, and where, as `redacted` left it."""
+    from .remembered import SECRET
+
     if destinations is None:
         return ["whoever the standard variables `OTEL_TRACES_EXPORTER` and `OTEL_EXPORTER_*` name; by default nobody"]
     found = []
     for name, value in destinations.items():
-        told = value if isinstance(value, str) else value.get("endpoint", "")
+        told = str(value if isinstance(value, str) else value.get("endpoint", "")).removesuffix(SECRET).rstrip("/")
         found.append(f"`{name}`" + (f", at `{told}`" if told else ""))
     return found or ["nobody: records stay where they are"]
 

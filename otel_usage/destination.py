@@ -39,17 +39,21 @@ class Session(requests.Session):
 
     No .netrc, no redirects: a redirect is answered as a failure. One attempt per delivery: trying again is the sender's
     affair, over days. answer: the last response's status, Retry-After in seconds and body; None if there was none.
+    shown: if a list, (method, address, headers, body) of requests are put there, and taken for delivered.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.auth = lambda request: request  # without one, requests would look into ~/.netrc
         self.answer: tuple[int, float | None, bytes] | None = None
+        self.shown: list[tuple[str, str, Mapping[str, str], bytes]] | None = None
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
         """Send one request. Raises Unreachable."""
         self.answer = None
         kwargs["allow_redirects"] = False
+        if self.shown is not None:
+            return self._show(str(method), str(url), *args, **kwargs)
         try:
             response = super().request(method, url, *args, **kwargs)
         except requests.RequestException as exc:
@@ -58,6 +62,19 @@ class Session(requests.Session):
         self.answer = (response.status_code, wait_s, response.content[:65_536])
         if not 200 <= response.status_code < 300:
             response.status_code = 421  # a failure to the exporter that it does not repeat; it takes a 3xx for success
+        return response
+
+    def _show(
+        self, method: str, url: str, params: Any = None, data: Any = None, headers: Any = None, **_: Any
+    ) -> requests.Response:
+        told = self.prepare_request(requests.Request(method, url, headers=headers, data=data, params=params))
+        if self.shown is not None:
+            body = told.body or b""
+            self.shown.append(
+                (method, told.url or url, told.headers, body if isinstance(body, bytes) else body.encode())
+            )
+        response = requests.Response()
+        response.status_code, self.answer = 200, (200, None, b"")
         return response
 
 

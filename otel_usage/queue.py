@@ -60,7 +60,7 @@ class Queue:
 
     def waiting(self) -> list[str]:
         """Return the names of waiting segments, oldest first."""
-        return sorted(name for name in _names(self.wait) if name.endswith(".jsonl"))
+        return sorted(name for name in entries(self.wait) if name.endswith(".jsonl"))
 
     def take(self, segment: str) -> str:
         """Move a waiting segment into flight and return its path: from here on it counts as sent to."""
@@ -86,7 +86,7 @@ class Queue:
 
     def cut_off(self) -> list[str]:
         """Return the segments that an earlier sender left in flight."""
-        return sorted(_names(self.flight))
+        return sorted(entries(self.flight))
 
     def bound(self, now_s: float) -> Iterable[tuple[str, str]]:
         """Yield (path, reason) of segments that must go: too old, or beyond the queue's size."""
@@ -165,11 +165,30 @@ def quiet_until_s(spool: str, now_s: float) -> tuple[float, str]:
     return (until_s, why) if now_s < until_s <= now_s + 86_400 else (0.0, "")
 
 
-def _names(folder: str) -> list[str]:
+def entries(folder: str) -> list[str]:
+    """Return what is in *folder*; nothing if it is none."""
     try:
         return os.listdir(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def abandoned(spool: str) -> list[str]:
+    """Return the files in ``open/`` whose processes are gone: nobody holds their locks."""
+    found = []
+    for name in entries(os.path.join(spool, "open")):
+        try:
+            descriptor = os.open(os.path.join(spool, "open", name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            os.lockf(descriptor, os.F_TEST, 0)
+            found.append(name)
+        except OSError:
+            continue
+        finally:
+            os.close(descriptor)
+    return found
 
 
 def segment_id(sequence: int) -> str:

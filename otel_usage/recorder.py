@@ -779,7 +779,7 @@ class Recorder:
         mode, how = self.decision.mode, os.environ.get("OTEL_USAGE_SENDER", "")
         if mode == "log":
             lines, self.log = self.log, []
-            self._spawn(0.0, LOG_S, lines, orphan=False)
+            self._spawn(0.0, LOG_S, lines, orphan)  # waited for at exit alone
             return
         told = self.settings["sender"]
         inline = how == "inline" or (not how and (told == "inline" or bool(self.decision.ci) or _contained()))

@@ -14,10 +14,9 @@ from urllib.parse import urlsplit
 
 from .queue import write
 
-SECRET = "(kept-secret)"  # stands for what may be a key, and passes for one where it is looked at  # noqa: S105
+SECRET = "(kept-secret)"  # stands for what may be a key, and is taken for one by exporters  # noqa: S105
 KEPT = ("app", "version", "consent", "policy", "about", "service", "flag")
-# Keywords whose text is nobody's secret.
-PLAIN = ("endpoint", "protocol", "measurement_id", "firebase_app_id", "spans", "screens")
+PLAIN = ("protocol", "measurement_id", "firebase_app_id", "screens", "spans")  # keywords whose text is nobody's secret
 
 
 def remember(home: str, settings: Mapping[str, Any]) -> None:
@@ -58,7 +57,7 @@ def plain(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def redacted(destinations: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return *destinations* with every text hidden but addresses: what it is for, we can't know."""
+    """Return *destinations* with every text hidden but the beginnings of addresses: what it is for, we can't know."""
     if destinations is None:
         return None
     return {name: _shown(value) for name, value in destinations.items()}
@@ -71,14 +70,22 @@ def _shown(value: object) -> object:
 
 
 def _hidden(key: str, value: object) -> object:
-    if key in PLAIN and isinstance(value, str):
-        return _address(value)
+    if isinstance(value, str):
+        return _address(value) if key == "endpoint" else value if key in PLAIN else SECRET
     if isinstance(value, Mapping):
-        return {str(inner): SECRET for inner in value}
+        return {str(inner): told if key == "names" else SECRET for inner, told in value.items()}
     return value if value is None or isinstance(value, (bool, int, float)) else SECRET
 
 
 def _address(text: str) -> str:
-    """Return an address without what follows its path: some take keys there."""
-    parts = urlsplit(text)
-    return text if not (parts.query or parts.fragment) else f"{text.partition('?')[0].partition('#')[0]}?{SECRET}"
+    """Return scheme, host and port of an address; whatever else it holds may be a key, some of which lie in paths."""
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return SECRET
+    if not host or parts.scheme not in ("http", "https"):
+        return SECRET
+    start = f"{parts.scheme}://" + (f"[{host}]" if ":" in host else host) + (f":{port}" if port is not None else "")
+    rest = parts.path.strip("/") or parts.query or parts.fragment or parts.username or parts.password
+    return f"{start}/{SECRET}" if rest else start

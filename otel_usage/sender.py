@@ -273,20 +273,26 @@ class Sender:
 
     def _destination(self, queue: Queue) -> Destination | None:
         """Return the destination of a queue, built on first use; None if its settings are wrong: then the queue is paused."""
-        from .destination import build
         from .schema import SettingError
 
         if queue.name not in self.built:
             try:
-                self.built[queue.name] = build(
-                    queue.name, self.keywords[queue.name], home=self.home, schema=self.settings["schema"]
-                )
+                self.built[queue.name] = self.build(queue.name)
             except SettingError as exc:
-                why = str(exc)[:MAX_WHY]
                 self.built[queue.name] = None
-                queue.refuse(time.time(), self.fingerprint, why)
-                self.ledger.note(queue.name, "", 0, "refused", None, {}, why=why)
+                self.refused(queue, str(exc)[:MAX_WHY])
         return self.built[queue.name]
+
+    def build(self, name: str) -> Destination:
+        """Return the destination *name*. Raises SettingError."""
+        from .destination import build
+
+        return build(name, self.keywords[name], home=self.home, schema=self.settings["schema"])
+
+    def refused(self, queue: Queue, why: str) -> None:
+        """Note that a destination can't be built, and let it rest until the settings change."""
+        queue.refuse(time.time(), self.fingerprint, why)
+        self.ledger.note(queue.name, "", 0, "refused", None, {}, why=why)
 
     def _recover_flights(self) -> None:
         """What an earlier sender was sending: again where that does no harm, else counted as lost."""

@@ -112,6 +112,9 @@ class Exporter:
         self.problem = ""  # why nothing is sent, if a setting is wrong
         self.dropped: Counter[str] = Counter()  # events that never were sent, by reason, so far
         self.altered: Counter[str] = Counter()  # cut, renamed, left out: so far
+        # If a list, (method, address, headers, body, events) of requests are put there, keys redacted, and taken for
+        # delivered: how a sender rehearses.
+        self.shown: list[tuple[str, str, dict[str, str], bytes, int]] | None = None
         self._log = logging.getLogger(f"otel_usage_exporters.{self.vendor_class.prefix.lower()}")
         self._closed = threading.Event()
         self._post = Post()
@@ -161,6 +164,11 @@ class Exporter:
                 if left_s <= 0:
                     break
                 request = waiting.popleft()
+                if self.shown is not None:
+                    address, secret, headers, body = vendor.write(request, time.time_ns(), redact=True)
+                    self.shown.append(("POST", address + secret, headers, body, len(request.units)))
+                    memory.update(request.learned)
+                    continue
                 address, secret, headers, body = vendor.write(request, time.time_ns(), redact=False)
                 answer = self._post(address, headers, body, timeout_s=left_s, secret=secret)
                 fate, reason = vendor.judge(answer, len(request.units))

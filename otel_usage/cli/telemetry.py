@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
@@ -16,6 +17,7 @@ from typing import Any, TextIO
 from .. import Decision
 from ..control import App, ControlError, as_json
 from ..forget import forget as leave_nothing
+from ..remembered import SECRET
 from ..schema import REASONS
 
 
@@ -26,6 +28,7 @@ class Voice:
         self.out = out
         self.how = how
         environ = os.environ
+        self.width = min(shutil.get_terminal_size((100, 24)).columns, 160) if out.isatty() else 100
         self.colour = out.isatty() and "NO_COLOR" not in environ and environ.get("TERM", "dumb") != "dumb"
 
     def paint(self, text: str, code: str) -> str:
@@ -69,6 +72,8 @@ def who(layer: str, source: str, value: str = "") -> str:
         return f"{source}{'=' + value if value else ''} in the environment"
     if layer == "machine":
         return f"{source}, for everybody on this machine"
+    if layer == "nowhere":
+        return "nobody: there is no home folder"
     if layer == "stored":
         return f"your choice, kept in {_short(source)}"
     return {
@@ -107,15 +112,19 @@ def status(app: App, told: argparse.Namespace, voice: Voice) -> int:
         voice.say(as_json(found))
         return 0
     mode = found["mode"]
-    voice.say(f"{voice.paint(app.name, '1')}: telemetry is {voice.paint(mode, COLOURS[mode])} ({MODES[mode]})")
+    unable = bool(found["reason"]) and mode != "off"
+    meaning = "but nothing can be recorded" if unable else MODES[mode]
+    voice.say(f"{voice.paint(app.name, '1')}: telemetry is {voice.paint(mode, COLOURS[mode])} ({meaning})")
     voice.say()
     rows = [("decided by", who(found["layer"], found["source"], found["value"]))]
     if not found["known"] and found["layer"] == "default":
         rows = [("decided by", "nobody here; the program's own default is not known until it has sent something")]
-    if found["notice_due"]:
+    if found["reason"]:
+        rows.append(("", found["reason"]))
+    elif found["notice_due"]:
         rows.append(("", "its notice is still to be seen, on a terminal; until then nothing is recorded"))
     for said in found["settings"]:
-        if said["effect"] != "decides":
+        if said["effect"] not in ("decides", "paused"):
             value = app.environ.get(said["source"], "") if said["layer"] == "environment" else ""
             effect = "agrees" if said["effect"] == "agrees" else f"says {said['mode']}, overruled"
             rows.append(("also", f"{who(said['layer'], said['source'], value)}: {effect}"))
@@ -140,7 +149,7 @@ def status(app: App, told: argparse.Namespace, voice: Voice) -> int:
     voice.say()
     hints = [("off", "stops it"), ("preview", "shows what would be sent next")]
     if mode == "off":
-        hints = [("on", "starts it")] if found["layer"] in ("default", "stored") else []
+        hints = [("on", "starts it")] if found["layer"] in ("default", "stored") and found["folder"] else []
         hints.append(("schema", "says what could be recorded"))
     width = max(len(voice.how(verb)) for verb, _ in hints)
     for verb, meaning in hints:
@@ -198,9 +207,10 @@ def choose(app: App, told: argparse.Namespace, voice: Voice) -> int:
     now = app.choose(mode)
     overruled = now.mode != mode
     why = who(now.layer, now.source, app.environ.get(now.source, "") if now.layer == "environment" else "")
+    unknown = mode == "on" and app.settings is None
     if told.json:
         found = {"app": app.name, "saved": mode, "mode": now.mode, "layer": now.layer, "source": now.source}
-        voice.say(as_json(found))
+        voice.say(as_json({**found, "policy_known": app.settings is not None}))
     elif overruled:
         voice.say(f"saved, but currently {voice.paint(now.mode, COLOURS[now.mode])} because of {why}")
     elif mode == "off":
@@ -209,6 +219,11 @@ def choose(app: App, told: argparse.Namespace, voice: Voice) -> int:
         )
     else:
         voice.say(f"{app.name}: telemetry is {voice.paint(mode, COLOURS[mode])} ({MODES[mode]})")
+    if unknown and not told.json:
+        voice.say(
+            f"What {app.name} collects is not known here: it may first show its notice, on a terminal, and record"
+        )
+        voice.say("nothing until then.")
     return 0
 
 
@@ -254,13 +269,26 @@ def preview(app: App, told: argparse.Namespace, voice: Voice) -> int:
     found = app.preview(if_on=told.if_on)
     now = app.decision()
     if told.json:
-        voice.say(as_json({"app": app.name, "mode": now.mode, "requests": found}))
-    elif found:
-        voice.say("\n\n".join(found))
-        voice.say()
-        voice.say(f"{_plural(len(found), 'request')}. Nothing was sent.")
-    else:
+        voice.say(as_json({"app": app.name, "mode": now.mode, **found.json()}))
+        return 0
+    for problem in found.problems.values():
+        voice.say(f"{problem}\n")
+    if not found.requests:
         voice.say("none" + _why_none(now, told.if_on))
+        return 0
+    if found.example:
+        voice.say(
+            "An example, made of what was recorded here so far. That stays here: on is for what comes after it.\n"
+        )
+    for request in found.requests:
+        title, headers, body = request.text(voice.width)
+        voice.say(voice.paint(title, "1"))
+        if headers:
+            voice.say(voice.paint(headers, "2"))
+        voice.say(body + "\n")
+    if found.incomplete:
+        voice.say(f"{SECRET} stands for the rest of an address, which is not kept here: only the program itself knows.")
+    voice.say(f"{_plural(len(found.requests), 'request')}. Nothing was sent.")
     return 0
 
 
@@ -299,12 +327,20 @@ def history(app: App, told: argparse.Namespace, voice: Voice) -> int:
 
 def reset_id(app: App, told: argparse.Namespace, voice: Voice) -> int:
     """Forget the installation's id."""
-    was = app.reset_id()
+    was, old = app.reset_id()
     if told.json:
-        voice.say(as_json({"app": app.name, "reset": was}))
-    else:
-        voice.say("the id is forgotten; the next sending makes a new one" if was else "there was no id")
+        voice.say(as_json({"app": app.name, "reset": was, "id": old}))
+        return 0
+    voice.say("the id is forgotten; the next sending makes a new one" if was else "there was no id")
+    if old:
+        voice.say(f"It was {voice.paint(old, '1')}. What was sent until now lies at its receivers under that id.")
+        voice.say(_deletion(app))
     return 0
+
+
+def _deletion(app: App) -> str:
+    about = (app.settings or {}).get("about", "")
+    return f"To have it deleted, send that id to the maintainers of {app.name}" + (f": {about}" if about else ".")
 
 
 def forget(app: App, told: argparse.Namespace, voice: Voice) -> int:
@@ -313,11 +349,17 @@ def forget(app: App, told: argparse.Namespace, voice: Voice) -> int:
     if told.json:
         voice.say(as_json(found))
         return 0
-    voice.say(f"{app.name}: everything on this machine is removed.")
+    if found["existed"]:
+        voice.say(f"{app.name}: everything on this machine is removed.")
+    elif app.home:
+        voice.say(f"{app.name}: there is nothing to remove: {app.home!r} does not exist.")
+        return 0
+    else:
+        voice.say(f"{app.name}: there is nothing to remove: without a home folder nothing was ever kept.")
+        return 0
     if found["choice_kept"]:
-        what = (
-            "that you saw the notice" if found["choice_kept"] == "noticed" else f"your choice: {found['choice_kept']}"
-        )
+        mode = found["choice_kept"]
+        what = {"noticed": "that you saw the notice", "asked": "that you were asked"}.get(mode, f"your choice: {mode}")
         voice.say(f"Kept is only {what}.")
     if not found["sent"]:
         voice.say("Nothing was ever sent from here: nobody else has anything.")
@@ -327,10 +369,7 @@ def forget(app: App, told: argparse.Namespace, voice: Voice) -> int:
         voice.say(f"  {name}: {_plural(sent['records'], 'record')}, {_time(sent['first'])} to {_time(sent['last'])}")
     if found["installation_id"]:
         voice.say(f"\nIt lies there under the id {voice.paint(found['installation_id'], '1')}, no longer known here.")
-        about = (app.settings or {}).get("about", "")
-        voice.say(
-            f"To have it deleted, send that id to the maintainers of {app.name}" + (f": {about}" if about else ".")
-        )
+        voice.say(_deletion(app))
     return 0
 
 
@@ -349,12 +388,18 @@ VERBS: dict[str, tuple[str, Callable[[App, argparse.Namespace, Voice], int]]] = 
 
 
 def _fill(parser: argparse.ArgumentParser, verb: str) -> None:
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="for machines")
     if verb == "preview":
         parser.add_argument("--if-on", action="store_true", help="what would be sent if you had said on")
     if verb == "history":
-        parser.add_argument("-n", "--last", type=int, default=1000, metavar="N", help="only the last N deliveries")
+        parser.add_argument("-n", "--last", type=_number, default=1000, metavar="N", help="only the last N deliveries")
     parser.set_defaults(verb=verb)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of deliveries: 1 or more")
+    return int(text)
 
 
 def add(commands: Any) -> None:
@@ -363,7 +408,7 @@ def add(commands: Any) -> None:
         told = commands.add_parser(verb, help=does, description=does[0].upper() + does[1:] + ".")
         told.add_argument("--app", required=True, metavar="NAME", help="the program, as its variables name it")
         _fill(told, verb)
-        told.set_defaults(call=_standalone)
+        told.set_defaults(call=_standalone, json=False)
 
 
 def _standalone(told: argparse.Namespace) -> int:
@@ -380,6 +425,7 @@ def mounted(prog: str, argv: Sequence[str], out: TextIO | None = None) -> int:
     """Run ``mycli telemetry …`` in the host's process and return the exit code. prog: what the user typed so far."""
     leave_nothing()  # who asks about telemetry is nobody's business
     top = argparse.ArgumentParser(prog=prog, description="See and decide what this program tells its maintainers.")
+    top.add_argument("--json", action="store_true", help="for machines; may stand behind the command too")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for verb, (does, _) in VERBS.items():
         _fill(commands.add_parser(verb, help=does, description=does[0].upper() + does[1:] + "."), verb)
@@ -393,8 +439,14 @@ def mounted(prog: str, argv: Sequence[str], out: TextIO | None = None) -> int:
 def _run(
     find: Callable[[], App], told: argparse.Namespace, how: Callable[[str], str], out: TextIO | None = None
 ) -> int:
+    out = out or sys.stdout
     try:
-        return VERBS[told.verb][1](find(), told, Voice(out or sys.stdout, how))
+        code = VERBS[told.verb][1](find(), told, Voice(out, how))
+        out.flush()
+        return code
     except ControlError as exc:
         print(f"{how(told.verb).split()[0]}: {exc}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # of `… | head`: nobody wants to read more, and the interpreter would try once again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         return 1

@@ -192,7 +192,7 @@ def test_preview_from_what_is_remembered(developer: Developer, sink: Sink) -> No
 
     text = developer.ours("preview", "--app", "prog")
 
-    assert f"segment: POST {sink.address}/v1/batch" in text
+    assert f"segment, 1 record: POST {sink.address}/v1/batch" in text
     assert "k3y" not in text
 
 

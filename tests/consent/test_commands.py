@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import time
 from typing import Any
 
@@ -10,9 +13,9 @@ import pytest
 
 from otel_usage.cli.telemetry import VERBS
 from otel_usage.remembered import SECRET, recall, redacted, remember
-from tests.conftest import until
+from tests.conftest import PROGRAMS, until
 
-from .conftest import Sink, User, senders, settled
+from .conftest import PROGRAM, Sink, User, senders, settled
 
 FRAMEWORKS = ("argparse", "click", "typer")
 
@@ -80,6 +83,34 @@ def test_a_host_with_the_commands_mounted_runs_as_before(user: User, framework):
     assert "report" == user.the_run.command
 
 
+@pytest.mark.parametrize("framework", [*FRAMEWORKS, "otel-usage"])
+@pytest.mark.parametrize("verb", ["status", "schema"], ids=["a little", "more than a pipe's buffer"])
+def test_output_that_nobody_reads_to_its_end(user: User, sink: Sink, framework, verb):
+    """``mycli telemetry status | head -1``: no traceback, nothing on stderr, and exit code 1."""
+    sent_once(user, sink)
+    words, program = (("telemetry", verb), PROGRAM)
+    if framework == "otel-usage":
+        words, program = ("otel_usage.cli", verb, "--app", "prog"), "-m"
+    read, write = os.pipe()
+    os.close(read)
+    host = user.start(program, *words, stdout=write, env={"T_FRAMEWORK": framework, "T_SINK": sink.address})
+    os.close(write)
+
+    _, err = host.communicate()
+
+    assert (1, b"") == (host.returncode, err)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_json_is_understood_before_and_behind_the_verb(user: User, framework):
+    """``mycli telemetry --json status`` is ``mycli telemetry status --json``."""
+    before = user.prog("telemetry", "--json", "status", T_FRAMEWORK=framework)
+    behind = user.prog("telemetry", "status", "--json", T_FRAMEWORK=framework)
+
+    assert 0 == before.status, before.err
+    assert json.loads(before.out) == json.loads(behind.out)
+
+
 # -- status -------------------------------------------------------------------------------------------------------
 
 
@@ -131,6 +162,62 @@ def test_status_shows_what_waits_what_was_sent_and_what_was_lost(user: User, sin
     assert told["known"]
 
 
+@pytest.mark.parametrize("choice", ["on", "noticed"])
+def test_status_says_why_an_on_is_paused(user: User, choice):
+    """Agreed to less than is collected now: off, and the reason is the notice that was not seen."""
+    user.choose(choice, policy=1)
+
+    told = json.loads(user.prog("telemetry", "status", "--json", T_POLICY="2").out)
+    words = user.prog("telemetry", "status", T_POLICY="2").out
+
+    assert ("off", True) == (told["mode"], told["notice_due"])
+    assert told["reason"].startswith("policy 2: its notice was not seen yet")
+    assert b"policy 2: its notice was not seen yet" in words
+    assert ["paused"] * (choice == "on") == [said["effect"] for said in told["settings"]]
+
+
+@pytest.mark.parametrize("said", ["", "on"])
+def test_status_without_a_home_folder(user: User, said):
+    """Where nothing can be kept nothing is recorded, not even by an explicit on: nobody's choice, and status says so."""
+    code = (
+        "import sys, os\nos.path.expanduser = lambda path: path\n"  # as for a uid without an entry in passwd
+        "from otel_usage.cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    env = {"HOME": None, "OTEL_USAGE_HOME": None, "XDG_STATE_HOME": None, "PROG_TELEMETRY": said}
+
+    words = user.run("-c", code, "status", "--app", "prog", env=env)
+    told = json.loads(user.run("-c", code, "status", "--app", "prog", "--json", env=env).out)
+
+    assert ("off", "nowhere", "no home folder") == (told["mode"], told["layer"], told["source"])
+    assert b"set HOME or OTEL_USAGE_HOME" in words.out
+    assert b"/consent" not in words.out
+    assert [("PROG_TELEMETRY", "overruled")] * bool(said) == [(s["source"], s["effect"]) for s in told["settings"]]
+
+
+def test_status_where_nothing_can_be_written(user: User):
+    """An on is one in name only where the folder can't be made; looking leaves nothing."""
+    words = user.ours("status", "--app", "prog", PROG_TELEMETRY="on", OTEL_USAGE_HOME="/proc/nope")
+    told = asked(user, "status", PROG_TELEMETRY="on", OTEL_USAGE_HOME="/proc/nope")
+    fine = asked(user, "status", PROG_TELEMETRY="on")
+
+    assert b"telemetry is on (but nothing can be recorded)" in words.out
+    assert b"'/proc/nope/prog' can't be used" in words.out
+    assert "can't be used" in told["reason"]
+    assert fine["reason"] is None
+    assert [] == user.kept
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give folders away")
+def test_status_where_the_folder_is_another_users(user: User):
+    """What is not this user's is not written to: as the recorder sees it."""
+    user.choose("on")
+    os.chown(user.folder, 12345, 12345)
+
+    told = asked(user, "status")
+
+    assert "another user's" in told["reason"]
+
+
 def test_status_of_a_program_that_nobody_knows(user: User):
     """Nothing stored, nothing sent: off, and honest that the default is not known. Leaves nothing behind."""
     ended = user.ours("status", "--app", "prog")
@@ -165,6 +252,54 @@ def test_after_off_nothing_is_left_but_the_choice(user: User, sink: Sink, mounte
     assert ["prog", "prog/consent"] == user.kept
     assert "off" == user.choice[0]
     assert [] == senders(user)
+
+
+def test_off_while_programs_begin_and_end(user: User, request):
+    """However much waits and whoever writes meanwhile, off succeeds, and nothing is left once they have ended."""
+    loop = "import subprocess, sys\nwhile True: subprocess.run([sys.executable, *sys.argv[1:]], stdout=-3)"
+    hosts = [user.start("-c", loop, str(PROGRAMS / "controlled.py"), "report", start_new_session=True) for _ in "123"]
+    request.addfinalizer(lambda: [(os.killpg(host.pid, signal.SIGKILL), host.communicate()) for host in hosts])
+    for _ in range(3):
+        user.choose("on")
+        until(lambda: user.files())
+        for n in range(9_000):
+            (user.spool / "new" / f"0-{n}.traces.jsonl").write_bytes(b"{}\n")
+        until(lambda: len(user.files()) >= 9_010)
+
+        ended = user.ours("off", "--app", "prog")
+
+        assert (0, b"") == (ended.status, ended.err)
+        assert ["prog", "prog/consent"] == user.kept
+
+
+def test_on_never_lowers_the_policy_that_was_seen(user: User):
+    """Where the program's settings are not known: what was agreed to stays agreed to, and the notice may still come."""
+    user.choose("on", policy=2)
+
+    ended = user.ours("on", "--app", "prog")
+
+    assert "2" == user.choice[2]
+    assert b"it may first show its notice" in ended.out
+    user.ours("off", "--app", "prog")
+    assert "2" == user.choice[2]
+
+
+def test_on_in_the_program_knows_what_is_collected(user: User):
+    """There nothing is left to be said."""
+    ended = user.prog("telemetry", "on", T_POLICY="2")
+
+    assert "2" == user.choice[2]
+    assert b"notice" not in ended.out
+
+
+def test_off_where_nothing_can_be_kept(user: User):
+    """It can't be saved, so it is 1, and the words fit what is wrong: nobody owns what can't be made."""
+    ended = user.ours("off", "--app", "prog", OTEL_USAGE_HOME="/proc/nope")
+
+    assert 1 == ended.status
+    assert b"who owns it" not in ended.err
+    assert b"set OTEL_USAGE_HOME, or HOME" in ended.err
+    assert b"Nothing is recorded there either; to be sure, set PROG_TELEMETRY=off" in ended.err
 
 
 def test_off_ends_a_sender_at_work(user: User, sink: Sink):
@@ -252,11 +387,6 @@ def test_a_choice_that_cannot_be_stored_is_1(user: User):
 # -- preview, history, schema -------------------------------------------------------------------------------------
 
 
-def without_time(text: str) -> str:
-    """Return *text* without the lines that say when counters were read."""
-    return "\n".join(line for line in text.splitlines() if "imeUnixNano" not in line)
-
-
 def test_preview_shows_what_is_sent_next_and_moves_nothing(user: User, sink: Sink):
     """Its spans are, attribute by attribute, those that arrive afterwards; before that nothing moved or was sent."""
     sent_once(user, sink)
@@ -267,7 +397,7 @@ def test_preview_shows_what_is_sent_next_and_moves_nothing(user: User, sink: Sin
     told = asked(user, "preview")
     assert before == user.kept
     assert already == set(sink.ids())
-    previewed = [json.loads(text.partition("\n")[2]) for text in told["requests"] if ": traces," in text]
+    previewed = [request["body"] for request in told["requests"] if request["signal"] == "traces"]
     spans = {s["spanId"]: s for p in previewed for g in p["resourceSpans"] for c in g["scopeSpans"] for s in c["spans"]}
     resources = [g["resource"]["attributes"] for p in previewed for g in p["resourceSpans"]]
     (user.spool / "wake").unlink()
@@ -299,7 +429,7 @@ def test_preview_shows_what_a_queue_holds(user: User, sink: Sink):
 
     told = asked(user, "preview")
 
-    assert "report.upload" in "".join(told["requests"])
+    assert "report.upload" in json.dumps(told["requests"])
 
 
 @pytest.mark.parametrize(("words", "reason"), [({}, ""), ({"DO_NOT_TRACK": "1"}, "off, by DO_NOT_TRACK")])
@@ -316,15 +446,51 @@ def test_preview_says_none_when_nothing_would_be_sent(user: User, sink: Sink, wo
 
 
 def test_preview_before_consent(user: User, sink: Sink):
-    """``--if-on`` shows, byte for byte, what a yes would send, before it is given; nothing is sent."""
+    """``--if-on`` shows by what was recorded so far what a yes would send, and says that this stays; nothing is sent."""
     user.prog("report", PROG_TELEMETRY="local")
 
     plain = user.prog("telemetry", "preview", PROG_TELEMETRY="local", T_SINK=sink.address)
     ended = user.prog("telemetry", "preview", "--if-on", PROG_TELEMETRY="local", T_SINK=sink.address)
 
     assert plain.out.startswith(b"none")
+    assert ended.out.startswith(b"An example")
     assert b"report.upload" in ended.out
     assert [] == sink.told
+
+
+def test_if_on_shows_what_a_yes_would_send(user: User, sink: Sink):
+    """What waits with its user's agreement, and is held back by an off elsewhere, is no example; what is local is none."""
+    user.choose("noticed")
+    user.prog("report", T_SINK=sink.address)
+    local = user.prog("report", T_SINK=sink.address, PROG_TELEMETRY="local")
+    assert b"reported\n" == local.out
+    (waiting,) = user.runs
+
+    ended = user.prog(
+        "telemetry", "preview", "--if-on", "--json", DO_NOT_TRACK="1", T_SINK=sink.address, T_FRAMEWORK="click"
+    )
+    told = json.loads(ended.out)
+
+    assert not told["example"]
+    assert 1 == ended.out.count(f'"spanId": "{waiting.ids[1]}"'.encode())
+    (traces,) = (request for request in told["requests"] if request["signal"] == "traces")
+    assert 2 == traces["records"]
+
+
+def test_status_counts_a_killed_run_among_what_waits(user: User, sink: Sink):
+    """The next sending reports it as unfinished: both status and preview know; a run under way is nobody's yet."""
+    user.choose("on")
+    source = "import os, otel_usage\nu = otel_usage.init('prog', version='1', consent='opt-in')\n"
+    source += "u.command('work')\nprint(flush=True)\ninput()\nos._exit(3)\n"
+    host = user.start(source, stdin=subprocess.PIPE, env={"T_SINK": sink.address})
+    assert host.stdout is not None
+    host.stdout.readline()
+    alive = asked(user, "status")["waiting"]["records"]
+    host.communicate(b"\n")
+
+    killed = asked(user, "status")["waiting"]["records"]
+
+    assert (0, 1) == (alive, killed)
 
 
 def test_history_is_the_ledger(user: User, sink: Sink):
@@ -336,6 +502,15 @@ def test_history_is_the_ledger(user: User, sink: Sink):
     assert {("otlp", "traces", 2, "sent", 200), ("otlp", "metrics", 4, "sent", 200)} == {
         (e["destination"], e["signal"], e["records"], e["result"], e["status"]) for e in told
     }
+
+
+@pytest.mark.parametrize("n", ["0", "-1", "x", "1.5"])
+def test_history_of_no_deliveries_is_wrong_usage(user: User, n: str):
+    """``-n`` takes 1 and more; anything else ends with 2, and says so."""
+    ended = user.ours("history", "--app", "prog", f"--last={n}")
+
+    assert 2 == ended.status
+    assert f"'{n}' is not a number of deliveries: 1 or more".encode() in ended.err
 
 
 def test_schema_in_words(user: User, sink: Sink):
@@ -372,8 +547,11 @@ def test_reset_id_makes_a_new_one_at_the_next_sending(user: User, sink: Sink):
     sent_once(user, sink)
     (old,) = {span["resource"]["app.installation.id"] for span in sink.spans()}
 
-    user.ours("reset-id", "--app", "prog")
+    ended = user.ours("reset-id", "--app", "prog")
     assert not (user.folder / "id").exists()
+    assert old.encode() in ended.out
+    assert b"To have it deleted, send that id to the maintainers of prog: https://prog.example.org" in ended.out
+    assert {"app": "prog", "reset": False, "id": None} == asked(user, "reset-id")
     (user.spool / "wake").unlink()
     user.sends(sink, "report")
     until(lambda: len(sink.ids()) == 4)
@@ -407,6 +585,15 @@ def test_forget_where_nothing_was_ever_sent(user: User):
     assert [] == user.kept
 
 
+def test_forget_where_there_is_no_folder(user: User):
+    """Says that there is nothing, and does not claim to have removed it."""
+    ended = user.ours("forget", "--app", "prog", OTEL_USAGE_HOME="/proc/nope")
+    told = asked(user, "forget", OTEL_USAGE_HOME="/proc/nope")
+
+    assert (0, b"prog: there is nothing to remove: '/proc/nope/prog' does not exist.\n") == (ended.status, ended.out)
+    assert not told["existed"]
+
+
 def test_forget_keeps_an_off(user: User):
     """Forgetting must not switch anything on: an explicit off outlives it."""
     user.choose("off")
@@ -428,7 +615,8 @@ def test_settings_survive_and_keys_do_not(tmp_path):
         "app": "prog", "version": "1", "consent": "opt-in", "policy": 2, "about": "", "schema": schema,
         "destinations": {
             "otlp": {"endpoint": "https://x.example/otlp?k=hunter2", "headers": {"api-key": "hunter2"}, "timeout_s": 3},
-            "segment": {"write_key": "hunter2"},
+            "segment": {"write_key": "hunter2", "names": {"a": "A Thing"}}, "webhook": "https://x.example:8/hunter2",
+            "plain": "https://x.example/", "other": "hunter2",
         },
     }  # fmt: skip
 
@@ -440,9 +628,13 @@ def test_settings_survive_and_keys_do_not(tmp_path):
         "fields"
     ]
     assert "hunter2" not in (tmp_path / "settings.json").read_text()
-    assert {"endpoint": f"https://x.example/otlp?{SECRET}", "headers": {"api-key": SECRET}, "timeout_s": 3} == told[
+    assert {"endpoint": f"https://x.example/{SECRET}", "headers": {"api-key": SECRET}, "timeout_s": 3} == told[
         "destinations"
     ]["otlp"]
+    assert (f"https://x.example:8/{SECRET}", "https://x.example", SECRET) == tuple(
+        told["destinations"][name] for name in ("webhook", "plain", "other")
+    )
+    assert {"a": "A Thing"} == told["destinations"]["segment"]["names"]
     assert told["destinations"] == redacted(told["destinations"])
 
 

@@ -23,16 +23,17 @@ def described(user: User, *words: str, **env: str | None):
 
 def test_the_page_has_every_section_and_everything_declared(user: User):
     """Each section once, in order; each attribute of a run, each declared name, field, value and reason."""
-    text = described(user, T_SINK="https://usage.example.org/otlp").out.decode()
+    text = described(user, T_SINK="https://usage.example.org/otlp/KEY123").out.decode()
 
     assert SECTIONS == re.findall(r"^## (.*)$", text, re.MULTILINE)
     for word in [
         *[f"`{a.key}`" for a in ATTRIBUTES if "run" in a.on.split()], *OUTCOMES,
         "`report.upload`", "is uploading worth keeping?", "one of `pdf`, `html`", "`1-10 MB`", "`lines`",
-        "https://usage.example.org/otlp", "https://prog.example.org/telemetry", "DO_NOT_TRACK", "`prog telemetry off`",
+        "at `https://usage.example.org`", "https://prog.example.org/telemetry", "DO_NOT_TRACK", "`prog telemetry off`",
         "from 0 to 10", "365 days",
     ]:  # fmt: skip
         assert word in text, word
+    assert "KEY123" not in text
 
 
 def test_describing_a_program_records_nothing(user: User):
