@@ -28,9 +28,14 @@ DEADLINE_S = 30.0  # for what takes milliseconds: only a test that fails waits a
 
 
 def binary() -> str | None:
-    """Return the path of the Collector to test with, None if there is none."""
-    path = os.environ.get("OTELCOL") or str(ROOT / "build" / "otelcol-usage")
-    return path if os.access(path, os.X_OK) else None
+    """Return the path of the Collector to test with, None if there is none. Raises ValueError if OTELCOL is wrong."""
+    named = os.environ.get("OTELCOL")
+    path = named or str(ROOT / "build" / "otelcol-usage")
+    if os.path.isfile(path) and os.access(path, os.X_OK):
+        return path
+    if named:
+        raise ValueError(f"OTELCOL={named!r} is not a program; leave it out to test with build/otelcol-usage")
+    return None
 
 
 _given: set[int] = set()
