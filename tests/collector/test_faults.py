@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.collector.harness import RUN, Backend, Gateway, get, metrics, post, traces
+from tests.collector.harness import Backend, Gateway, get, metrics, number_of, post, spans_of, traces
 
 
 class Load:
@@ -75,7 +76,7 @@ def test_an_outage_longer_than_memory_lasts_loses_nothing(otelcol: str, tmp_path
     backend = Backend()
     limits = {"GATEWAY_MEMORY_MIB": "64", "GATEWAY_MEMORY_SPIKE_MIB": "12", "GOMEMLIMIT": "52MiB"}
     with Gateway(otelcol, tmp_path, BACKEND_OTLP_ENDPOINT=f"http://127.0.0.1:{backend.port}", **limits) as gateway:
-        large = {**RUN, **{f"usage.field.f{n}": "x" * 250 for n in range(12)}}
+        large = {"usage.kind": "action", "usage.action": "a", **{f"usage.field.f{n}": "x" * 64 for n in range(20)}}
         sent, size = 0, 0
         while size < 72 << 20:
             body = traces(range(sent, sent + 500), attributes=large).SerializeToString()
@@ -91,10 +92,10 @@ def test_an_outage_longer_than_memory_lasts_loses_nothing(otelcol: str, tmp_path
 
 def test_a_full_queue_is_told_to_the_client(otelcol: str, tmp_path: Path) -> None:
     """When the disk's share is used up the client hears a status that means: keep it, and try again."""
-    settings = {"GATEWAY_QUEUE_BYTES": "200000", "BACKEND_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    settings = {"GATEWAY_QUEUE_BYTES": "300000", "BACKEND_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     with Gateway(otelcol, tmp_path, **settings) as gateway:
         body = traces(range(100)).SerializeToString()
-        answers = [post(gateway.http, "/v1/traces", body)[0] for _ in range(12)]
+        answers = [post(gateway.http, "/v1/traces", body)[0] for _ in range(20)]
 
     assert answers[0] == 200
     assert {200, 503} == set(answers)
@@ -134,16 +135,25 @@ def test_no_destination_delays_another(otelcol: str, tmp_path: Path) -> None:
 def test_its_own_metrics_tell_of_queues_and_refusals(otelcol: str, tmp_path: Path) -> None:
     """What README.md says to watch is there to be watched."""
     text = (Path(__file__).parents[2] / "collector-config" / "README.md").read_text()
-    named = {word.strip("`") for word in text.replace("|", " ").split() if word.startswith("`otelcol_")}
-    body = traces(range(100)).SerializeToString()
-    with Backend(answer=lambda path, body: 503 if backend.requests else 400) as backend:
-        settings = {"GATEWAY_QUEUE_BYTES": "100000", "BACKEND_OTLP_ENDPOINT": f"http://127.0.0.1:{backend.port}"}
+    named = set(re.findall(r"otelcol_\w+", text.partition("## What to watch")[2]))
+    body, counted = traces(range(100)).SerializeToString(), metrics(1).SerializeToString()
+    came: set[str] = set()
+
+    def answer(path: str, body: bytes) -> int:
+        status = 503 if path in came else 400
+        came.add(path)
+        return status
+
+    with Backend(answer=answer) as backend:
+        settings = {"GATEWAY_QUEUE_BYTES": "300000", "BACKEND_OTLP_ENDPOINT": f"http://127.0.0.1:{backend.port}"}
         with Gateway(otelcol, tmp_path, **settings) as gateway:
             post(gateway.http, "/v1/traces", body)
-            backend.wait(lambda: backend.requests)
-            for _ in range(5):
+            post(gateway.http, "/v1/metrics", counted)
+            backend.wait(lambda: len(came) == 2)
+            for _ in range(20):
                 post(gateway.http, "/v1/traces", body)
-            backend.wait(lambda: backend.requests > 1)
+            backend.wait(lambda: backend.requests > 2)
+            gateway.wait_counters(named)
             shown = get(gateway.metrics, "/metrics")[1]
 
     assert named
