@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
-from tests.collector.harness import RUN, Backend, Gateway, metrics, plain, post, resource, traces
+from tests.collector.harness import CONFIG, RUN, Backend, Gateway, memory_mib, metrics, plain, post, resource, traces
 
 Running = tuple[Gateway, Backend]
 ACTION: dict[str, object] = {"usage.kind": "action", "usage.action": "report.upload", "usage.field.format": "pdf"}
@@ -403,3 +404,30 @@ def test_nesting_without_end_is_survived(otelcol: str, tmp_path: Path, key: str)
 
     assert 200 == status
     assert {2} <= set(backend.numbers)
+
+
+def test_a_full_flush_is_taken_and_not_much_more(running: Running) -> None:
+    """2,048 runs with a dozen options each, the most that our sender sends at a time, pass; two of those do not."""
+    gateway, backend = running
+    runs = {**RUN, "usage.options": [f"--some-long-option-{n:02}" for n in range(12)]}
+    flush = traces(range(10_000, 12_048), attributes=runs).SerializeToString()
+
+    assert 200 == post(gateway.http, "/v1/traces", flush)[0]
+    assert 400 <= post(gateway.http, "/v1/traces", flush + flush)[0] < 500
+    backend.wait(lambda: set(range(10_000, 12_048)) <= set(backend.numbers))
+
+
+def test_small_messages_that_grow_are_bounded(otelcol: str, tmp_path: Path) -> None:
+    """A request of empty spans, 100 times as large in memory as on the way, takes what README.md says."""
+    told = int(re.findall(r"takes up to (\d+) MiB", (CONFIG / "README.md").read_text())[0])
+    empty = message(1, message(2, b"\x12\x00" * ((2 << 20) // 2 - 32)))
+    with Backend() as backend:
+        where = f"http://127.0.0.1:{backend.port}"
+        with Gateway(otelcol, tmp_path, BACKEND_OTLP_ENDPOINT=where) as gateway:
+            assert gateway.process is not None
+            before = memory_mib(gateway.process.pid, peak=True)
+            status = post(gateway.http, "/v1/traces", gzip.compress(empty), {"content-encoding": "gzip"})[0]
+            grown = memory_mib(gateway.process.pid, peak=True) - before
+
+    assert status in (200, 503)
+    assert grown < told
