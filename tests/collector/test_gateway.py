@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import NumberDataPoint
 
 from otel_usage import schema
+from otel_usage.relay.decode import METRICS_BYTES
+from otel_usage.relay.settings import Settings
 from otel_usage.schema import ATTRIBUTES, DERIVED, OUTCOMES
 from tests.collector.harness import CONFIG, RUN, Backend, Gateway, get, metrics, pairs, plain, post, resource, traces
 
@@ -118,6 +121,27 @@ def test_commands_and_names_are_the_tables() -> None:
     assert {"command": {f"({command})"}, "action": {schema._NAME.pattern}, "error": {schema._NAME.pattern}} == here
 
 
+def test_no_batch_is_more_than_the_relay_takes() -> None:
+    """However small or large the items of a batch are, as far as they pass, the relay does not refuse it for its size."""
+    limits, text = Settings(), (CONFIG / "fan-out.yaml").read_text()
+    most = [int(n) for n in re.findall(r"max_size: (\d+)", text)]
+    word, key = "x" * 64, "usage.field." + "x" * 64
+    smallest = NumberDataPoint(start_time_unix_nano=1, time_unix_nano=1)
+    fields = {f"{key[:-2]}{n:02}": word for n in range(31)}
+    about = {row.key: word for row in ATTRIBUTES if row.on == "resource"}
+    large = [
+        traces([1], of=about, attributes={"usage.kind": "action", "usage.action": word, **fields}, name=word),
+        traces([1], of=about, attributes={**RUN, "usage.options": ["--" + word] * 64, "error.type": "x" * 800}),
+        metrics(1, of=about, attributes=fields),
+    ]
+
+    assert ["items", "bytes"] == re.findall(r"batch:\n +sizer: (\w+)", text)
+    items, size = most
+    assert size // (smallest.ByteSize() + 2) < limits.items  # each has a tag and a length
+    assert items * (max(one.ByteSize() for one in large) + 2_000) < min(METRICS_BYTES, limits.decoded_bytes)
+    assert size < METRICS_BYTES
+
+
 @pytest.mark.parametrize(
     "files",
     [
@@ -172,6 +196,29 @@ def test_a_count_arrives_as_a_counter(running: Running) -> None:
     assert 1 == metric.sum.aggregation_temporality
     assert (7, {"usage.field.channel": "slack"}) == (point.as_int, plain(point.attributes))
     assert resource() == about
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "attributes"),
+    [
+        ("usage.runs", "{run}", {"usage.command": "report upload", "usage.outcome": "usage_error"}),
+        ("usage.actions", "{action}", {"usage.action": "report.upload"}),
+        ("usage.errors", "{error}", {"usage.error": "config.invalid"}),
+        ("usage.dropped", "{record}", {"reason": "undeclared_field"}),
+        ("usage.count.a", "1", {}),
+    ],
+)
+def test_our_own_counters_arrive_whole(
+    running: Running, name: str, unit: str, attributes: Mapping[str, object]
+) -> None:
+    """What the sender counts arrives with its unit and attributes."""
+    request = metrics(3, name=name, attributes=attributes)
+    request.resource_metrics[0].scope_metrics[0].metrics[0].unit = unit
+
+    _, point = sent_and_arrived(running, request)
+
+    assert (name, unit) == (running[1].points[-1][1].name, running[1].points[-1][1].unit)
+    assert attributes == plain(point.attributes)
 
 
 UNDECLARED = {

@@ -135,6 +135,8 @@ ACTIONS: dict[str, Callable[[Any], object]] = {
 POINTS: dict[str, Callable[[Any, Any], object]] = {
     "temporality": lambda metric, point: setattr(metric.sum, "aggregation_temporality", 7),
     "no temporality": lambda metric, point: setattr(metric.sum, "aggregation_temporality", 0),
+    "no start": lambda metric, point: point.ClearField("start_time_unix_nano"),
+    "no time": lambda metric, point: point.ClearField("time_unix_nano"),
     "name": lambda metric, point: setattr(metric, "name", "usage.count.Ada Lovelace"),
     "long name": lambda metric, point: setattr(metric, "name", "usage.count." + "a" * 65),
     "reason as list": lambda metric, point: point.attributes.add(key="reason").value.array_value.values.add(
@@ -201,7 +203,7 @@ def test_other_types_are_dropped_alone(running: Running, kind: str) -> None:
     bad = metrics(1)
     metric = bad.resource_metrics[0].scope_metrics[0].metrics[0]
     metric.ClearField("sum")
-    getattr(metric, kind).data_points.add(time_unix_nano=1)
+    getattr(metric, kind).data_points.add(start_time_unix_nano=1, time_unix_nano=2)
     request = metrics(2)
     request.MergeFrom(bad)
     before = len(backend.points)
@@ -220,7 +222,9 @@ def test_a_histogram_passes_unless_it_is_huge(running: Running) -> None:
     good = request.resource_metrics[0].scope_metrics[0].metrics[0]
     good.ClearField("sum")
     good.unit, good.histogram.aggregation_temporality = "s", 1
-    good.histogram.data_points.add(time_unix_nano=1, count=2, sum=3.0, bucket_counts=[1, 1], explicit_bounds=[0.5])
+    point = good.histogram.data_points.add(start_time_unix_nano=1, time_unix_nano=2, count=2, sum=3.0)
+    point.bucket_counts.extend([1, 1])
+    point.explicit_bounds.append(0.5)
     huge = request.resource_metrics[0].scope_metrics[0].metrics.add()
     huge.CopyFrom(good)
     huge.histogram.data_points[0].bucket_counts.extend([1] * 100_000)
