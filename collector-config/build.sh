@@ -11,7 +11,7 @@ binary=$build/otelcol-usage
 manifest=$here/builder.yaml
 
 if [ -n "${OTELCOL:-}" ]; then
-    [ -x "$OTELCOL" ] || { echo "build.sh: OTELCOL=$OTELCOL is not a program" >&2; exit 2; }
+    [ -f "$OTELCOL" ] && [ -x "$OTELCOL" ] || { echo "build.sh: OTELCOL=$OTELCOL is not a program" >&2; exit 2; }
     echo "$OTELCOL"
     exit 0
 fi

@@ -16,7 +16,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ours = [item for item in items if Path(__file__).parent in item.path.parents]
     for item in ours:
         item.add_marker(pytest.mark.collector)
-    if ours and not binary() and not os.environ.get("CI"):
+    try:
+        found = not ours or binary()
+    except ValueError as exc:
+        raise pytest.UsageError(str(exc)) from exc
+    if not found and not os.environ.get("CI"):
         why = f"{len(ours)} tests: no Collector: make collector builds one, OTELCOL=/path names one"
         ours[0].add_marker(pytest.mark.skip(reason=why))
         config.hook.pytest_deselected(items=ours[1:])

@@ -28,9 +28,14 @@ DEADLINE_S = 30.0  # for what takes milliseconds: only a test that fails waits a
 
 
 def binary() -> str | None:
-    """Return the path of the Collector to test with, None if there is none."""
-    path = os.environ.get("OTELCOL") or str(ROOT / "build" / "otelcol-usage")
-    return path if os.access(path, os.X_OK) else None
+    """Return the path of the Collector to test with, None if there is none. Raises ValueError if OTELCOL is wrong."""
+    named = os.environ.get("OTELCOL")
+    path = named or str(ROOT / "build" / "otelcol-usage")
+    if os.path.isfile(path) and os.access(path, os.X_OK):
+        return path
+    if named:
+        raise ValueError(f"OTELCOL={named!r} is not a program; leave it out to test with build/otelcol-usage")
+    return None
 
 
 _given: set[int] = set()
@@ -183,6 +188,16 @@ def number_of(span: Any) -> int:
     return int.from_bytes(span.span_id, "big") - 1
 
 
+def spans_of(body: bytes) -> list[tuple[dict[str, Any], Any]]:
+    """Return (resource attributes, span) of each span of a request."""
+    return [
+        (plain(sent.resource.attributes), span)
+        for sent in ExportTraceServiceRequest.FromString(body).resource_spans
+        for scope in sent.scope_spans
+        for span in scope.spans
+    ]
+
+
 # -- a backend --------------------------------------------------------------------------------------------------
 
 
@@ -254,13 +269,10 @@ class Backend:
             self.taken.append((path, body))
             return
         if path.endswith("/v1/traces"):
-            for sent in ExportTraceServiceRequest.FromString(body).resource_spans:
-                about = plain(sent.resource.attributes)
-                for scope in sent.scope_spans:
-                    for span in scope.spans:
-                        self.spans.append((about, span))
-                        number = number_of(span)
-                        self.numbers[number] = self.numbers.get(number, 0) + 1
+            for about, span in spans_of(body):
+                self.spans.append((about, span))
+                number = number_of(span)
+                self.numbers[number] = self.numbers.get(number, 0) + 1
         else:
             for sent in ExportMetricsServiceRequest.FromString(body).resource_metrics:
                 about = plain(sent.resource.attributes)
@@ -364,6 +376,12 @@ class Gateway:
         """Return the Collector's own metrics, labels included in the names."""
         lines = [line for line in get(self.metrics, "/metrics")[1].splitlines() if line and line[0] != "#"]
         return {name: float(number) for name, _, number in (line.rpartition(" ") for line in lines)}
+
+    def wait_counters(self, names: set[str]) -> None:
+        """Return when all of *names* are among its metrics, or never come."""
+        end = time.monotonic() + DEADLINE_S / 3
+        while time.monotonic() < end and names - {name.partition("{")[0] for name in self.counters()}:
+            time.sleep(0.05)  # nothing tells of it
 
     def memory_mib(self) -> float:
         """Return its resident memory."""

@@ -18,7 +18,8 @@ from opentelemetry.sdk.metrics.export import MetricExportResult
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from otel_usage.relay.decode import Decoder
-from tests.collector.harness import RUN, Backend, Gateway, metrics, plain, resource, traces
+from tests.collector.harness import RUN, Backend, Gateway, metrics, plain, post, resource, traces
+from tests.collector.test_hostile import ACTION, ACTIONS, POINTS, RUNS
 from tests.relay.serving import Process
 from tests.relay.vendors import Vendors
 
@@ -135,3 +136,31 @@ def test_a_program_of_ours_reaches_every_destination(chain: Chain, tmp_path: Pat
     assert "report upload" == events(vendors, "ga4")[0]["params"]["command"]
     assert about["app.installation.id"] == events(vendors, "segment")[0]["anonymousId"]
     assert "secret" not in repr([backend.spans, backend.points, vendors.bodies])
+
+
+def test_a_liar_costs_nobody_anything(chain: Chain) -> None:
+    """Everything hostile that we know, in one request with 50 runs and a count of others: those arrive everywhere."""
+    gateway, backend, vendors = chain
+    spans, points = traces(range(50_000, 50_050)), metrics(50_000)
+    for n, (what, spoil) in enumerate({**RUNS, **ACTIONS}.items()):
+        bad = traces([60_000 + n], attributes=RUN if what in RUNS else ACTION)
+        spoil(bad.resource_spans[0].scope_spans[0].spans[0])
+        if bad.ByteSize() < 100_000:  # one request holds no more than two of the large ones
+            spans.MergeFrom(bad)
+    for spoil_point in POINTS.values():
+        bad_count = metrics(1)
+        metric = bad_count.resource_metrics[0].scope_metrics[0].metrics[0]
+        spoil_point(metric, metric.sum.data_points[0])
+        if bad_count.ByteSize() < 100_000:
+            points.MergeFrom(bad_count)
+    vendors.bodies.clear()
+    backend.spans.clear()
+    backend.points.clear()
+
+    assert 200 == post(gateway.http, "/v1/traces", spans.SerializeToString())[0]
+    assert 200 == post(gateway.http, "/v1/metrics", points.SerializeToString())[0]
+    vendors.wait(lambda: len(events(vendors, "ga4")) == len(events(vendors, "segment")) == 51)
+    backend.wait(lambda: len(backend.spans) == 50 and len(backend.points) == 1)
+
+    assert {"command_run", "events_handled"} == {event["name"] for event in events(vendors, "ga4")}
+    assert {"Command Run", "Events Handled"} == {event["event"] for event in events(vendors, "segment")}
