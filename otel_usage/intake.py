@@ -27,6 +27,7 @@ from .schema import check_point, check_resource, check_span, fits
 from .tally import Tally
 
 MAX_SPANS = 2_048  # of one segment, and so in memory
+MAX_TEXT = 1_500_000  # bytes of OTLP JSON in one: receivers limit a request, and JSON is twice what is sent
 MAX_FILE = 4_194_304  # bytes; a host writes at most 513 spans into one
 MAX_ASIDE = 100  # files kept in bad/
 STARTING_S = 1.0  # a file this young may not have been locked yet by the host that made it
@@ -222,11 +223,13 @@ class Intake:
         self._bad = []
         traces: list[bytes] = []
         taken: list[str] = []
+        size = 0
         for name in names:
-            if len(batch.records) >= MAX_SPANS:
+            if len(batch.records) >= MAX_SPANS or size >= MAX_TEXT:
                 break
             taken.append(name)
             text = self._read(name)
+            size += len(text or b"")
             for row in text.splitlines(keepends=True) if text is not None else ():
                 if name.endswith(".traces.jsonl"):
                     traces.append(batch.add_traces(row))

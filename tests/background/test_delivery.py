@@ -351,6 +351,21 @@ def test_at_most_one_segment_of_spans_is_in_memory(spool: Spool, sink: Sink) -> 
     assert max(body.count(b"usage.command") for path, _h, body in sink.told if path == "/v1/traces") <= 2_148
 
 
+def test_a_request_is_bounded_in_bytes_too(spool: Spool, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Receivers limit a request, and refuse for good what is larger: many large records are several requests."""
+    import otel_usage.intake
+
+    monkeypatch.setattr(otel_usage.intake, "MAX_TEXT", 3_000)
+    made = {spool.run() for _ in range(9)}
+
+    spool.drain()
+
+    bodies = [body for path, _, body in sink.told if path == "/v1/traces"]
+    assert made == set(sink.ids())
+    assert 3 <= len(bodies) <= 5
+    assert all(len(body) < 3_000 for body in bodies)
+
+
 def test_consent_given_later_sends_nothing_older(spool: Spool, sink: Sink) -> None:
     """``since``: what was begun before the user agreed is dropped, and counted."""
     del os.environ["PROG_TELEMETRY"]
