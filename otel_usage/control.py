@@ -291,13 +291,7 @@ class App:
 
         existed: there was something to remove from. Raises ControlError.
         """
-        sent: dict[str, dict[str, Any]] = {}
-        for entry in self.history():
-            if entry["result"] == "sent" and entry["destination"]:
-                told = sent.setdefault(entry["destination"], {"records": 0, "first": _iso(entry["time"])})
-                told["records"] += entry["records"]
-                told["last"] = _iso(entry["time"])
-        installation = self._id()
+        elsewhere = self.elsewhere()
         kept = stored(self.home + "/consent")[0] if self.home else ""
         existed = False
         try:
@@ -312,10 +306,19 @@ class App:
         return {
             "app": self.name,
             "existed": existed,
-            "sent": sent,
-            "installation_id": installation,
+            **elsewhere,
             "choice_kept": kept or None,
         }
+
+    def elsewhere(self) -> dict[str, Any]:
+        """Return what was sent to whom, and under which id: only what is remembered here, and ``off`` forgets it."""
+        sent: dict[str, dict[str, Any]] = {}
+        for entry in self.history():
+            if entry["result"] == "sent" and entry["destination"]:
+                told = sent.setdefault(entry["destination"], {"records": 0, "first": _iso(entry["time"])})
+                told["records"] += entry["records"]
+                told["last"] = _iso(entry["time"])
+        return {"sent": sent, "installation_id": self._id()}
 
     def known(self) -> Mapping[str, Any]:
         """Return the host's settings. Raises ControlError if they are not known here."""

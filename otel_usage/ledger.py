@@ -60,7 +60,7 @@ class Ledger:
             try:
                 with open(path, encoding="utf-8") as file:
                     lines = file.readlines()
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 continue
             for line in lines:
                 try:

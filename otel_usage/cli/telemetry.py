@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
-from .. import Decision
+from .. import Decision, stored
 from ..control import App, ControlError, as_json
 from ..forget import forget as leave_nothing
 from ..remembered import SECRET
@@ -139,7 +139,7 @@ def status(app: App, told: argparse.Namespace, voice: Voice) -> int:
     if found["local"]["files"]:
         rows.append(("kept locally", _amount(found["local"])))
     for name, destination in found["destinations"].items():
-        rows.append((name, _destination(destination)))
+        rows.append((name, _destination(destination, forgotten=choice is not None and choice["mode"] == "off")))
     if not found["destinations"]:
         rows.append(("destinations", "none: nothing can be sent"))
     for reason, n in found["dropped"].items():
@@ -168,11 +168,11 @@ def _next(found: dict[str, Any]) -> list[tuple[str, str]]:
     return [("next sending", "after the next run")] if any(amount["files"] for amount in waits) else []
 
 
-def _destination(told: dict[str, Any]) -> str:
+def _destination(told: dict[str, Any], *, forgotten: bool) -> str:
     last = told["last"]
     parts = []
     if last is None:
-        parts.append("nothing sent yet")
+        parts.append("what was sent is not known here any more" if forgotten else "nothing sent yet")
     else:
         answer = f", HTTP {last['status']}" if last["status"] else ""
         at = _time(_iso(last["time"]))
@@ -204,19 +204,21 @@ def _iso(seconds: float) -> str | None:
 def choose(app: App, told: argparse.Namespace, voice: Voice) -> int:
     """Store on, off or local, and say what is in effect now."""
     mode = told.verb
+    elsewhere = app.elsewhere() if mode == "off" else {}
     now = app.choose(mode)
     overruled = now.mode != mode
     why = who(now.layer, now.source, app.environ.get(now.source, "") if now.layer == "environment" else "")
     unknown = mode == "on" and app.settings is None
     if told.json:
         found = {"app": app.name, "saved": mode, "mode": now.mode, "layer": now.layer, "source": now.source}
-        voice.say(as_json({**found, "policy_known": app.settings is not None}))
+        voice.say(as_json({**found, "policy_known": app.settings is not None, **elsewhere}))
     elif overruled:
         voice.say(f"saved, but currently {voice.paint(now.mode, COLOURS[now.mode])} because of {why}")
     elif mode == "off":
         voice.say(
             f"{app.name}: telemetry is {voice.paint('off', COLOURS['off'])}. Nothing is left here but this choice."
         )
+        _tell_elsewhere(app, elsewhere, voice)
     else:
         voice.say(f"{app.name}: telemetry is {voice.paint(mode, COLOURS[mode])} ({MODES[mode]})")
     if unknown and not told.json:
@@ -305,7 +307,7 @@ def history(app: App, told: argparse.Namespace, voice: Voice) -> int:
         voice.say(as_json(found))
         return 0
     if not found:
-        voice.say("nothing was ever sent")
+        voice.say(_nothing(app))
         return 0
     voice.table(
         ("time", "destination", "what", "records", "result", "answer", "dropped, or what is wrong"),
@@ -362,15 +364,28 @@ def forget(app: App, told: argparse.Namespace, voice: Voice) -> int:
         what = {"noticed": "that you saw the notice", "asked": "that you were asked"}.get(mode, f"your choice: {mode}")
         voice.say(f"Kept is only {what}.")
     if not found["sent"]:
-        voice.say("Nothing was ever sent from here: nobody else has anything.")
-        return 0
+        voice.say(_nothing(app))
+    _tell_elsewhere(app, found, voice)
+    return 0
+
+
+def _nothing(app: App) -> str:
+    """Return that nothing was sent, as far as it can be known: saying off forgets it."""
+    if app.home and stored(app.home + "/consent")[0] == "off":
+        return "What was sent before off was said is not known here any more."
+    return "Nothing was ever sent from here: nobody else has anything."
+
+
+def _tell_elsewhere(app: App, found: dict[str, Any], voice: Voice) -> None:
+    """Say what lies with whom, and what to do to have it deleted."""
+    if not found["sent"]:
+        return
     voice.say("\nWhat was sent before lies with these, and can't be removed from here:")
     for name, sent in found["sent"].items():
         voice.say(f"  {name}: {_plural(sent['records'], 'record')}, {_time(sent['first'])} to {_time(sent['last'])}")
     if found["installation_id"]:
         voice.say(f"\nIt lies there under the id {voice.paint(found['installation_id'], '1')}, no longer known here.")
         voice.say(_deletion(app))
-    return 0
 
 
 # verb: (what it does, function). Order is that of the help.

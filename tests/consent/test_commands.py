@@ -647,3 +647,22 @@ def test_remembered_settings_that_are_damaged_are_none(tmp_path, text):
     (tmp_path / "settings.json").write_text(text)
 
     assert recall(str(tmp_path)) is None
+
+
+def test_off_says_what_lies_elsewhere_before_it_forgets(user: User, sink: Sink):
+    """Who wants it deleted there needs the id, which is gone afterwards; then nothing is claimed of what was sent."""
+    user.choose("on")
+    user.sends(sink, "report")
+    until(lambda: sink.ids())
+    settled(user)
+    installation = (user.folder / "id").read_text().split()[0]
+
+    said = user.ours("off", "--app", "prog").out.decode()
+    later = [user.ours(verb, "--app", "prog").out.decode() for verb in ("history", "forget", "status")]
+
+    assert installation in said
+    assert "otlp: " in said
+    assert ["consent"] == [path.name for path in user.folder.iterdir()]
+    for text in later[:2]:
+        assert "is not known here any more" in text
+    assert not any("ever sent" in text or "nothing sent" in text for text in later)
