@@ -39,6 +39,8 @@ def main() -> int:
     verify = commands.add_parser("verify", help="compare a file with a digest")
     verify.add_argument("file")
     verify.add_argument("--expect", required=True, metavar="DIGEST")
+    otel_usage.mount(commands)  # digest telemetry status, off, …
+    otel_usage.show_flag(parser)  # --disable-analytics, in --help
     told = parser.parse_args()
 
     if told.command == "make":

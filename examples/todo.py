@@ -30,6 +30,9 @@ def todo(ctx: click.Context, file: Path) -> None:
     ctx.obj = file
 
 
+otel_usage.mount(todo)  # todo telemetry status, off, …
+
+
 def read(file: Path) -> list[str]:
     """Return the list."""
     return file.read_text().splitlines() if file.exists() else []

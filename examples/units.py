@@ -19,6 +19,7 @@ usage = otel_usage.init(
 app = typer.Typer(help="Units of length and weight.", no_args_is_help=True)
 table = typer.Typer(help="What is known.")
 app.add_typer(table, name="table")
+otel_usage.mount(app)  # units telemetry status, off, …
 
 LENGTH = {"m": 1.0, "km": 1000.0, "mi": 1609.344, "ft": 0.3048}
 WEIGHT = {"kg": 1.0, "g": 0.001, "lb": 0.45359237}
