@@ -56,9 +56,7 @@ def value_of(any_value: Mapping[str, Any]) -> Any:
             return [value_of(item) for item in value.get("values", ())]
         if key == "kvlistValue":
             return attributes_of(value.get("values", ()))
-        if key == "bytesValue":
-            return str(value)
-    return None
+    return None  # bytes too: nothing of ours is, and as text they would pass for it
 
 
 def attributes_of(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -187,13 +185,13 @@ def _metric(metric: Mapping[str, Any]) -> Metric:
     data: Any
     if "sum" in metric:
         told = metric["sum"]
-        temporality = AggregationTemporality(told.get("aggregationTemporality", 1))
+        temporality = AggregationTemporality(told.get("aggregationTemporality", 0))
         data = Sum([_point(p) for p in told.get("dataPoints", ())], temporality, bool(told.get("isMonotonic")))
     elif "gauge" in metric:
         data = Gauge([_point(p) for p in metric["gauge"].get("dataPoints", ())])
     elif "histogram" in metric:
         told = metric["histogram"]
-        temporality = AggregationTemporality(told.get("aggregationTemporality", 1))
+        temporality = AggregationTemporality(told.get("aggregationTemporality", 0))
         data = Histogram([_histogram_point(p) for p in told.get("dataPoints", ())], temporality)
     else:
         raise MalformedError(f"metric {metric.get('name')!r} is neither sum, gauge nor histogram")

@@ -345,7 +345,7 @@ def _fits(declared: Any, value: object) -> bool:
 
 
 def _structural(value: object) -> bool:
-    return isinstance(value, (bool, int)) or (
+    return (isinstance(value, int) and -(1 << 63) <= value < 1 << 63) or (
         isinstance(value, str) and len(value) <= MAX_NAME and value.isprintable() and value.isascii()
     )
 
@@ -421,6 +421,7 @@ def check_span(
         and span.get("kind") == 1
         and not span.keys() - _SPAN_KEYS
         and not (span.get("status") or {}).keys() - {"code"}
+        and (span.get("status") or {}).get("code", 0) in (0, 1, 2)
         and 0 < int(span.get("startTimeUnixNano", 0)) <= int(span.get("endTimeUnixNano", 0)) < 1 << 63
     )
     return "" if well_formed else "attribute"
@@ -447,7 +448,7 @@ def check_resource(attributes: Mapping[str, object]) -> bool:
 def check_point(name: str, attributes: Mapping[str, object], schema: Mapping[str, Any] | None) -> str:
     """Return "" if a data point of the metric *name* may be sent, else the reason to drop it."""
     if name == "usage.dropped":
-        return "" if set(attributes) == {"reason"} and attributes["reason"] in REASONS else "attribute"
+        return "" if set(attributes) == {"reason"} and str(attributes["reason"]) in REASONS else "attribute"
     if name in DERIVED:
         allowed = DERIVED[name]
         checks = {**_CHECKS["run"], **_CHECKS["action"], **_CHECKS["error"]}

@@ -145,8 +145,8 @@ class Relay:
             return self._answer(received, work.result(), as_json)
         except MalformedError as exc:
             raise RefusedError(400, str(exc)) from exc
-        except TooManyError:
-            raise RefusedError(413, f"more than {self.settings.items} spans or data points") from None
+        except TooManyError as exc:
+            raise RefusedError(413, str(exc)) from None
         finally:
             if work is None:
                 destination.waiting -= 1

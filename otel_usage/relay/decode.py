@@ -9,35 +9,52 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any
+from math import isfinite
+from typing import Any, NamedTuple
 
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.metrics.export import MetricsData
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, TraceFlags
 
-from otel_usage.otlp import MalformedError, attributes_of, json_from_protobuf, metrics_of, span_of
+from otel_usage.otlp import MalformedError, attributes_of, span_of
 from otel_usage.schema import check_point, check_resource, check_span
+
+from .parse import parse
 
 KNOWN = 4_096  # resources, and spans apart from ids and times, that are kept decoded
 KNOWN_BYTES = 2_048  # no larger ones: some 20 MiB in all
-ATTRIBUTES = 128  # of one resource or span, and elements of one list: ours have a quarter
-METRICS_BYTES = 1 << 20  # of a request: what 500 data points of as many installations take, three times over
+ATTRIBUTES = 128  # of one resource, span or data point, and elements of one list: ours have a quarter
 
 _OWN = ("trace_id", "span_id", "parent_span_id", "start_time_unix_nano", "end_time_unix_nano")
+_SPAN_KEYS = ("traceId", "spanId", "parentSpanId", "name", "kind", "startTimeUnixNano", "endTimeUnixNano")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_SCOPE = InstrumentationScope("otel_usage")  # ours; what a client says there is checked by nobody
+_UNITS = ("", "1", "s", "{run}", "{action}", "{error}", "{record}")
+# What looking at a record raises that is not as it should be, in JSON above all. It is the record's fault, and no other
+# record is to suffer for it.
+_FAULTS = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError, RecursionError)
 
 Schemas = Mapping[str, Mapping[str, Any]]
 
 
 class TooManyError(Exception):
-    """More spans, data points or groups of them than one request may have."""
+    """More spans, data points or groups of them than one request may have. Its text says of what, and how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +73,7 @@ class Received:
     """What one request asks to deliver: ``spans`` or ``metrics``.
 
     ids: of the spans or data points, in order; equal for equal ones. rejected: ``{reason: how many}`` not among them.
+    skipped: data points that say nothing, such as the mark that a series has ended.
     """
 
     signal: str
@@ -63,6 +81,24 @@ class Received:
     metrics: MetricsData | None = None
     ids: list[int] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
+    skipped: int = 0
+
+    @property
+    def count(self) -> int:
+        """Spans or data points of the request."""
+        return len(self.ids) + self.rejected.total() + self.skipped
+
+
+class Told(NamedTuple):
+    """What a metric of either encoding says. read: makes the SDK's data point of one of *points*. Any: either's."""
+
+    name: str
+    unit: str
+    kind: str  # of protobuf's oneof; "" if there is none
+    temporality: int
+    monotonic: bool
+    points: Sequence[Any]
+    read: Callable[[Any], NumberDataPoint | HistogramDataPoint | None]
 
 
 class Decoder:
@@ -76,55 +112,44 @@ class Decoder:
         self._items = items
         self._resources: dict[bytes, tuple[Resource, str] | None] = {}
         self._shapes: dict[tuple[str, bytes], Shape] = {}
-        self._scopes: dict[tuple[str, str], InstrumentationScope] = {}
 
     def decode(self, signal: str, body: bytes, *, as_json: bool) -> Received:
         """Return what *body* holds. signal: ``traces`` or ``metrics``. Raises MalformedError or TooManyError."""
-        if signal == "traces" and not as_json:
-            return self._protobuf_spans(body)
-        if signal == "metrics" and len(body) > METRICS_BYTES:
-            raise TooManyError
-        told = _json(body) if as_json else json_from_protobuf(signal, body)
+        if not as_json:
+            return self._protobuf_spans(body) if signal == "traces" else self._protobuf_metrics(body)
+        told = _json(body)
         try:
-            return self._json_spans(told) if signal == "traces" else self._metrics(told)
-        except (AttributeError, KeyError, OverflowError, TypeError, ValueError, RecursionError) as exc:
-            if isinstance(exc, MalformedError):
-                raise
-            raise MalformedError(f"not OTLP {signal}: {type(exc).__name__}") from exc
+            return self._json_spans(told) if signal == "traces" else self._json_metrics(told)
+        except _FAULTS as exc:
+            raise MalformedError(f"not OTLP JSON {signal}: {type(exc).__name__}") from exc
 
-    def _bounded(self, n: int) -> None:
+    def _bounded(self, n: int, what: str) -> None:
+        # Two bytes make a message of any kind: a small body may have millions.
         if n > self._items:
-            raise TooManyError
+            raise TooManyError(f"{n} {what} in one request, more than {self._items}: send fewer, or raise --items")
 
     # Spans.
 
     def _protobuf_spans(self, body: bytes) -> Received:
-        request = ExportTraceServiceRequest()
-        try:
-            request.ParseFromString(body)
-        except DecodeError as exc:
-            raise MalformedError("not OTLP protobuf traces") from exc
+        request, lost = parse("traces", body, self._bounded)
         groups = request.resource_spans
-        # Two bytes make a message of any of these kinds: a small body may have millions.
-        self._bounded(len(groups))
-        self._bounded(sum(len(group.scope_spans) for group in groups))
-        self._bounded(sum(len(scoped.spans) for group in groups for scoped in group.scope_spans))
+        self._bounded(len(groups), "resources")
+        self._bounded(sum(len(group.scope_spans) for group in groups), "scopes")
+        self._bounded(sum(len(scoped.spans) for group in groups for scoped in group.scope_spans), "spans")
         received = Received("traces")
+        _reject(received, "malformed", lost)
         for group in groups:
             known = self._resource(group.resource)
             for scoped in group.scope_spans:
                 if known is None:
-                    received.rejected["attribute"] += len(scoped.spans)
+                    _reject(received, "attribute", len(scoped.spans))
                     continue
                 resource, app = known
-                scope = self._scope(scoped.scope.name, scoped.scope.version)
                 for span in scoped.spans:
-                    self._protobuf_span(received, span, resource, app, scope)
+                    self._protobuf_span(received, span, resource, app)
         return received
 
-    def _protobuf_span(
-        self, received: Received, span: Any, resource: Resource, app: str, scope: InstrumentationScope
-    ) -> None:
+    def _protobuf_span(self, received: Received, span: Any, resource: Resource, app: str) -> None:
         if len(span.attributes) > ATTRIBUTES:
             received.rejected["attribute"] += 1
             return
@@ -155,18 +180,21 @@ class Decoder:
                 status=shape.status,
                 start_time=start,
                 end_time=end,
-                instrumentation_scope=scope,
+                instrumentation_scope=_SCOPE,
             )
         )
 
     def _shape(self, span: Any, app: str) -> Shape:
-        attributes = _plain(span.attributes)
-        told = _span_told(span)
-        reason = check_span(told, attributes, self._schemas.get(app), app)
-        if reason:
-            return Shape(reason, "", {}, SpanKind.INTERNAL, Status())
-        made = span_of(told, attributes, Resource({}), InstrumentationScope(""))
-        return Shape("", made.name, attributes, made.kind, made.status)
+        try:
+            attributes = _plain(span.attributes)
+            told = _span_told(span)
+            reason = check_span(told, attributes, self._schemas.get(app), app)
+            if not reason:
+                made = span_of(told, attributes, Resource({}), _SCOPE)
+                return Shape("", made.name, attributes, made.kind, made.status)
+        except _FAULTS:
+            reason = "malformed"
+        return Shape(reason, "", {}, SpanKind.INTERNAL, Status())
 
     def _resource(self, resource: Any) -> tuple[Resource, str] | None:
         """Return the SDK's resource and its app, None if it may not pass."""
@@ -176,100 +204,117 @@ class Decoder:
         try:
             return self._resources[key]
         except KeyError:
-            about = _plain(resource.attributes)
-            known = (Resource(about), str(about.get("service.name", ""))) if check_resource(about) else None
+            known = _known(_plain(resource.attributes))
             _keep(self._resources, key, known, len(key))
             return known
 
-    def _scope(self, name: str, version: str) -> InstrumentationScope:
-        known = self._scopes.get((name, version))
-        if known is None:
-            known = InstrumentationScope(name, version or None)
-            _keep(self._scopes, (name, version), known, len(name) + len(version))
-        return known
-
     def _json_spans(self, told: Mapping[str, Any]) -> Received:
         groups = told.get("resourceSpans") or ()
-        self._bounded(len(groups))
-        self._bounded(sum(len(g.get("scopeSpans") or ()) for g in groups))
-        self._bounded(sum(len(s.get("spans") or ()) for g in groups for s in g.get("scopeSpans") or ()))
+        self._bounded(len(groups), "resources")
+        self._bounded(sum(len(g.get("scopeSpans") or ()) for g in groups), "scopes")
+        self._bounded(sum(len(s.get("spans") or ()) for g in groups for s in g.get("scopeSpans") or ()), "spans")
         received = Received("traces")
         for group in groups:
-            about = attributes_of((group.get("resource") or {}).get("attributes") or ())
+            known, reason = _json_resource(group)
             for scoped in group.get("scopeSpans") or ():
                 spans = scoped.get("spans") or ()
-                if not check_resource(about):
-                    received.rejected["attribute"] += len(spans)
+                if known is None:
+                    _reject(received, reason, len(spans))
                     continue
-                named = scoped.get("scope") or {}
-                scope = self._scope(str(named.get("name") or ""), str(named.get("version") or ""))
                 for span in spans:
-                    for key in ("traceId", "spanId", "parentSpanId"):
-                        if key in span:
-                            span[key] = str(span[key]).lower()  # OTLP JSON: hexadecimal of either case
-                    app = str(about.get("service.name", ""))
-                    self._span(received, span, attributes_of(span.get("attributes") or ()), Resource(about), app, scope)
+                    try:
+                        reason = self._json_span(received, span, *known)
+                    except _FAULTS:
+                        reason = "malformed"
+                    _reject(received, reason, bool(reason))
         return received
 
-    def _span(
-        self,
-        received: Received,
-        span: Mapping[str, Any],
-        attributes: Mapping[str, Any],
-        resource: Resource,
-        app: str,
-        scope: InstrumentationScope,
-    ) -> None:
-        reason = check_span(span, attributes, self._schemas.get(app), app)
-        if not reason:
-            made = span_of(span, attributes, resource, scope)
-            context = made.get_span_context()
-            if context is not None and context.trace_id and context.span_id:
-                received.spans.append(made)
-                received.ids.append(context.trace_id << 64 | context.span_id)
-                return
-            reason = "attribute"
-        received.rejected[reason] += 1
+    def _json_span(self, received: Received, span: Mapping[str, Any], resource: Resource, app: str) -> str:
+        """Add one span of OTLP JSON, or return why not."""
+        attributes = _attributes(span)
+        told = _json_told(span)
+        reason = check_span(told, attributes, self._schemas.get(app), app)
+        if reason:
+            return reason
+        made = span_of(told, attributes, resource, _SCOPE)
+        context = made.get_span_context()
+        if context is None or not (context.trace_id and context.span_id):
+            return "attribute"
+        received.spans.append(made)
+        received.ids.append(context.trace_id << 64 | context.span_id)
+        return ""
 
     # Metrics.
 
-    def _metrics(self, told: Mapping[str, Any]) -> Received:
+    def _protobuf_metrics(self, body: bytes) -> Received:
+        request, lost = parse("metrics", body, self._bounded)
+        groups = request.resource_metrics
+        self._bounded(len(groups), "resources")
+        self._bounded(sum(len(group.scope_metrics) for group in groups), "scopes")
+        scopes = [(group, scoped) for group in groups for scoped in group.scope_metrics]
+        self._bounded(sum(len(scoped.metrics) for _, scoped in scopes), "metrics")
+        told = [(group, [_protobuf_told(metric) for metric in scoped.metrics]) for group, scoped in scopes]
+        self._bounded(sum(len(metric.points) for _, metrics in told for metric in metrics), "data points")
         received = Received("metrics")
-        groups = []
-        count = 0
-        for group in told.get("resourceMetrics") or ():
-            about = attributes_of((group.get("resource") or {}).get("attributes") or ())
-            known = check_resource(about)
-            app = str(about.get("service.name", ""))
-            for scoped in group.get("scopeMetrics") or ():
-                kept = []
-                for metric in scoped.get("metrics") or ():
-                    kind = next((k for k in ("sum", "histogram", "gauge") if k in metric), None)
-                    if kind is None:  # a summary or an exponential histogram: none of ours
-                        other = metric.get("summary") or metric.get("exponentialHistogram") or {}
-                        received.rejected["attribute"] += len(other.get("dataPoints") or ())
-                        continue
-                    points = []
-                    for point in metric[kind].get("dataPoints") or ():
-                        count += 1
-                        if count > self._items:
-                            raise TooManyError
-                        attributes = attributes_of(point.get("attributes") or ())
-                        name = str(metric.get("name"))
-                        reason = check_point(name, attributes, self._schemas.get(app)) if known else "attribute"
-                        if reason:
-                            received.rejected[reason] += 1
-                        else:
-                            points.append(point)
-                            received.ids.append(_point_id(about, name, attributes, point))
-                    if points:
-                        kept.append({**metric, kind: {**metric[kind], "dataPoints": points}})
-                if kept:
-                    groups.append(
-                        {"resource": group.get("resource") or {}, "scopeMetrics": [{**scoped, "metrics": kept}]}
-                    )
-        received.metrics = metrics_of({"resourceMetrics": groups})
+        _reject(received, "malformed", lost)
+        kept = [
+            self._metrics(received, self._resource(group.resource), "attribute", metrics) for group, metrics in told
+        ]
+        received.metrics = MetricsData([one for one in kept if one is not None])
         return received
+
+    def _json_metrics(self, told: Mapping[str, Any]) -> Received:
+        groups = told.get("resourceMetrics") or ()
+        self._bounded(len(groups), "resources")
+        self._bounded(sum(len(g.get("scopeMetrics") or ()) for g in groups), "scopes")
+        self._bounded(sum(len(s.get("metrics") or ()) for g in groups for s in g.get("scopeMetrics") or ()), "metrics")
+        received = Received("metrics")
+        kept = []
+        n = 0
+        for group in groups:
+            known, reason = _json_resource(group)
+            for scoped in group.get("scopeMetrics") or ():
+                metrics = [_json_metric_told(metric) for metric in scoped.get("metrics") or ()]
+                n += sum(len(metric.points) for metric in metrics)
+                self._bounded(n, "data points")
+                kept.append(self._metrics(received, known, reason, metrics))
+        received.metrics = MetricsData([one for one in kept if one is not None])
+        return received
+
+    def _metrics(
+        self, received: Received, known: tuple[Resource, str] | None, reason: str, told: Sequence[Told]
+    ) -> ResourceMetrics | None:
+        """Return what may pass of the metrics of one scope. known: their resource; without it *reason* says why not."""
+        metrics = []
+        for metric in told:
+            if known is None or metric.kind not in ("sum", "gauge", "histogram"):
+                _reject(received, reason if known is None else "attribute", len(metric.points))
+                continue
+            if metric.kind != "gauge" and metric.temporality not in (1, 2):  # unspecified: it can't be added up
+                _reject(received, "value", len(metric.points))
+                continue
+            points = []
+            for point in metric.points:
+                try:
+                    made = metric.read(point)
+                    if made is None:
+                        received.skipped += 1
+                        continue
+                    why = "value" if _beyond(made) else self._check(metric.name, made, known[1])
+                    if not why:
+                        received.ids.append(_point_id(known[0], metric.name, made))
+                        points.append(made)
+                except _FAULTS:
+                    why = "malformed"
+                _reject(received, why, bool(why))
+            if points:
+                metrics.append(
+                    Metric(metric.name, "", metric.unit if metric.unit in _UNITS else "", _data(metric, points))
+                )
+        return ResourceMetrics(known[0], [ScopeMetrics(_SCOPE, metrics, "")], "") if known and metrics else None
+
+    def _check(self, name: str, point: NumberDataPoint | HistogramDataPoint, app: str) -> str:
+        return check_point(name, point.attributes or {}, self._schemas.get(app))
 
 
 def only(received: Received, positions: Sequence[int]) -> list[ReadableSpan] | MetricsData:
@@ -313,15 +358,94 @@ def _json(body: bytes) -> dict[str, Any]:
     return told
 
 
-def _point_id(about: Mapping[str, Any], name: str, attributes: Mapping[str, Any], point: Mapping[str, Any]) -> int:
+def _reject(received: Received, reason: str, n: int) -> None:
+    if n:
+        received.rejected[reason] += n
+
+
+def _known(about: Mapping[str, Any]) -> tuple[Resource, str] | None:
+    """Return the SDK's resource of *about* and its app, None if it may not pass."""
+    return (Resource(about), str(about.get("service.name", ""))) if check_resource(about) else None
+
+
+def _point_id(resource: Resource, name: str, point: NumberDataPoint | HistogramDataPoint) -> int:
     """Return the same number for the same data point: deltas of one process have times of their own."""
-    told = (about.get("app.installation.id"), name, sorted(attributes.items()), str(point.get("timeUnixNano")))
-    text = repr((told, str(point.get("startTimeUnixNano")), str(point.get("asInt", point.get("count")))))
+    about = resource.attributes.get("app.installation.id")
+    told = (about, name, sorted((point.attributes or {}).items()), str(point.time_unix_nano))
+    value = point.count if isinstance(point, HistogramDataPoint) else point.value
+    whole = str(value) if isinstance(value, int) else "None"
+    text = repr((told, str(point.start_time_unix_nano), whole))
     return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=24).digest(), "big")
+
+
+def _beyond(point: NumberDataPoint | HistogramDataPoint) -> bool:
+    """True if OTLP could not carry the time or the value, or no number is."""
+    if not (0 <= point.start_time_unix_nano < 1 << 63 and 0 <= point.time_unix_nano < 1 << 63):
+        return True
+    value = point.count if isinstance(point, HistogramDataPoint) else point.value
+    return not (-(1 << 63) <= value < 1 << 63 if isinstance(value, int) else isfinite(value))
+
+
+def _data(metric: Told, points: list[Any]) -> Any:
+    """Return the SDK's data of a metric, of one of three kinds."""
+    if metric.kind == "gauge":
+        return Gauge(points)
+    temporality = AggregationTemporality(metric.temporality)
+    if metric.kind == "sum":
+        return Sum(points, temporality, metric.monotonic)
+    return Histogram(points, temporality)
+
+
+# Protobuf.
+
+
+def _protobuf_told(metric: Any) -> Told:
+    kind = metric.WhichOneof("data") or ""
+    of = getattr(metric, kind) if kind else None
+    return Told(
+        metric.name,
+        metric.unit,
+        kind,
+        getattr(of, "aggregation_temporality", 0),
+        getattr(of, "is_monotonic", False),
+        of.data_points if of is not None else (),
+        _protobuf_histogram if kind == "histogram" else _protobuf_number,
+    )
+
+
+def _protobuf_number(point: Any) -> NumberDataPoint | None:
+    if point.flags & 1:  # NO_RECORDED_VALUE
+        return None
+    value = point.as_double if point.WhichOneof("value") == "as_double" else point.as_int
+    return NumberDataPoint(_plain(point.attributes), point.start_time_unix_nano, point.time_unix_nano, value)
+
+
+def _protobuf_histogram(point: Any) -> HistogramDataPoint | None:
+    if point.flags & 1:
+        return None
+    return HistogramDataPoint(
+        _plain(point.attributes),
+        point.start_time_unix_nano,
+        point.time_unix_nano,
+        point.count,
+        point.sum,
+        _few(point.bucket_counts),
+        _few(point.explicit_bounds),
+        point.min,
+        point.max,
+    )
+
+
+def _few(numbers: Any) -> list[Any]:
+    if len(numbers) > ATTRIBUTES:
+        raise ValueError("more buckets than a histogram of ours has")
+    return list(numbers)
 
 
 def _plain(attributes: Any) -> dict[str, Any]:
     """Return protobuf KeyValues as a dict. Any: protobuf."""
+    if len(attributes) > ATTRIBUTES:
+        return {"": None}  # in no table
     plain: dict[str, Any] = {}
     for pair in attributes:
         of = pair.value
@@ -355,6 +479,87 @@ def _span_told(span: Any) -> dict[str, Any]:
     if span.events or span.links or span.trace_state:
         told["events"] = True  # none of ours has any: no such span passes
     return told
+
+
+# JSON. A member that is null is one that is absent, as protobuf's JSON has it; members nobody knows are ignored.
+
+
+def _attributes(of: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a span, data point or resource."""
+    pairs = of.get("attributes") or ()
+    return attributes_of(pairs) if len(pairs) <= ATTRIBUTES else {"": None}
+
+
+def _json_resource(group: Mapping[str, Any]) -> tuple[tuple[Resource, str] | None, str]:
+    """Return a group's resource and its app, None and the reason if it may not pass."""
+    try:
+        return _known(_attributes(group.get("resource") or {})), "attribute"
+    except _FAULTS:
+        return None, "malformed"
+
+
+def _json_told(span: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is looked at of a span: what is empty says nothing, counts of what was dropped are nobody's data."""
+    told = {key: span[key] for key in _SPAN_KEYS if span.get(key) is not None}
+    for key in ("traceId", "spanId", "parentSpanId"):
+        if key in told:
+            told[key] = str(told[key]).lower()  # OTLP JSON: hexadecimal of either case
+    status = span.get("status")
+    if status:
+        told["status"] = {key: status[key] for key in ("code", "message") if status.get(key)}
+    if span.get("events") or span.get("links") or span.get("traceState"):
+        told["events"] = True  # as in `_span_told`
+    return told
+
+
+def _json_metric_told(metric: Mapping[str, Any]) -> Told:
+    key = next((key for key in _JSON_KINDS if metric.get(key) is not None), "")
+    kind, of = _JSON_KINDS.get(key, ""), metric.get(key) or {}
+    return Told(
+        str(metric.get("name")),
+        str(metric.get("unit") or ""),
+        kind,
+        of.get("aggregationTemporality") or 0,
+        bool(of.get("isMonotonic")),
+        of.get("dataPoints") or (),
+        _json_histogram if kind == "histogram" else _json_number,
+    )
+
+
+_JSON_KINDS = {
+    "sum": "sum",
+    "gauge": "gauge",
+    "histogram": "histogram",
+    "exponentialHistogram": "exponential_histogram",
+    "summary": "summary",
+}
+
+
+def _json_number(point: Mapping[str, Any]) -> NumberDataPoint | None:
+    if int(point.get("flags") or 0) & 1:
+        return None
+    whole = point.get("asInt")
+    value = int(whole) if whole is not None else float(point.get("asDouble") or 0)
+    return NumberDataPoint(_attributes(point), *_json_times(point), value)
+
+
+def _json_histogram(point: Mapping[str, Any]) -> HistogramDataPoint | None:
+    if int(point.get("flags") or 0) & 1:
+        return None
+    return HistogramDataPoint(
+        _attributes(point),
+        *_json_times(point),
+        int(point.get("count") or 0),
+        float(point.get("sum") or 0),
+        [int(n) for n in _few(point.get("bucketCounts") or ())],
+        [float(bound) for bound in _few(point.get("explicitBounds") or ())],
+        float(point.get("min") or 0),
+        float(point.get("max") or 0),
+    )
+
+
+def _json_times(point: Mapping[str, Any]) -> tuple[int, int]:
+    return int(point.get("startTimeUnixNano") or 0), int(point.get("timeUnixNano") or 0)
 
 
 def _keep(known: dict[Any, Any], key: Any, value: Any, size_bytes: int) -> None:

@@ -15,7 +15,6 @@ import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import NumberDataPoint
 
 from otel_usage import schema
-from otel_usage.relay.decode import METRICS_BYTES
 from otel_usage.relay.settings import Settings
 from otel_usage.schema import ATTRIBUTES, DERIVED, OUTCOMES
 from tests.collector.harness import CONFIG, RUN, Backend, Gateway, get, metrics, pairs, plain, post, resource, traces
@@ -138,8 +137,8 @@ def test_no_batch_is_more_than_the_relay_takes() -> None:
     assert ["items", "bytes"] == re.findall(r"batch:\n +sizer: (\w+)", text)
     items, size = most
     assert size // (smallest.ByteSize() + 2) < limits.items  # each has a tag and a length
-    assert items * (max(one.ByteSize() for one in large) + 2_000) < min(METRICS_BYTES, limits.decoded_bytes)
-    assert size < METRICS_BYTES
+    assert items * (max(one.ByteSize() for one in large) + 2_000) < limits.decoded_bytes
+    assert size < limits.body_bytes
 
 
 @pytest.mark.parametrize(

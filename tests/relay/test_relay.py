@@ -403,7 +403,15 @@ SMALL_THINGS = {
     "attributes": (TRACES, field(1, field(2, field(2, b"\x4a\0" * N))), 200),
     "resource attributes": (TRACES, field(1, field(1, b"\x0a\0" * N)), 200),
     "list elements": (TRACES, field(1, field(2, field(2, field(9, field(2, field(5, b"\x0a\0" * N)))))), 200),
-    "metrics": (METRICS, b"\x0a\0" * N, 413),
+    "metrics' groups": (METRICS, b"\x0a\0" * N, 413),
+    "metrics": (METRICS, field(1, field(2, b"\x12\0" * N)), 413),
+    "sums": (METRICS, field(1, field(2, b"\x12\x02\x3a\0" * (N // 2))), 413),
+    "points": (METRICS, field(1, field(2, field(2, field(7, b"\x0a\0" * N)))), 413),
+    "point attributes": (METRICS, field(1, field(2, field(2, field(7, field(1, b"\x3a\0" * N))))), 200),
+    "metrics' resource attributes": (METRICS, field(1, field(1, b"\x0a\0" * N)), 200),
+    "exemplars": (METRICS, field(1, field(2, field(2, field(7, field(1, b"\x2a\0" * N))))), 200),
+    "buckets": (METRICS, field(1, field(2, field(2, field(9, field(1, field(6, bytes(2 * N))))))), 200),
+    "what is not UTF-8": (TRACES, field(1, field(2, b"\x12\0" * N) + field(3, b"\xff")), 413),
 }
 
 
