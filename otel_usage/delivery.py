@@ -21,6 +21,7 @@ class Verdict:
     unsent: positions, in what was given, of those to try again; all others were sent or dropped.
     retry_after_s: how long to wait before that, None if the destination did not say.
     dropped: ``{reason: how many}`` of those that will never be sent; skipped: how many were not meant for it.
+    gone: ``{position: reason}`` of those dropped whose position is known, so that each program's share can be told.
     status: the last HTTP status seen, None if there was no answer. Holds no address, key or payload.
     """
 
@@ -29,6 +30,7 @@ class Verdict:
     dropped: Mapping[str, int] = field(default_factory=dict)
     status: int | None = None
     skipped: int = 0
+    gone: Mapping[int, str] = field(default_factory=dict, compare=False)  # says no more than dropped, of whose
 
 
 def retry_after_s(text: str | None, *, now_s: float | None = None) -> float | None:

@@ -133,10 +133,13 @@ class Exporter:
 
     # Delivering.
 
-    def _deliver(self, events: list[UsageEvent], skipped: Counter[str], *, within_s: float = math.inf) -> Verdict:
+    def _deliver(
+        self, events: list[UsageEvent], skipped: Counter[str], *, within_s: float = math.inf, cut: bool = True
+    ) -> Verdict:
         """Send *events*, each at most once in this call; return what became of them, by position.
 
-        within_s: what is not begun by then is unsent. One request has the time limit of the settings, at most.
+        within_s: what is not begun by then, or by `shutdown`, is unsent. One request has the time limit of the
+        settings, at most; cut: and no more than what is left of *within_s*.
         """
         end = time.monotonic() + within_s
         lost = Counter({reason: n for reason, n in skipped.items() if reason not in FILTERED})
@@ -144,7 +147,8 @@ class Exporter:
         vendor = self._vendor
         if vendor is None:
             lost["misconfigured"] += len(events)
-            return self._counted(Verdict(dropped=dict(+lost), skipped=filtered))
+            gone = {event.position: "misconfigured" for event in events}
+            return self._counted(Verdict(dropped=dict(+lost), skipped=filtered, gone=gone))
         if not events:
             return self._counted(Verdict(dropped=dict(+lost), skipped=filtered))
         events = self._identified(vendor, events)
@@ -154,14 +158,15 @@ class Exporter:
         memory.update(translation.learned)
         self.altered.update(translation.altered)
         lost.update(translation.dropped)
+        gone = dict(translation.gone)
         waiting = deque(translation.requests)
         unsent: list[int] = []
         status: int | None = None
         wait_s: float | None = None
         with suppress_instrumentation():
             while waiting:
-                left_s = min(end - time.monotonic(), vendor.common.timeout_s)
-                if left_s <= 0:
+                left_s, limit_s = end - time.monotonic(), vendor.common.timeout_s
+                if left_s <= 0 or self._closed.is_set():
                     break
                 request = waiting.popleft()
                 if self.shown is not None:
@@ -170,7 +175,9 @@ class Exporter:
                     memory.update(request.learned)
                     continue
                 address, secret, headers, body = vendor.write(request, time.time_ns(), redact=False)
-                answer = self._post(address, headers, body, timeout_s=left_s, secret=secret)
+                answer = self._post(
+                    address, headers, body, timeout_s=min(left_s, limit_s) if cut else limit_s, secret=secret
+                )
                 fate, reason = vendor.judge(answer, len(request.units))
                 status = answer.status if answer.status is not None else status
                 wait_s = answer.retry_after_s if fate is not Fate.SENT else wait_s
@@ -186,13 +193,15 @@ class Exporter:
                     break
                 else:
                     lost[reason] += len(request.units)
+                    gone.update((unit.position, reason) for unit in request.units)
                 if reason and reason != "validated":
                     self._say(logging.WARNING, f"{vendor.label}: {reason}", *_explained(answer))
                 if fate is Fate.DROP_AND_STOP:
                     break
         for request in waiting:
             unsent += [unit.position for unit in request.units]
-        return self._counted(Verdict(tuple(sorted(unsent)), wait_s if unsent else None, dict(+lost), status, filtered))
+        wait_s = wait_s if unsent else None
+        return self._counted(Verdict(tuple(sorted(unsent)), wait_s, dict(+lost), status, filtered, gone))
 
     def _export(self, deliver: Any, timeout_s: float | None) -> bool:
         """Call *deliver* with the positions to send, None for all, until none is left. True if all were sent.
@@ -296,7 +305,7 @@ class Exporter:
         return True
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002
-        """Stop waiting for another try, and close connections. Any: the SDK passes keywords of its own."""
+        """Begin no further request, wait for no other try, close connections. Any: the SDK passes its own keywords."""
         self._closed.set()
         self._post.close()
 
@@ -304,9 +313,12 @@ class Exporter:
 class UsageSpanExporter(Exporter, SpanExporter):
     """A span exporter that also tells the sender what became of each span."""
 
-    def deliver(self, spans: Sequence[ReadableSpan]) -> Verdict:
-        """Send *spans* once and return the verdict, whose ``unsent`` are positions in *spans*."""
-        return self._deliver(*events_from_spans(spans, all_spans=self._all()))
+    def deliver(self, spans: Sequence[ReadableSpan], *, within_s: float = math.inf) -> Verdict:
+        """Send *spans* once and return the verdict, whose ``unsent`` are positions in *spans*.
+
+        within_s: no request is begun later. One that was begun is not cut short: of what was sent none would be known.
+        """
+        return self._deliver(*events_from_spans(spans, all_spans=self._all()), within_s=within_s, cut=False)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send *spans*, trying again for as long as the time limit allows."""
@@ -338,9 +350,12 @@ class UsageMetricExporter(Exporter, MetricExporter):
             SDKHistogram: AggregationTemporality.DELTA,
         }
 
-    def deliver(self, metrics: MetricsData) -> Verdict:
-        """Send *metrics* once and return the verdict, whose ``unsent`` are positions among all their data points."""
-        return self._deliver(*events_from_metrics(metrics, derived=self._derived()))
+    def deliver(self, metrics: MetricsData, *, within_s: float = math.inf) -> Verdict:
+        """Send *metrics* once and return the verdict, whose ``unsent`` are positions among all their data points.
+
+        within_s: as for spans.
+        """
+        return self._deliver(*events_from_metrics(metrics, derived=self._derived()), within_s=within_s, cut=False)
 
     def export(
         self,

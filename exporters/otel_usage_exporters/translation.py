@@ -54,13 +54,14 @@ class Request:
 class Translation:
     """Requests to send, in order; how many events became none, and what was altered in others, by reason.
 
-    learned: what to remember whatever becomes of the requests.
+    learned: what to remember whatever becomes of the requests. gone: ``{position: reason}`` of what was dropped.
     """
 
     requests: tuple[Request, ...]
     dropped: Mapping[str, int]
     altered: Mapping[str, int]
     learned: Mapping[str, Any] = field(default_factory=dict)
+    gone: Mapping[int, str] = field(default_factory=dict)
 
 
 def pack(units: Iterable[Unit], *, max_events: int, max_bytes: int) -> Iterator[tuple[Unit, ...]]:

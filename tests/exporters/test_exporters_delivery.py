@@ -731,3 +731,41 @@ def test_posting_names_no_error_by_its_text():
 
     assert (False, "refused") == (answer.sent, answer.fault)
     assert "shh" not in repr(answer)
+
+
+# -- within a time ----------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_begun_after_the_limit(serve):
+    """What is not begun within the limit is unsent; a request that was begun is not cut short by it."""
+    server = serve()
+    server.reply = lambda *_: time.sleep(0.3) or (204, {}, b"")
+
+    verdict = ga4(server).deliver([run(n) for n in range(1, 101)], within_s=0.4)
+
+    assert (50, {}) == (len(verdict.unsent), verdict.dropped)  # two requests of 25: 0.6 s
+    assert 2 == len(server.requests)
+
+
+def test_nothing_is_begun_after_a_shutdown(serve):
+    """An exporter that was shut down leaves the rest unsent, and loses nothing of it."""
+    server = serve((204, {}, b""))
+    exporter = ga4(server)
+    exporter.shutdown()
+
+    verdict = exporter.deliver([run(n) for n in range(1, 31)])
+
+    assert (tuple(range(30)), {}, 0) == (verdict.unsent, verdict.dropped, len(server.requests))
+
+
+def test_what_is_dropped_has_its_position(serve):
+    """The verdict says which were dropped, not only how many: by the translation, and by an answer."""
+    now = time.time_ns()
+    server = serve((400, {}, b""), (204, {}, b""))
+    spans = [run(n, end_ns=now + (10**15 if n == 3 else 0)) for n in range(1, 41)]
+
+    verdict = ga4(server).deliver(spans)
+
+    refused = dict.fromkeys([*range(2), *range(3, 26)], "http_400")
+    assert {2: "future", **refused} == verdict.gone
+    assert {"future": 1, "http_400": 25} == verdict.dropped

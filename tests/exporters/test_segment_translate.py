@@ -183,3 +183,18 @@ def test_an_id_that_is_none_becomes_one():
 
     assert first["anonymousId"] == second["anonymousId"]
     assert 36 == len(first["anonymousId"])
+
+
+def test_times_of_a_wrong_clock_stay_out():
+    """What is a day ahead or more is dropped, and of what took more than a year the duration is left out."""
+    day = 24 * 3600 * 10**9
+    ends = [NOW, NOW + day - 1, NOW + 2 * day, 2**63 - 1]
+    spans = [*(run(n, end_ns=end) for n, end in enumerate(ends, 1)), run(9, took_ms=NOW // 10**6, end_ns=NOW)]
+
+    done = translate(events_from_spans(spans)[0], Style(), now_ns=NOW)
+
+    assert ({"future": 2}, {2: "future", 3: "future"}) == (done.dropped, done.gone)
+    told = [json.loads(part) for request in done.requests for unit in request.units for part in unit.parts]
+    tracks = [one["properties"] for one in told if one["type"] == "track"]
+    assert [True, True, False] == ["duration_ms" in one for one in tracks]
+    assert 1 == done.altered["value"]

@@ -99,16 +99,16 @@ def translate(
     sessions: ``{client id: [first, last]}`` in Unix seconds, as learned before; what was learned is in the result.
     Dropped: too_old, future. Altered: renamed, cut, value, params.
     """
-    dropped: Counter[str] = Counter()
+    gone: dict[int, str] = {}
     altered: Altered = Counter()
     learned: dict[str, Any] = {}
     by_origin: dict[int, list[UsageEvent]] = {}  # by identity: equal ones are the same, see otel_usage.event
     oldest_ns, newest_ns = now_ns - MAX_AGE_S * 10**9, now_ns + MAX_AHEAD_S * 10**9
     for event in events:
         if event.end_ns < oldest_ns:
-            dropped["too_old"] += 1
+            gone[event.position] = "too_old"
         elif event.end_ns > newest_ns:
-            dropped["future"] += 1
+            gone[event.position] = "future"
         else:
             by_origin.setdefault(id(event.origin), []).append(event)
     requests: list[Request] = []
@@ -123,7 +123,7 @@ def translate(
         learned[client] = session
         room = MAX_BODY_BYTES - len(head) - len(TAIL)
         requests += [Request(each, head) for each in pack(units, max_events=MAX_EVENTS, max_bytes=room)]
-    return Translation(tuple(requests), dropped, altered, learned)
+    return Translation(tuple(requests), Counter(gone.values()), altered, learned, gone)
 
 
 TAIL = b"]}"

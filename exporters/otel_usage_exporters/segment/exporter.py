@@ -55,10 +55,10 @@ class Segment(Vendor):
     def translate(
         self,
         events: Sequence[UsageEvent],
-        now_ns: int,  # noqa: ARG002
+        now_ns: int,
         known: Mapping[str, Any],
     ) -> Translation:
-        return translate(events, self.style, traits=known)
+        return translate(events, self.style, traits=known, now_ns=now_ns)
 
     def write(self, request: Request, now_ns: int, *, redact: bool) -> tuple[str, str, dict[str, str], bytes]:
         body = request.body(tail(REDACTED if redact else self._key, now_ns))

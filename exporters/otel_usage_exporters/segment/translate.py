@@ -44,6 +44,8 @@ MAX_EVENT = 64  # characters of an event's name: Jitsu takes no more
 MAX_PROPERTY_NAME = 64  # ours: a warehouse's column
 MAX_VALUE = 1_000  # ours: characters of a property's value
 MAX_PROPERTIES = 250  # ours: Segment takes 10,000, its warehouses fewer
+MAX_AHEAD_S = 24 * 3600  # ours: Segment takes any time, and a warehouse then has events of the year 9999
+MAX_DURATION_MS = 366 * 24 * 3_600_000  # ours: a longer one is a wrong clock, and spoils every average
 MAX_CONTEXT = 100  # ours: characters of what describes app and system
 SYSTEMS = {"linux": "Linux", "darwin": "macOS", "windows": "Windows"}
 # What a compatible server (Jitsu) rejects in a name, and what Segment's style has spaces for.
@@ -62,19 +64,30 @@ class Style:
     names: Mapping[str, str] = field(default_factory=dict)
 
 
-def translate(events: Sequence[UsageEvent], style: Style, *, traits: Mapping[str, Any] | None = None) -> Translation:
+def translate(
+    events: Sequence[UsageEvent],
+    style: Style,
+    *,
+    traits: Mapping[str, Any] | None = None,
+    now_ns: int | None = None,
+) -> Translation:
     """Return the batches for *events*, in their order.
 
     traits: ``{anonymous id: digest of its traits}`` as delivered before; an installation whose traits are others is
     identified first, and each request says what is learned by its delivery.
-    Altered: renamed, cut, value, properties.
+    Dropped: future, if *now_ns* is given. Altered: renamed, cut, value, properties.
     """
     altered: Altered = Counter()
+    gone: dict[int, str] = {}
+    newest_ns = (1 << 64) if now_ns is None else now_ns + MAX_AHEAD_S * 10**9
     known = dict(traits or {})
     origins: dict[int, tuple[str, str, str]] = {}  # by identity: equal ones are the same, see otel_usage.event
     units: list[Unit] = []
     learned_at: dict[int, tuple[str, str]] = {}
     for event in events:
+        if event.end_ns > newest_ns:
+            gone[event.position] = "future"
+            continue
         about = origins.get(id(event.origin))
         if about is None:
             who = anonymous_id(style.anonymous_id or event.origin.installation_id)
@@ -92,7 +105,7 @@ def translate(events: Sequence[UsageEvent], style: Style, *, traits: Mapping[str
     for group in pack(units, max_events=MAX_MESSAGES, max_bytes=MAX_BATCH_BYTES - ENVELOPE_BYTES):
         learned = dict([learned_at[unit.position] for unit in group if unit.position in learned_at])
         requests.append(Request(group, HEAD, learned))
-    return Translation(tuple(requests), {}, altered)
+    return Translation(tuple(requests), Counter(gone.values()), altered, gone=gone)
 
 
 HEAD = b'{"batch":['
@@ -245,7 +258,10 @@ def _properties(event: UsageEvent, altered: Altered) -> dict[str, Any]:
     elif kind in ("count", "dropped", "derived"):
         properties["count"] = scalar(event.count) if event.count < 2**53 else float(event.count)
     if kind in ("run", "action", "span"):
-        properties["duration_ms"] = event.duration_ms
+        if event.duration_ms <= MAX_DURATION_MS:
+            properties["duration_ms"] = event.duration_ms
+        else:
+            altered["value"] += 1
     if event.error_type:
         properties["error_type"] = _text(event.error_type, altered)
     for name, value in event.fields.items():
