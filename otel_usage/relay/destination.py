@@ -5,7 +5,9 @@ Ring 2 (extra ``[relay]``).
 
 from __future__ import annotations
 
+import inspect
 import logging
+import math
 import os
 import threading
 import time
@@ -23,7 +25,7 @@ from otel_usage.delivery import Verdict
 from otel_usage.schema import SettingError
 
 from .decode import Received, only
-from .window import Window
+from .window import Claim, Window
 
 log = logging.getLogger("otel_usage.relay")
 
@@ -32,6 +34,7 @@ ONE_CLIENT_A_REQUEST = ("ga4",)
 LANES_PER_WORKER = 4
 CLIENTS_PER_LANE = 8  # fewer are not worth a thread
 
+CLOSE_S = 15.0  # for requests under way when closing; longer than any of ours takes by default
 TOGETHER = 500  # spans of small requests that are delivered as one
 
 GROUPS = {"traces": "opentelemetry_traces_exporter", "metrics": "opentelemetry_metrics_exporter"}
@@ -43,7 +46,8 @@ class Outcome:
 
     sent: delivered now. known: delivered before. again: to be sent once more by the client, with the whole request;
     of these, busy: another request is delivering them.
-    dropped: ``{reason: how many}`` that never will be. status: the destination's last, None if there was no answer.
+    dropped: ``{reason: how many}`` that never will be. skipped: not meant for the destination, and no loss.
+    status: the destination's last, None if there was no answer. All of it is about the request's own items.
     """
 
     sent: int = 0
@@ -52,6 +56,7 @@ class Outcome:
     busy: int = 0
     retry_after_s: float | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
+    skipped: int = 0
     status: int | None = None
 
 
@@ -68,8 +73,9 @@ class Destination:
     """One destination. Any: exporters are found by name, and only what they can do counts.
 
     exporters: ``{"traces": …, "metrics": …}``, each with ``deliver(spans or metrics) -> Verdict``, or the SDK's
-    ``export``. Small requests that wait at the same time are delivered as one. Concurrency: `submit` and `deliver` may
-    be called from many threads; *workers* threads deliver what was submitted.
+    ``export``. One whose ``deliver`` has ``within_s`` begins no request to the destination after it, or after its
+    ``shutdown``: all of ours. Small requests that wait at the same time are delivered as one. Concurrency: `submit`
+    and `deliver` may be called from many threads; *workers* threads deliver what was submitted.
     """
 
     def __init__(self, name: str, exporters: Mapping[str, Any], *, window: int, workers: int, path: str = "") -> None:
@@ -80,6 +86,7 @@ class Destination:
         self.told = False  # the log says that it fails
         self.told_s = float("-inf")  # since when, on the monotonic clock
         self.window = Window(window, path)
+        self._timed = {signal for signal, exporter in exporters.items() if _is_timed(exporter)}
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -95,13 +102,20 @@ class Destination:
         """Have *received* delivered before *deadline*, on the monotonic clock; after it nothing is begun."""
         job = Job(received, deadline, Future())
         with self._changed:
-            self._jobs.append(job)
-            self._changed.notify()
+            if self._closed:
+                job.outcome.set_result(Outcome(again=len(received.ids)))
+            else:
+                self._jobs.append(job)
+                self._changed.notify()
         return job.outcome
 
     def _serve(self) -> None:
         while jobs := self._take():
-            outcomes = self.deliver([job.received for job in jobs])
+            try:
+                outcomes = self.deliver([job.received for job in jobs], max(job.deadline for job in jobs))
+            except Exception as exc:  # no memory left, most likely: the thread must go on, and the clients come again
+                log.error("%s: a delivery failed with %s", self.name, type(exc).__name__)
+                outcomes = [Outcome(again=len(job.received.ids)) for job in jobs]
             for job, outcome in zip(jobs, outcomes, strict=True):
                 job.outcome.set_result(outcome)
 
@@ -129,10 +143,10 @@ class Destination:
                         jobs.append(job)
                 return jobs
 
-    def deliver(self, requests: Sequence[Received]) -> list[Outcome]:
+    def deliver(self, requests: Sequence[Received], deadline: float = math.inf) -> list[Outcome]:
         """Deliver what *requests* of one signal hold and is not known or under way; return what became of each.
 
-        More than one have spans. What is dropped has no position: of requests delivered together the first is told.
+        More than one have spans. deadline: on the monotonic clock; what is not begun by then is unsent.
         """
         claims = [self.window.claim(received.ids) for received in requests]
         fresh = [received.ids[at] for received, claim in zip(requests, claims, strict=True) for at in claim.fresh]
@@ -141,10 +155,10 @@ class Destination:
         try:
             if fresh:
                 if len(requests) == 1:
-                    verdict = self._verdict(requests[0], claims[0].fresh)
+                    verdict = self._verdict(requests[0], claims[0].fresh, deadline)
                 else:
                     spans = [r.spans[at] for r, claim in zip(requests, claims, strict=True) for at in claim.fresh]
-                    verdict = self._verdict(Received("traces", spans, ids=fresh), range(len(fresh)))
+                    verdict = self._verdict(Received("traces", spans, ids=fresh), range(len(fresh)), deadline)
             again = {fresh[position] for position in verdict.unsent}
         except Exception as exc:
             # What can't be translated today can't be tomorrow: asked for again it would block the client's queue.
@@ -153,31 +167,15 @@ class Destination:
             verdict = Verdict(dropped={"fault": len(fresh)})
         finally:
             self.window.settle((one for one in fresh if one not in again), again)
-        outcomes = []
-        dropped = dict(verdict.dropped)
-        for received, claim in zip(requests, claims, strict=True):
-            unsent = sum(received.ids[at] in again for at in claim.fresh)
-            told, dropped = (dropped, {}) if claim.fresh else ({}, dropped)
-            outcomes.append(
-                Outcome(
-                    sent=max(0, len(claim.fresh) - unsent - sum(told.values())),
-                    known=claim.known,
-                    again=unsent + claim.busy,
-                    busy=claim.busy,
-                    retry_after_s=verdict.retry_after_s,
-                    dropped=told,
-                    status=verdict.status,
-                )
-            )
-        return outcomes
+        return _shares(claims, verdict)
 
-    def _verdict(self, received: Received, positions: Sequence[int]) -> Verdict:
+    def _verdict(self, received: Received, positions: Sequence[int], deadline: float) -> Verdict:
         """Return what became of the spans or data points at *positions*; its own positions are among these."""
         parts = self._parts(received, positions)
         if len(parts) == 1:
-            return self._hand_over(received.signal, only(received, positions))
+            return self._hand_over(received.signal, only(received, positions), deadline)
         work = [
-            self._lanes.submit(self._hand_over, received.signal, [received.spans[positions[i]] for i in part])
+            self._lanes.submit(self._hand_over, received.signal, [received.spans[positions[i]] for i in part], deadline)
             for part in parts
         ]
         wait(work)
@@ -192,6 +190,10 @@ class Destination:
             retry_after_s=max(waits, default=None),
             dropped=dict(dropped),
             status=next((verdict.status for verdict in told if verdict.status is not None), None),
+            skipped=sum(verdict.skipped for verdict in verdicts),
+            gone={
+                part[i]: why for part, verdict in zip(parts, verdicts, strict=True) for i, why in verdict.gone.items()
+            },
         )
 
     def _parts(self, received: Received, positions: Sequence[int]) -> list[list[int]]:
@@ -208,11 +210,12 @@ class Destination:
             parts[n % width] += part
         return parts
 
-    def _hand_over(self, signal: str, what: Any) -> Verdict:
+    def _hand_over(self, signal: str, what: Any, deadline: float) -> Verdict:
         exporter = self.exporters[signal]
         deliver = getattr(exporter, "deliver", None)
         if deliver is not None:
-            verdict: Verdict = deliver(what)
+            limit = {"within_s": deadline - time.monotonic()} if signal in self._timed else {}
+            verdict: Verdict = deliver(what, **limit)
             return verdict
         done = exporter.export(what)
         if done in (SpanExportResult.SUCCESS, MetricExportResult.SUCCESS):
@@ -220,7 +223,10 @@ class Destination:
         return Verdict(unsent=tuple(range(_count(what))))
 
     def close(self) -> None:
-        """Finish what is under way, let the rest be sent again, and shut the exporters down."""
+        """Finish the requests under way, let the rest be sent again, and shut the exporters down.
+
+        Takes as long as one request to the destination, `CLOSE_S` at most: then what is left is left to its threads.
+        """
         with self._changed:
             self._closed = True
             while self._jobs:
@@ -228,12 +234,64 @@ class Destination:
                 if job.outcome.set_running_or_notify_cancel():
                     job.outcome.set_result(Outcome(again=len(job.received.ids)))
             self._changed.notify_all()
+        for signal in self._timed:
+            self.exporters[signal].shutdown()
+        end = time.monotonic() + CLOSE_S
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, end - time.monotonic()))
+        if any(thread.is_alive() for thread in self._threads):
+            log.warning("%s: a delivery does not end, and is left", self.name)
+            self._lanes.shutdown(wait=False, cancel_futures=True)
+            return
         self._lanes.shutdown(wait=True)
-        for exporter in self.exporters.values():
-            exporter.shutdown()
+        for signal, exporter in self.exporters.items():
+            if signal not in self._timed:
+                exporter.shutdown()
         self.window.close()
+
+
+def _is_timed(exporter: Any) -> bool:
+    deliver = getattr(exporter, "deliver", None)
+    return deliver is not None and "within_s" in inspect.signature(deliver).parameters
+
+
+def _shares(claims: Sequence[Claim], verdict: Verdict) -> list[Outcome]:
+    """Return what *verdict*, about the fresh items of all *claims* in their order, says about each claim's own.
+
+    An exporter that tells only how many it dropped, not which, leaves open whose they were: then the first ones'.
+    """
+    unsent = set(verdict.unsent)
+    unplaced = Counter(verdict.dropped)
+    unplaced.subtract(verdict.gone.values())
+    skipped = verdict.skipped
+    outcomes, at = [], 0
+    for claim in claims:
+        mine = range(at, at + len(claim.fresh))
+        at = mine.stop
+        again = len(unsent.intersection(mine)) if unsent else 0
+        dropped = Counter([verdict.gone[position] for position in mine if position in verdict.gone])
+        room = len(mine) - again - dropped.total()
+        for reason, n in unplaced.items():
+            share = max(0, min(n, room))
+            if share:
+                dropped[reason] += share
+                unplaced[reason] -= share
+                room -= share
+        passed = max(0, min(skipped, room))
+        skipped -= passed
+        outcomes.append(
+            Outcome(
+                sent=max(0, room - passed),
+                known=claim.known,
+                again=again + claim.busy,
+                busy=claim.busy,
+                retry_after_s=verdict.retry_after_s,
+                dropped=dict(dropped),
+                skipped=passed,
+                status=verdict.status,
+            )
+        )
+    return outcomes
 
 
 def _count(what: Any) -> int:
