@@ -30,6 +30,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from otel_usage.otlp import MalformedError
 
@@ -48,6 +49,10 @@ OTLP_BYTES = 64 << 20  # the largest request a client may send; OTLP specificati
 TOLD_S = 60.0  # a destination that comes and goes is in the log once in so long
 RETRY_AFTER_S = 1.0
 MAX_RETRY_AFTER_S = 3_600.0
+# Requests whose body is being read. Most bodies have come when their headers have; beyond this many the oldest is
+# interrupted, so that clients which send slowly, or stop, keep nobody out.
+READING = 256
+SLOW_S = 2.0  # a body that takes longer makes room if all bodies together hold as much as they may
 
 # google.rpc.Code of what we answer. Source: google/rpc/code.proto.
 CODES = {400: 3, 401: 16, 404: 5, 405: 12, 408: 4, 413: 3, 415: 3, 429: 8, 500: 13, 503: 14}
@@ -75,6 +80,8 @@ class Relay:
         # One: decoding is all Python, and what a hostile body expands to is in memory once, not once for each.
         self.decoding = ThreadPoolExecutor(1, thread_name_prefix="relay-decode")
         self.tokens = [token.encode() for token in settings.tokens]
+        self.reading: dict[asyncio.Task[Any], float] = {}  # since when, oldest first
+        self._refusals: dict[int, tuple[float, int]] = {}  # by status: when the log last said so, and how many since
         self.closing = False
 
     def admit(self, request: Request) -> None:
@@ -83,7 +90,8 @@ class Relay:
         offered = given.strip().encode("utf-8", "replace") if scheme.lower() == "bearer" else b""
         # Every token is compared, and in constant time: how long it takes says nothing about them.
         if self.tokens and not sum(hmac.compare_digest(offered, token) for token in self.tokens):
-            raise RefusedError(401, "a bearer token is needed", www_authenticate="Bearer")
+            why = "its bearer token is none of this relay's" if offered else "no bearer token came with it"
+            raise RefusedError(401, why, www_authenticate="Bearer")
 
     async def receive(self, request: Request) -> Response:
         """Answer one OTLP request."""
@@ -95,15 +103,22 @@ class Relay:
         try:
             self.admit(request)
             if destination is None or not known:
-                raise RefusedError(404, "no such destination, or not for this signal")
+                raise RefusedError(404, self._paths())
             answer = await self._deliver(request, destination, signal, as_json, began + self.settings.deadline_s)
         except RefusedError as exc:
             answer = refusal(exc.status, exc.why, as_json, exc.headers)
+            self._refused(exc.status, exc.why)
         except ClientDisconnect:
             answer = refusal(408, "the client went away", as_json, {})
-        except Exception as exc:  # a fault of ours: not to be tried again, and its text may hold what was sent
+        except asyncio.CancelledError:  # told to stop at once, or too slow where there is no room
+            headers = {"retry-after": seconds(None), "connection": "close"}
+            answer = refusal(503, "interrupted", as_json, headers)
+        except Exception as exc:  # a fault of ours; its text may hold what was sent
             log.error("%s: a request failed with %s", name if known else "?", type(exc).__name__)
-            answer = refusal(500, "the relay failed", as_json, {})
+            passing = self.closing or isinstance(exc, MemoryError)
+            # Any other would come back with the request, and block the client's queue for good.
+            headers = {"retry-after": seconds(None)} if passing else {}
+            answer = refusal(503 if passing else 500, "the relay failed", as_json, headers)
         told = (name, signal) if known else ("", "")  # labels are not for clients to make up
         self.metrics.add("requests_total", destination=told[0], signal=told[1], code=str(answer.status_code))
         if known:
@@ -114,19 +129,21 @@ class Relay:
         self, request: Request, destination: Destination, signal: str, as_json: bool, deadline: float
     ) -> Response:
         compressed = self._acceptable(request, as_json)
-        if destination.waiting >= self.settings.waiting:
-            raise RefusedError(429, "too many requests are waiting", retry_after=seconds(None))
+        self._check_place(destination)
         body = Body(
             self.budget,
             body_bytes=self.settings.body_bytes,
             decoded_bytes=self.settings.decoded_bytes,
             compressed=compressed,
         )
-        destination.waiting += 1
+        placed = False
         work: asyncio.Future[Outcome] | None = None
         try:
             content = await self._read(body, request, deadline)
-            received = await self._decode(signal, content, as_json)
+            self._check_place(destination)  # not held while the body comes: a slow client would keep others out
+            destination.waiting += 1
+            placed = True
+            received = await self._decode(signal, content, as_json, deadline)
             del content
             work = asyncio.wrap_future(destination.submit(received, deadline))
 
@@ -143,21 +160,40 @@ class Relay:
             if not work.done():
                 raise RefusedError(503, "the destination takes too long", retry_after=seconds(None))
             return self._answer(received, work.result(), as_json)
-        except MalformedError as exc:
-            raise RefusedError(400, str(exc)) from exc
-        except TooManyError as exc:
-            raise RefusedError(413, str(exc)) from None
         finally:
             if work is None:
-                destination.waiting -= 1
+                destination.waiting -= placed
                 body.close()
 
-    async def _decode(self, signal: str, content: bytes, as_json: bool) -> Received:
+    def _check_place(self, destination: Destination) -> None:
+        if destination.waiting >= self.settings.waiting:
+            raise RefusedError(429, "too many requests are waiting", retry_after=seconds(None))
+
+    async def _decode(self, signal: str, content: bytes, as_json: bool, deadline: float) -> Received:
         """Return what *content* holds. A large one is decoded in the thread for it, so that others are answered."""
         if len(content) <= QUICK_BYTES:
+            decoded = self._decoded(signal, content, as_json)
+        else:
+            work = partial(self._decoded, signal, content, as_json)
+            try:
+                decoded = await asyncio.wait_for(
+                    asyncio.get_running_loop().run_in_executor(self.decoding, work), deadline - time.monotonic()
+                )
+            except (TimeoutError, asyncio.TimeoutError):
+                raise RefusedError(503, "too much is waiting to be decoded", retry_after=seconds(None)) from None
+        if isinstance(decoded, RefusedError):
+            raise decoded
+        return decoded
+
+    def _decoded(self, signal: str, content: bytes, as_json: bool) -> Received | RefusedError:
+        # Returned: an exception that passes through a future keeps the frames it came from, and with them all that was
+        # parsed, until the garbage is collected: 30 MiB each.
+        try:
             return self.decoder.decode(signal, content, as_json=as_json)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.decoding, partial(self.decoder.decode, signal, content, as_json=as_json))
+        except MalformedError as exc:
+            return RefusedError(400, str(exc))
+        except TooManyError as exc:
+            return RefusedError(413, str(exc))
 
     def _acceptable(self, request: Request, as_json: bool) -> bool:
         """Return whether the body is compressed. Raises RefusedError if it will not be read at all."""
@@ -181,26 +217,57 @@ class Relay:
         return RefusedError(413, f"the body is larger than {limits}", **headers)
 
     async def _read(self, body: Body, request: Request, deadline: float) -> bytes:
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self.reading) >= READING:
+            self._interrupt()
+        self.reading[task] = time.monotonic()
         try:
             return await asyncio.wait_for(body.read(request.stream()), deadline - time.monotonic())
         except (TimeoutError, asyncio.TimeoutError):
-            raise RefusedError(408, "the body took too long to come", connection="close") from None
+            # Not 408, though it is one: OTLP's clients throw away what is answered so, and the network may be at fault.
+            wait = seconds(None)
+            raise RefusedError(503, "the body took too long to come", retry_after=wait, connection="close") from None
         except TooLargeError:
             raise self._too_large() from None
         except NoRoomError:
+            self._interrupt(older_s=SLOW_S)
             raise RefusedError(429, "too much is waiting", retry_after=seconds(None)) from None
         except MalformedBodyError as exc:
             raise RefusedError(400, str(exc)) from exc
+        finally:
+            self.reading.pop(task, None)
+
+    def _interrupt(self, *, older_s: float = 0.0) -> None:
+        """Give up the body that is being read for longest, if it is for *older_s*; its client is told to come again."""
+        task = next(iter(self.reading), None)
+        if task is not None and time.monotonic() - self.reading[task] >= older_s and task is not asyncio.current_task():
+            del self.reading[task]
+            task.cancel()
+
+    def _refused(self, status: int, why: str) -> None:
+        """Have the log say, once a minute at most, what clients will not send again: somebody's data is being lost."""
+        if status in (429, 503):
+            return
+        told_s, n = self._refusals.get(status, (float("-inf"), 0))
+        now = time.monotonic()
+        if now - told_s < TOLD_S:
+            self._refusals[status] = (told_s, n + 1)
+            return
+        self._refusals[status] = (now, 0)
+        more = f", and {n} more since it was last said" if n else ""
+        log.warning("refused a request for good, its data is lost: HTTP %d, %s%s", status, why, more)
 
     def _count(self, destination: Destination, received: Received, outcome: Outcome) -> None:
         labels = {"destination": destination.name, "signal": received.signal}
         rejected = {**received.rejected}
         for reason, n in outcome.dropped.items():
             rejected[reason] = rejected.get(reason, 0) + n
-        self.metrics.add("received_total", len(received.ids) + received.rejected.total(), **labels)
+        self.metrics.add("received_total", received.count, **labels)
         self.metrics.add("sent_total", outcome.sent, **labels)
         self.metrics.add("known_total", outcome.known, **labels)
         self.metrics.add("again_total", outcome.again, **labels)
+        self.metrics.add("skipped_total", outcome.skipped + received.skipped, **labels)
         for reason, n in rejected.items():
             self.metrics.add("rejected_total", n, **labels, reason=reason)
         if outcome.again > outcome.busy:
@@ -216,7 +283,8 @@ class Relay:
         """Note that the destination did not take all of it; say so, once a minute at most."""
         now = time.monotonic()
         if not destination.failing and now - destination.told_s >= TOLD_S:
-            said = f"HTTP {outcome.status}" if outcome.status else "no answer"
+            told = outcome.status is not None and outcome.status >= 300
+            said = f"HTTP {outcome.status}" if told else "no answer in time"
             log.warning("%s: can't deliver (%s); clients are told to try again", destination.name, said)
             destination.told_s, destination.told = now, True
         destination.failing = True
@@ -242,6 +310,7 @@ class Relay:
         except RefusedError as exc:
             return PlainTextResponse(exc.why + "\n", exc.status, headers=exc.headers)
         self.metrics.put("held_bytes", self.budget.held_bytes)
+        self.metrics.put("reading_requests", len(self.reading))
         for name, destination in self.destinations.items():
             self.metrics.put("waiting_requests", destination.waiting, destination=name)
             self.metrics.put("window_events", len(destination.window), destination=name)
@@ -252,16 +321,23 @@ class Relay:
         """Answer what no route takes: 404 and 405, in the client's encoding."""
         assert isinstance(exc, HTTPException)
         as_json = request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON
-        return refusal(exc.status_code, exc.detail, as_json, dict(exc.headers or {}))
+        why = self._paths() if exc.status_code == 404 else exc.detail
+        self._refused(exc.status_code, why)
+        self.metrics.add("requests_total", destination="", signal="", code=str(exc.status_code))
+        return refusal(exc.status_code, why, as_json, dict(exc.headers or {}))
+
+    def _paths(self) -> str:
+        """Return what is wrong with a path that leads nowhere; not the path: that is the client's."""
+        paths = [f"/{name}/v1/{signal}" for name, one in self.destinations.items() for signal in one.exporters]
+        return "no such path; there are " + ", ".join(paths)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
         """Close the destinations when the server has answered what it took."""
         yield
         self.closing = True
-        for destination in self.destinations.values():
-            await asyncio.to_thread(destination.close)
-        self.decoding.shutdown()
+        await asyncio.gather(*(asyncio.to_thread(one.close) for one in self.destinations.values()))
+        self.decoding.shutdown(cancel_futures=True)
 
 
 def seconds(told: float | None) -> str:
@@ -298,10 +374,21 @@ def success(signal: str, rejected: Mapping[str, int], as_json: bool) -> Response
     return Response(made.SerializeToString(), 200, media_type=PROTOBUF)
 
 
+class Paths(Starlette):
+    """Takes ``//ga4/v1/traces`` and ``/ga4/v1/traces/`` as well: what comes of an address that ends with a slash."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path = scope.get("path", "")
+        if "//" in path or path.endswith("/"):
+            scope["path"] = "/" + "/".join(filter(None, path.split("/")))
+        await super().__call__(scope, receive, send)
+
+
 def make_app(destinations: Sequence[Destination], settings: Settings | None = None) -> Starlette:
     """Return the ASGI application for *destinations*; it closes them when it is shut down."""
     relay = Relay(destinations, settings or Settings())
-    app = Starlette(
+    app = Paths(
         routes=[
             Route("/healthz", relay.health),
             Route("/metrics", relay.show),
@@ -310,5 +397,6 @@ def make_app(destinations: Sequence[Destination], settings: Settings | None = No
         exception_handlers={HTTPException: relay.failed},
         lifespan=relay.lifespan,
     )
+    app.router.redirect_slashes = False  # it would redirect to whatever the client's Host header says
     app.state.relay = relay
     return app

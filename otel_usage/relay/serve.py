@@ -6,7 +6,9 @@ Ring 2 (extra ``[relay]``).
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
+import math
 import os
 import signal
 import socket
@@ -15,12 +17,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 from otel_usage.schema import SettingError, is_loopback
 
 from .settings import MIB, Settings, read_schema, read_tokens
 
-GRACE_S = 30  # for what was taken when told to stop; a delivery has as long
+GRACE_S = 2.0  # beyond the deadline of requests, when told to stop: by then each has been answered
 
 log = logging.getLogger("otel_usage.relay")
 
@@ -108,6 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         import uvicorn
 
         from .app import make_app
+        from .connections import bounded
         from .destination import load
     except ImportError as exc:
         print(f"otel-usage relay: {exc.name} is missing: pip install 'otel-usage[relay]'", file=sys.stderr)
@@ -127,11 +131,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            self.loop = asyncio.get_running_loop()
             await super().startup(sockets)
             if self.started:
                 bound = [s.getsockname()[:2] for server in self.servers for s in server.sockets]
                 shown = ", ".join(f"{address}:{number}" for address, number in bound)
                 log.info("listening on %s for %s", shown, ", ".join(names))
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+            # uvicorn's own stops in the middle when it is told twice: clients would hear a 500, which they do not retry.
+            if self.should_exit and self.started:
+                self.loop.call_soon_threadsafe(self.hurry)
+            self.should_exit = True
+
+        def hurry(self) -> None:
+            """Have what is under way answered at once, with 503."""
+            for task in self.server_state.tasks:
+                task.cancel()
 
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
@@ -147,15 +163,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         make_app(destinations, settings),
         host=host,
         port=port,
+        http=bounded(),
         log_config=None,
-        log_level=logging.WARNING,
+        log_level=logging.ERROR,  # a warning for each request that is not HTTP would be everybody's to write
         access_log=False,  # who sends is nobody's business
         proxy_headers=False,
         server_header=False,
         ws="none",
-        limit_concurrency=1_024,  # connections; a client that opens more is answered 503
         timeout_keep_alive=75,  # longer than a Collector keeps an idle connection in mind
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=math.ceil(settings.deadline_s + GRACE_S),
         ssl_certfile=given.tls_cert,
         ssl_keyfile=given.tls_key,
     )

@@ -15,6 +15,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 
 from otel_usage.delivery import Verdict
 from otel_usage.relay.app import make_app
+from otel_usage.relay.connections import bounded
 from otel_usage.relay.destination import Destination
 from otel_usage.relay.settings import Settings
 from tests.collector.harness import DEADLINE_S, free_port
@@ -65,7 +66,7 @@ def points(metrics: MetricsData) -> list[Any]:
 class Serving:
     """The relay on a port of this machine, in a thread. fake: the exporter of /fake/v1/…"""
 
-    def __init__(self, fake: Fake | None = None, **limits: Any) -> None:
+    def __init__(self, fake: Fake | None = None, *, connections: int = 1_024, **limits: Any) -> None:
         settings = Settings(**limits)
         self.fake = fake or Fake()
         self.port = free_port()
@@ -82,6 +83,7 @@ class Serving:
             log_level="error",
             access_log=False,
             ws="none",
+            http=bounded(connections),
             timeout_graceful_shutdown=10,
         )
         self.server = uvicorn.Server(config)

@@ -438,7 +438,8 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
         client.sendall(head.encode() + b"x" * 10)
         answer = client.recv(1000)
 
-        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 1\r\n" in answer
         assert (0, 0) == (serving.destination.waiting, serving.relay.budget.held_bytes)
 
 

@@ -171,6 +171,63 @@ def test_sigterm_finishes_what_was_taken() -> None:
     assert "stopped" in relay.log[-1]
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_told_twice_it_stops_at_once(how: signal.Signals) -> None:
+    """The second signal has what is under way answered with 503, and ends the relay after the vendor's answer."""
+    reached = threading.Event()
+
+    def slow(vendor: str, body: object) -> int:
+        reached.set()
+        time.sleep(1)
+        return 200
+
+    with Vendors(slow) as vendors, Process(["ga4"], **vendors.environ()) as relay:
+        answers: list[tuple[int, str | None]] = []
+
+        def go() -> None:
+            status, headers, _ = post(relay.port, "/ga4/v1/traces", traces(range(100)).SerializeToString())
+            answers.append((status, headers.get("retry-after")))
+
+        thread = threading.Thread(target=go)
+        thread.start()
+        assert reached.wait(30)
+        assert relay.process is not None
+        relay.process.send_signal(how)
+        time.sleep(0.3)  # the first has to have come: two at once are one
+        relay.process.send_signal(how)
+        thread.join(30)
+        code = relay.process.wait(30)
+        relay._reader.join(30)
+
+    assert ([(503, "1")], 0) == (answers, code)
+    assert vendors.requests["ga4"] < 4
+    assert "Traceback" not in "".join(relay.log)
+    assert "stopped" in relay.log[-1]
+
+
+def test_sigterm_waits_no_longer_than_the_deadline() -> None:
+    """A destination that takes too long does not keep the relay: no request is begun after the deadline."""
+
+    def slow(vendor: str, body: object) -> int:
+        time.sleep(0.4)
+        return 200
+
+    with Vendors(slow) as vendors, Process(["ga4"], "--deadline-s", "1", **vendors.environ()) as relay:
+        answers: list[int] = []
+        body = traces(range(1_000)).SerializeToString()
+        thread = threading.Thread(target=lambda: answers.append(post(relay.port, "/ga4/v1/traces", body)[0]))
+        thread.start()
+        vendors.wait(lambda: vendors.requests)
+        began = time.monotonic()
+        code = relay.end()
+        took_s = time.monotonic() - began
+        thread.join(30)
+
+    assert ([503], 0) == (answers, code)
+    assert took_s < 5  # 40 requests take 16 s
+    assert vendors.requests["ga4"] < 10
+
+
 def test_no_key_is_in_the_log_or_the_metrics() -> None:
     """Whatever goes wrong, keys and what was sent stay out of what an operator might share."""
     with Vendors(lambda vendor, body: 500) as vendors, Process(["ga4", "segment"], **vendors.environ()) as relay:
