@@ -282,6 +282,8 @@ def _check_type(what: str, kind: Any) -> None:
         return
     if not isinstance(kind, tuple) or not kind or kind[0] not in ("bucket", "integer", "version"):
         _refuse(what, kind, expected)
+    if kind[0] != "version" and len(kind) < 2:
+        _refuse(what, kind, expected)
     if kind[0] == "bucket":
         bounds = kind[2:]
         numbers = all(isinstance(b, (int, float)) and not isinstance(b, bool) for b in bounds)

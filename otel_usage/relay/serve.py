@@ -12,6 +12,7 @@ import math
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +22,10 @@ from types import FrameType
 
 from otel_usage.schema import SettingError, is_loopback
 
-from .settings import MIB, Settings, read_schema, read_tokens
+from .settings import MIB, Settings, read_schema, read_tokens, why
 
 GRACE_S = 2.0  # beyond the deadline of requests, when told to stop: by then each has been answered
+MAX_DEADLINE_S = 3_600
 
 log = logging.getLogger("otel_usage.relay")
 
@@ -69,8 +71,10 @@ def parser() -> argparse.ArgumentParser:
 def read_settings(given: argparse.Namespace) -> Settings:
     """Return what the command line and the environment say. Raises SettingError."""
     for name in ("body_mib", "decoded_mib", "held_mib", "items", "waiting", "workers", "deadline_s", "window"):
-        if getattr(given, name) <= 0:
-            raise SettingError(f"--{name.replace('_', '-')} {getattr(given, name)!r} is not above 0")
+        if not 0 < getattr(given, name) < math.inf:
+            raise SettingError(f"--{name.replace('_', '-')} {getattr(given, name)!r} is not a number above 0")
+    if given.deadline_s > MAX_DEADLINE_S:
+        raise SettingError(f"--deadline-s {given.deadline_s:g} is more than {MAX_DEADLINE_S}: no client waits as long")
     if bool(given.tls_cert) != bool(given.tls_key):
         raise SettingError("--tls-cert and --tls-key go together: give both, or neither")
     told = os.environ.get("OTEL_USAGE_RELAY_TOKEN", "")
@@ -78,9 +82,9 @@ def read_settings(given: argparse.Namespace) -> Settings:
         try:
             told += "\n" + Path(given.token_file).read_text(encoding="utf-8")
         except (OSError, ValueError) as exc:
-            raise SettingError(f"--token-file {given.token_file!r} can't be read: {exc}") from exc
+            raise SettingError(f"--token-file {given.token_file!r} can't be read: {why(exc)}") from exc
     settings = Settings(
-        tokens=read_tokens(told) if told or given.token_file else (),
+        tokens=read_tokens(told, given.token_file or "") if told or given.token_file else (),
         schemas=dict(map(read_schema, given.schema)),
         body_bytes=int(given.body_mib * MIB),
         decoded_bytes=int(given.decoded_mib * MIB),
@@ -102,6 +106,37 @@ def read_address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def read_names(words: Sequence[str]) -> list[str]:
+    """Return the destinations that *words* name. Raises SettingError if there is none, or one comes twice."""
+    names = [name.strip() for word in words for name in word.split(",") if name.strip()]
+    if not names:
+        raise SettingError("no destination is named: give one or more, such as ga4 segment")
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingError(f"destination {name!r} is named twice: a relay has one of each, on a path of that name")
+    return names
+
+
+def check_tls(cert: str | None, key: str | None) -> None:
+    """Raise SettingError unless both files can be used, or neither is given."""
+    if not cert or not key:
+        return
+    for option, name in (("--tls-cert", cert), ("--tls-key", key)):
+        try:
+            Path(name).read_bytes()
+        except OSError as exc:
+            raise SettingError(f"{option} {name!r} can't be read: {why(exc)}") from exc
+
+    def ask() -> str:  # asked for when the key is encrypted; nobody may be there to answer
+        raise SettingError(f"--tls-key {key!r} is encrypted: decrypt it, such as with openssl pkey")
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, ask)
+    except ssl.SSLError as exc:
+        told = f"--tls-cert {cert!r} and --tls-key {key!r} are not a certificate chain and its key"
+        raise SettingError(f"{told}, both PEM: {exc.reason or exc}") from exc
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return 0 then, 2 if a setting is wrong, 1 if the server can't start."""
     given = parser().parse_args(argv)
@@ -119,7 +154,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings(given)
         host, port = read_address(given.listen)
-        names = list(dict.fromkeys(name for word in given.destinations for name in word.split(",") if name))
+        names = read_names(given.destinations)
+        check_tls(given.tls_cert, given.tls_key)
         destinations = [
             load(name, window=settings.window, workers=settings.workers, state=given.state) for name in names
         ]
@@ -180,9 +216,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         server.run()
     except SystemExit:  # uvicorn's way of saying that it can't listen; it has logged why
         return 1
-    except OSError as exc:  # a certificate that can't be read
-        print(f"otel-usage relay: {exc.strerror or exc}: {exc.filename or given.tls_cert or host}", file=sys.stderr)
-        return 2
     log.info("stopped")
     return 0
 

@@ -52,18 +52,35 @@ def read_schema(text: str) -> tuple[str, Mapping[str, Any]]:
     if not (app and equals and name):
         raise SettingError(f"--schema {text!r} is not APP=FILE, such as mycli=mycli.schema")
     try:
-        schema = ast.literal_eval(Path(name).read_text(encoding="utf-8"))
-    except (OSError, ValueError, SyntaxError, RecursionError) as exc:
-        raise SettingError(f"--schema: {name!r} can't be read as a Python literal: {exc}") from exc
-    check_schema(schema)
+        written = Path(name).read_text(encoding="utf-8")
+    except (OSError, ValueError) as exc:
+        raise SettingError(f"--schema {app}: {name!r} can't be read: {why(exc)}") from exc
+    try:
+        schema = ast.literal_eval(written)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as exc:
+        raise SettingError(f"--schema {app}: {name!r} does not hold a Python literal: {why(exc)}") from exc
+    try:
+        check_schema(schema)
+    except SettingError as exc:
+        raise SettingError(f"--schema {app}: {name!r}: {exc}") from exc
     return app, schema
 
 
-def read_tokens(text: str) -> tuple[str, ...]:
-    """Return the tokens in the lines of *text*: more than one while a token is being replaced. Raises SettingError."""
+def why(error: Exception) -> str:
+    """Return what *error* says, in one line."""
+    text = error.strerror if isinstance(error, OSError) else None
+    return text or (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def read_tokens(text: str, name: str = "") -> tuple[str, ...]:
+    """Return the tokens in the lines of *text*: more than one while a token is being replaced. Raises SettingError.
+
+    name: of the file it comes from, for the message; OTEL_USAGE_RELAY_TOKEN without.
+    """
+    where = f"--token-file {name!r}" if name else "OTEL_USAGE_RELAY_TOKEN"
     tokens = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not tokens:
-        raise SettingError("the token file is empty: put a token in it, or leave the option out")
+        raise SettingError(f"{where} is empty: put a token in it, or leave it out")
     if any(not token.isascii() or not token.isprintable() or " " in token for token in tokens):
-        raise SettingError("a token holds a space or a character that a header can't carry")
+        raise SettingError(f"{where}: a token holds a space or a character that a header can't carry")
     return tokens

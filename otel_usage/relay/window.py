@@ -153,6 +153,8 @@ class Window:
                 content = file.read()
         except FileNotFoundError:
             content = b""
+        except OSError as exc:
+            raise SettingError(f"{self._path!r} can't be read: {exc.strerror}") from exc
         for at in range(0, len(content) - RECORD_BYTES + 1, RECORD_BYTES):
             key = int.from_bytes(content[at + 1 : at + RECORD_BYTES], "big")
             known.pop(key, None)

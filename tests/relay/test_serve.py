@@ -269,12 +269,31 @@ def test_tls_is_spoken(tmp_path: Path) -> None:
         (["nowhere"], "destination 'nowhere' is not an installed exporter; found: "),
         (["ga4"], "ga4: OTEL_EXPORTER_GA4_MEASUREMENT_ID"),
         (["segment", "--listen", "4319"], "--listen '4319' is not HOST:PORT"),
-        (["segment", "--waiting", "0"], "--waiting 0 is not above 0"),
+        ([""], "no destination is named"),
+        (["ga4", "segment,ga4"], "destination 'ga4' is named twice"),
+        (["segment", "--waiting", "0"], "--waiting 0 is not a number above 0"),
+        (["segment", "--body-mib", "nan"], "--body-mib nan is not a number above 0"),
+        (["segment", "--decoded-mib", "inf"], "--decoded-mib inf is not a number above 0"),
+        (["segment", "--deadline-s", "nan"], "--deadline-s nan is not a number above 0"),
+        (["segment", "--deadline-s", "1e9"], "--deadline-s 1e+09 is more than 3600"),
         (["segment", "--tls-cert", "x"], "--tls-cert and --tls-key go together"),
         (["segment", "--token-file", "/nonexistent"], "--token-file '/nonexistent' can't be read"),
-        (["segment", "--token-file", os.devnull], "the token file is empty"),
+        (["segment", "--token-file", os.devnull], "--token-file '/dev/null' is empty"),
+        (
+            ["segment", "--tls-cert", __file__, "--tls-key", "/nonexistent"],
+            "--tls-key '/nonexistent' can't be read: No",
+        ),
+        (
+            ["segment", "--tls-cert", "/nonexistent", "--tls-key", __file__],
+            "--tls-cert '/nonexistent' can't be read: No",
+        ),
+        (["segment", "--tls-cert", __file__, "--tls-key", __file__], f"--tls-cert {__file__!r} and --tls-key"),
         (["segment", "--schema", "mycli"], "--schema 'mycli' is not APP=FILE"),
-        (["segment", "--schema", "mycli=/nonexistent"], "--schema: '/nonexistent' can't be read"),
+        (["segment", "--schema", "mycli=/nonexistent"], "--schema mycli: '/nonexistent' can't be read: No such file"),
+        (
+            ["segment", "--schema", f"mycli={__file__}"],
+            f"--schema mycli: {__file__!r} does not hold a Python literal: ",
+        ),
     ],
 )
 def test_a_wrong_setting_is_one_line(
@@ -291,6 +310,47 @@ def test_a_wrong_setting_is_one_line(
     assert 2 == code
     assert said.startswith("otel-usage relay: " + expected)
     assert 1 == said.count("\n")
+
+
+@pytest.mark.parametrize("kind", [("bucket",), ("integer",), ("bucket", "MB")])
+def test_a_schema_that_is_wrong_is_one_line(kind: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A type in a schema file that says too little is told like any other mistake in it."""
+    file = tmp_path / "mycli.schema"
+    file.write_text(repr({"report.upload": {"why": "?", "fields": {"size": kind}}}))
+
+    code = main(["segment", "--schema", f"mycli={file}"])
+
+    said = capsys.readouterr().err
+    assert (2, 1) == (code, said.count("\n"))
+    assert f"--schema mycli: {str(file)!r}: schema: 'report.upload': type of 'size'" in said
+
+
+def test_an_encrypted_key_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody is asked for a passphrase at a terminal that may not be there."""
+    cert, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "2"]
+    subject = ["-subj", "/CN=localhost", "-passout", "pass:secret"]
+    subprocess.run([*made, "-keyout", key, "-out", cert, *subject], check=True, capture_output=True)
+
+    code = main(["segment", "--tls-cert", str(cert), "--tls-key", str(key)])
+
+    assert 2 == code
+    assert f"otel-usage relay: --tls-key {str(key)!r} is encrypted: " in capsys.readouterr().err
+
+
+def test_a_state_that_cant_be_read_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the window's file is none, one line says so."""
+    (tmp_path / "ga4.window").mkdir()
+    for name, value in Vendors().environ().items():
+        monkeypatch.setenv(name, value)
+
+    code = main(["ga4", "--state", str(tmp_path)])
+
+    said = capsys.readouterr().err
+    assert (2, 1) == (code, said.count("\n"))
+    assert f"{str(tmp_path / 'ga4.window')!r} can't be read: Is a directory" in said
 
 
 def test_a_schema_file_is_used(tmp_path: Path) -> None:
