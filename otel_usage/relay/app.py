@@ -206,15 +206,16 @@ class Relay:
             )
         length = request.headers.get("content-length", "0")
         if length.isdigit() and int(length) > self.settings.body_bytes:
-            raise self._too_large(int(length))
+            raise self._too_large("--body-mib", int(length))
         return encoding == "gzip"
 
-    def _too_large(self, length: int = 0) -> RefusedError:
-        limits = f"{self.settings.body_bytes} bytes, or {self.settings.decoded_bytes} decompressed"
+    def _too_large(self, option: str, length: int = 0) -> RefusedError:
+        most = self.settings.body_bytes if option == "--body-mib" else self.settings.decoded_bytes
         # The server reads what is left of the body and forgets it: closed in its middle, the connection would break
         # before the client has read the answer, and it would send the same again. What OTLP does not allow breaks it.
         headers = {"connection": "close"} if length > OTLP_BYTES else {}
-        return RefusedError(413, f"the body is larger than {limits}", **headers)
+        decoded = " once decompressed" if option != "--body-mib" else ""
+        return RefusedError(413, f"a body of more than {most} bytes{decoded}: send less, or raise {option}", **headers)
 
     async def _read(self, body: Body, request: Request, deadline: float) -> bytes:
         task = asyncio.current_task()
@@ -228,8 +229,8 @@ class Relay:
             # Not 408, though it is one: OTLP's clients throw away what is answered so, and the network may be at fault.
             wait = seconds(None)
             raise RefusedError(503, "the body took too long to come", retry_after=wait, connection="close") from None
-        except TooLargeError:
-            raise self._too_large() from None
+        except TooLargeError as exc:
+            raise self._too_large(str(exc)) from None
         except NoRoomError:
             self._interrupt(older_s=SLOW_S)
             raise RefusedError(429, "too much is waiting", retry_after=seconds(None)) from None
@@ -322,7 +323,8 @@ class Relay:
         assert isinstance(exc, HTTPException)
         as_json = request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON
         why = self._paths() if exc.status_code == 404 else exc.detail
-        self._refused(exc.status_code, why)
+        if request.method == "POST":  # others bring no data
+            self._refused(exc.status_code, why)
         self.metrics.add("requests_total", destination="", signal="", code=str(exc.status_code))
         return refusal(exc.status_code, why, as_json, dict(exc.headers or {}))
 

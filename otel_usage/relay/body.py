@@ -12,7 +12,7 @@ _CHUNK = 64 * 1024
 
 
 class TooLargeError(Exception):
-    """The body is larger than one request may be, as it comes or decompressed."""
+    """The body is larger than one request may be, as it comes or decompressed; which, its text says."""
 
 
 class NoRoomError(Exception):
@@ -58,7 +58,7 @@ class Body:
         async for chunk in stream:
             self._left_bytes -= len(chunk)
             if self._left_bytes < 0:
-                raise TooLargeError
+                raise TooLargeError("--body-mib")
             if self._compressed:
                 self._unzip(chunk)
             else:
@@ -88,7 +88,7 @@ class Body:
 
     def _keep(self, part: bytes) -> None:
         if self._held_bytes + len(part) > self._room_bytes:
-            raise TooLargeError
+            raise TooLargeError("--decoded-mib")
         self._budget.take(len(part))
         self._held_bytes += len(part)
         self._content += part

@@ -382,7 +382,12 @@ def _beyond(point: NumberDataPoint | HistogramDataPoint) -> bool:
     """True if OTLP could not carry the time or the value, or no number is."""
     if not (0 <= point.start_time_unix_nano < 1 << 63 and 0 <= point.time_unix_nano < 1 << 63):
         return True
-    value = point.count if isinstance(point, HistogramDataPoint) else point.value
+    if isinstance(point, HistogramDataPoint):
+        value: int | float = point.count
+        if not (isfinite(point.sum) and isfinite(point.min) and isfinite(point.max)):
+            return True
+    else:
+        value = point.value
     return not (-(1 << 63) <= value < 1 << 63 if isinstance(value, int) else isfinite(value))
 
 

@@ -88,6 +88,11 @@ BAD_COUNTS: dict[str, Spoil] = {
     ),
     "bytes": lambda metric, _: setattr(point_of(metric).attributes.add(key="usage.field.x").value, "bytes_value", b"x"),
     "a time beyond all": lambda metric, _: setattr(point_of(metric), "time_unix_nano", (1 << 64) - 1),
+    "a histogram's sum": lambda metric, _: (
+        setattr(metric, "name", "usage.run.duration"),
+        setattr(metric.histogram, "aggregation_temporality", 1),
+        metric.histogram.data_points.add(time_unix_nano=time.time_ns(), count=1, sum=float("nan")),
+    ),
     "infinity": lambda metric, _: setattr(point_of(metric), "as_double", float("inf")),
 }
 

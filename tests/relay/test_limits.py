@@ -218,6 +218,23 @@ def test_the_deadline_covers_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (0, 0) == (serving.destination.waiting, serving.relay.budget.held_bytes)
 
 
+def test_a_body_that_is_too_large_is_told_what_it_exceeds() -> None:
+    """The client's operator reads which limit it was, and where to raise it."""
+    with Serving(body_bytes=1_000, decoded_bytes=5_000, items=5) as serving:
+        told = []
+        for body in (bytes(1_001), gzip.compress(bytes(5_001)), gzip.compress(traces(range(6)).SerializeToString())):
+            headers = {"content-encoding": "gzip"} if body[:1] == b"\x1f" else {}
+            status, _, said = post(serving.port, TRACES, body, headers)
+            assert 413 == status
+            told.append(Status.FromString(said).message)
+
+    assert [
+        "a body of more than 1000 bytes: send less, or raise --body-mib",
+        "a body of more than 5000 bytes once decompressed: send less, or raise --decoded-mib",
+        "6 spans in one request, more than 5: send fewer, or raise --items",
+    ] == told
+
+
 # -- paths and refusals -----------------------------------------------------------------------------------------
 
 
