@@ -145,6 +145,8 @@ class Relay:
             placed = True
             received = await self._decode(signal, content, as_json, deadline)
             del content
+            if isinstance(received, RefusedError):
+                raise RefusedError(received.status, received.why)
             work = asyncio.wrap_future(destination.submit(received, deadline))
 
             def ended(done: asyncio.Future[Outcome]) -> None:
@@ -169,21 +171,16 @@ class Relay:
         if destination.waiting >= self.settings.waiting:
             raise RefusedError(429, "too many requests are waiting", retry_after=seconds(None))
 
-    async def _decode(self, signal: str, content: bytes, as_json: bool, deadline: float) -> Received:
+    async def _decode(self, signal: str, content: bytes, as_json: bool, deadline: float) -> Received | RefusedError:
         """Return what *content* holds. A large one is decoded in the thread for it, so that others are answered."""
         if len(content) <= QUICK_BYTES:
-            decoded = self._decoded(signal, content, as_json)
-        else:
-            work = partial(self._decoded, signal, content, as_json)
-            try:
-                decoded = await asyncio.wait_for(
-                    asyncio.get_running_loop().run_in_executor(self.decoding, work), deadline - time.monotonic()
-                )
-            except (TimeoutError, asyncio.TimeoutError):
-                raise RefusedError(503, "too much is waiting to be decoded", retry_after=seconds(None)) from None
-        if isinstance(decoded, RefusedError):
-            raise decoded
-        return decoded
+            return self._decoded(signal, content, as_json)
+        work = partial(self._decoded, signal, content, as_json)
+        loop = asyncio.get_running_loop()
+        try:
+            return await asyncio.wait_for(loop.run_in_executor(self.decoding, work), deadline - time.monotonic())
+        except (TimeoutError, asyncio.TimeoutError):
+            raise RefusedError(503, "too much is waiting to be decoded", retry_after=seconds(None)) from None
 
     def _decoded(self, signal: str, content: bytes, as_json: bool) -> Received | RefusedError:
         # Returned: an exception that passes through a future keeps the frames it came from, and with them all that was

@@ -94,6 +94,7 @@ class Body:
         self._content += part
 
     def close(self) -> None:
-        """Give back what was taken of the budget."""
+        """Give back what was taken of the budget, and hold nothing: an exception may hold us until it is collected."""
         self._budget.give(self._held_bytes)
         self._held_bytes = 0
+        self._content = bytearray()
