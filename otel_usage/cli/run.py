@@ -68,7 +68,7 @@ def call(told: argparse.Namespace) -> int:
 
 
 def _settings(told: argparse.Namespace, path: str, words: list[str]) -> dict[str, Any]:
-    module = module_of(words) if is_interpreter(path) else ""
+    module = _options(words[1:])[1] if is_interpreter(path) else ""
     name = told.app or re.sub(r"[^a-z0-9._-]", "-", (module or Path(path).name).lower()).lstrip("._-") or "program"
     destinations: dict[str, str] | None = None
     if told.to:
@@ -93,19 +93,6 @@ def _settings(told: argparse.Namespace, path: str, words: list[str]) -> dict[str
 def is_interpreter(path: str) -> bool:
     """True if *path* is a Python interpreter, by its name."""
     return re.fullmatch(r"python[0-9.]*", Path(path).name) is not None
-
-
-def module_of(words: list[str]) -> str:
-    """Return the module that ``python … -m module`` runs; "" if it is another command line."""
-    rest = iter(words[1:])
-    for word in rest:
-        if word.startswith("-m"):
-            return word[2:] or next(rest, "")
-        if not word.startswith("-") or word in ("-", "-c"):
-            return ""
-        if word in ("-X", "-W"):
-            next(rest, "")
-    return ""
 
 
 def version_of(path: str, module: str) -> str:
@@ -149,24 +136,30 @@ def is_python(path: str, words: list[str]) -> bool:
 
 def _isolated(words: list[str]) -> bool:
     """True if Python's own options, at the start of *words*, have it ignore PYTHONPATH or start without `site`."""
-    rest = iter(words)
+    return not set("IES").isdisjoint(_options(words)[0])
+
+
+def _options(words: list[str]) -> tuple[str, str]:
+    """Return (letters of Python's own options at the start of *words*, the module that ``-m`` runs or "")."""
+    letters, rest = "", iter(words)
     for word in rest:
         if word == "--check-hash-based-pycs":
             next(rest, None)
         if not word.startswith("-") or word == "-":
-            return False  # the program; what follows is its own
+            break  # the program; what follows is its own
         for at, letter in enumerate(word[1:], 2):
-            if letter in "IES":
-                return True
-            if letter in "cm":
-                return False
+            if letter == "m":
+                return letters, word[at:] or next(rest, "")
+            if letter == "c":
+                return letters, ""
             if letter in "WX":  # the rest of the word, or the next one, is its value
                 if at == len(word):
                     next(rest, None)
                 break
             if letter == "-":
                 break
-    return False
+            letters += letter
+    return letters, ""
 
 
 def _watch(path: str, words: list[str], settings: dict[str, Any]) -> int:
@@ -175,25 +168,29 @@ def _watch(path: str, words: list[str], settings: dict[str, Any]) -> int:
     if decision.layer == "default":
         decision.mode = "on"
     recorder = None if decision.mode == "off" else Recorder(settings, decision, None).begin()
-    pid = 0
-    early: list[int] = []  # signals that came before there was a child
+    early: list[int] = []  # signals that came before there was a child to pass them on to
+    child: subprocess.Popen[bytes] | None = None
 
-    def passed_on(got: int, _frame: object) -> None:
-        os.kill(pid, got) if pid else early.append(got)  # Popen's own might take the ending from us
+    def pass_on(number: int, _frame: object) -> None:
+        if child is None:
+            early.append(number)
+        else:
+            _kill(child.pid, number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, passed_on)
+        if signal.getsignal(number) != signal.SIG_IGN:  # under nohup the child ignores it as well
+            signal.signal(number, pass_on)
     try:
         child = subprocess.Popen(words, executable=path)
     except OSError as exc:
         print(f"otel-usage: {path!r} can't be run: {exc.strerror}", file=sys.stderr)
         return 126
-    pid = child.pid
-    for got in early:
-        os.kill(pid, got)
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)  # the terminal tells the child itself
+    for late in early:
+        _kill(child.pid, late)
     status = _ending(child.pid)
+    child = None
     if recorder is not None:
         code = status if status >= 0 else 128 - status
         outcome = "success" if code == 0 else "interrupted" if status == -signal.SIGINT else "failure"
@@ -207,6 +204,14 @@ def _watch(path: str, words: list[str], settings: dict[str, Any]) -> int:
     return status
 
 
+def _kill(pid: int, number: int) -> None:
+    """Send a signal to the child *pid*, unless it is gone. Not by Popen, which polls, and might take its ending from us."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
 def _ending(pid: int) -> int:
     """Wait for the child *pid* and return its exit code, or the signal that ended it, negative. Stop when it is stopped."""
     while True:
@@ -215,4 +220,4 @@ def _ending(pid: int) -> int:
             return os.waitstatus_to_exitcode(status)
         if os.WSTOPSIG(status) == signal.SIGSTOP:  # the others come from the terminal, and to us as well
             os.kill(os.getpid(), signal.SIGSTOP)
-            os.kill(pid, signal.SIGCONT)
+            _kill(pid, signal.SIGCONT)

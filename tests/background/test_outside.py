@@ -165,7 +165,7 @@ def test_a_module_is_called_by_its_name(host: Host) -> None:
     ("words", "app", "distribution"),
     [
         (("sqlite-utils", "--version"), "sqlite-utils", "sqlite-utils"),
-        (("python", "-mtyper", "--version"), "typer", "typer"),
+        (("python", "-Bmtyper", "--version"), "typer", "typer"),
         (("sh", "-c", "true"), "sh", ""),
         (("python", "-c", "pass"), "python", ""),
     ],
@@ -188,6 +188,17 @@ def test_signals_reach_the_program(host: Host) -> None:
 
     running.communicate(timeout=20)
     assert -signal.SIGTERM == running.returncode
+
+
+def test_a_program_under_nohup_outlives_its_terminal(host: Host) -> None:
+    """What is ignored when we start is ignored by the program too."""
+    ended = run(host, "--app", "shell", "--", "sh", "-c", "kill -HUP $$; exit 3", preexec_fn=ignore_hangup)
+
+    assert 3 == ended.status
+
+
+def ignore_hangup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def test_what_the_program_starts_is_not_recorded(host: Host) -> None:
