@@ -274,8 +274,7 @@ def overload(rate: float, seconds: float) -> None:
 def soak(rate: float, seconds: float) -> None:
     """Print memory and descriptors during a long time at half load."""
     points: list[tuple[float, float, int]] = []
-    # A small window is full, and has been replaced often, in the first minute: what grows after that is a leak.
-    with Lab("--window", "50000") as lab:
+    with Lab() as lab:
         began = time.perf_counter()
 
         def look() -> None:
