@@ -176,11 +176,15 @@ class _Shown(Destination):
         super().__init__(real.name, real.exporters, real.sessions)
         self.keywords = keywords
         self.kept = kept
+        memory: dict[Any, Any] = {}
+        for exporter in real.exporters.values():
+            if hasattr(exporter, "rehearse"):  # ours
+                exporter.rehearse(memory)
 
     def deliver(self, signal: str, items: Any, n: int) -> Verdict:
         """Keep the requests for *items*. Any: as the exporters take them."""
         exporter, session = self.exporters[signal], self.sessions.get(signal)
-        if hasattr(exporter, "shown"):  # ours
+        if hasattr(exporter, "rehearse"):
             exporter.shown = []
             verdict = super().deliver(signal, items, n)
             self.kept += [Request(self.name, signal, *shown) for shown in exporter.shown]

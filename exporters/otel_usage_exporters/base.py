@@ -113,7 +113,7 @@ class Exporter:
         self.dropped: Counter[str] = Counter()  # events that never were sent, by reason, so far
         self.altered: Counter[str] = Counter()  # cut, renamed, left out: so far
         # If a list, (method, address, headers, body, events) of requests are put there, keys redacted, and taken for
-        # delivered: how a sender rehearses.
+        # delivered; what is remembered is read, and not written. See `rehearse`.
         self.shown: list[tuple[str, str, dict[str, str], bytes, int]] | None = None
         self._log = logging.getLogger(f"otel_usage_exporters.{self.vendor_class.prefix.lower()}")
         self._closed = threading.Event()
@@ -245,6 +245,10 @@ class Exporter:
             prepared.append(("POST", address + secret, headers, body))
         return prepared
 
+    def rehearse(self, kept: dict[tuple[str, str], Kept]) -> None:
+        """Send nothing from now on, and remember in *kept* alone, which exporters of spans and of metrics share."""
+        self.shown, self._kept = [], kept
+
     def _counted(self, verdict: Verdict) -> Verdict:
         self.dropped.update(verdict.dropped)
         return verdict
@@ -281,8 +285,9 @@ class Exporter:
 
     def _memory(self, vendor: Vendor, app: str) -> Kept:
         folder = self._folder(vendor, app)
-        kept = _kept if folder else self._kept  # exporters of spans and metrics remember together, but in memory alone
-        return kept.setdefault((folder, vendor.remembers), Kept(folder, vendor.remembers))
+        # Exporters of spans and metrics remember together, but in memory alone.
+        kept = _kept if folder and self.shown is None else self._kept
+        return kept.setdefault((folder, vendor.remembers), Kept(folder, vendor.remembers, writes=self.shown is None))
 
     # Telling.
 

@@ -18,11 +18,14 @@ MAX_BYTES = 1 << 20
 class Kept:
     """A bounded mapping from an installation to something small, in ``<folder>/<name>.json`` or, without, in memory.
 
+    writes: False to read the file, and keep what is new in memory.
+
     Concurrency: no lock, as a fork could leave it locked in the child. Of two that write at once, threads or
     processes, the later wins, and what the other learned is learned again; a reader never sees half a file.
     """
 
-    def __init__(self, folder: str, name: str) -> None:
+    def __init__(self, folder: str, name: str, *, writes: bool = True) -> None:
+        self._writes = writes
         self._path = os.path.join(folder, name + ".json") if folder else ""
         self._entries: dict[str, Any] | None = None
 
@@ -39,7 +42,7 @@ class Kept:
         for key in list(after)[: max(0, len(after) - MAX_ENTRIES)]:
             del after[key]
         self._entries = after
-        if self._path:
+        if self._path and self._writes:
             self._write(json.dumps(after))
 
     def _loaded(self) -> dict[str, Any]:

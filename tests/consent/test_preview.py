@@ -110,10 +110,14 @@ def everything(spool: Spool) -> dict[str, tuple[int, bytes]]:
     return {str(p): (p.stat().st_mtime_ns, p.read_bytes()) for p in spool.home.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("remembered", [False, True], ids=["the host's settings", "remembered settings"])
-def test_preview_is_what_is_sent_next(spool: Spool, sink: Sink, remembered: bool):
+@pytest.mark.parametrize("kind", ["the host's settings", "remembered settings", "a folder of the host's"])
+def test_preview_is_what_is_sent_next(spool: Spool, sink: Sink, kind: str):
     """With memory of sessions and traits, counts, losses, a killed run, and segments that wait or were cut off."""
-    spool.run()
+    remembered = kind == "remembered settings"
+    if kind == "a folder of the host's":
+        for name in ("segment", "ga4"):
+            spool.settings["destinations"][name]["folder"] = str(spool.home / "memory")
+    spool.run(start_ns=time.time_ns() - 600 * 10**9)  # of the same session, which goes on
     spool.drain()
     filled(spool)
     settings = recall(str(spool.home)) if remembered else spool.settings
