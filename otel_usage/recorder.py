@@ -682,7 +682,7 @@ class Recorder:
                 with self.lock:
                     if self._events is None:
                         self._events = Events(self)
-            except ImportError:  # a signal handler, that interrupts this very import
+            except (ImportError, KeyError):  # a signal handler, that interrupts this very import
                 pass
             except Exception:
                 fault()

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
@@ -28,8 +29,9 @@ class Voice:
         self.out = out
         self.how = how
         environ = os.environ
-        self.width = min(shutil.get_terminal_size((100, 24)).columns, 160) if out.isatty() else 100
-        self.colour = out.isatty() and "NO_COLOR" not in environ and environ.get("TERM", "dumb") != "dumb"
+        self.terminal = out.isatty()
+        self.width = min(shutil.get_terminal_size((100, 24)).columns, 160) if self.terminal else 100
+        self.colour = self.terminal and "NO_COLOR" not in environ and environ.get("TERM", "dumb") != "dumb"
 
     def paint(self, text: str, code: str) -> str:
         """Return *text* in a colour or weight: an ANSI code such as ``1`` (bold) or ``32`` (green)."""
@@ -40,10 +42,14 @@ class Voice:
         self.out.write(text + "\n")
 
     def facts(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Print labels and what they stand for, in two columns."""
+        """Print labels and what they stand for, in two columns; on a terminal no line is broken within a word."""
         width = max(len(label) for label, _ in rows)
+        room = max(20, self.width - width - 4) if self.terminal else sys.maxsize
         for label, text in rows:
-            self.say(f"  {self.paint(label.ljust(width), '2')}  {text}")
+            lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+            self.say(f"  {self.paint(label.ljust(width), '2')}  {lines[0]}")
+            for line in lines[1:]:
+                self.say(" " * (width + 4) + line)
 
     def table(self, head: Sequence[str], body: Sequence[Sequence[str]]) -> None:
         """Print a table."""
