@@ -6,6 +6,8 @@ loaded only when one runs.
 
 import sys
 
+from . import _usage
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +25,6 @@ def mount(parent: "Any", name: str = "telemetry") -> None:
     A Typer with one command of its own becomes one with two, whose users then type the command's name.
     Raises TypeError for any other *parent*.
     """
-    from . import _usage
-
     _usage.settings["mounted"] = name  # for the page that tells users what to type
     kinds = [f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(parent).__mro__]
     if "argparse._SubParsersAction" in kinds:
@@ -38,8 +38,6 @@ def mount(parent: "Any", name: str = "telemetry") -> None:
 
 
 def _run(prog: str, words: "Sequence[str]") -> int:
-    from . import _usage
-
     if "retired" in _usage.settings:  # scripts that say `telemetry off` go on working
         sys.stdout.write(f"{_usage.settings['retired']} records nothing any more, and nothing is kept here\n")
         return 0
@@ -103,8 +101,6 @@ def show_flag(parser: "Any", flag: str = "") -> None:
     works where `init` does not see it: abbreviated, or in a list of words that a program is called with.
     flag: needed only before `init`, whose own it is otherwise. Does nothing where a program has none (``flag=""``).
     """
-    from . import _usage
-
     flag = flag or _usage.settings.get("flag", "--disable-analytics")
     if not flag:
         return

@@ -7,7 +7,7 @@ integers as decimal strings, enums as integers, unknown keys ignored.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.metrics.export import (
@@ -142,19 +142,6 @@ def records_of(row: bytes, resources: dict[bytes, Mapping[str, Any]]) -> list[Re
             for span in scoped["spans"]:
                 records.append(Record(resource, scope, span, attributes_of(span["attributes"])))
     return records
-
-
-def spans_of(traces: Mapping[str, Any]) -> Iterator[ReadableSpan]:
-    """Yield the spans of OTLP JSON TracesData, in order. Raises MalformedError."""
-    try:
-        for group in traces.get("resourceSpans", ()):
-            resource = Resource(attributes_of((group.get("resource") or {}).get("attributes", ())))
-            for scoped in group.get("scopeSpans", ()):
-                scope = _scope(scoped.get("scope"))
-                for span in scoped.get("spans", ()):
-                    yield span_of(span, attributes_of(span.get("attributes", ())), resource, scope)
-    except (AttributeError, KeyError, TypeError, ValueError) as exc:
-        raise MalformedError(f"not OTLP JSON traces: {type(exc).__name__}") from exc
 
 
 def _point(point: Mapping[str, Any]) -> NumberDataPoint:
