@@ -6,14 +6,18 @@ Each part stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from otel_usage import MACHINE, VOICES, WORDS, schema, settings
-from otel_usage.cli.telemetry import VERBS
-from otel_usage.describe import privacy, settings_of
+from otel_usage.consent.gate import MACHINE, VOICES, WORDS
+from otel_usage.control.commands import VERBS
+from otel_usage.control.host_settings import settings_of
+from otel_usage.control.privacy_page import examples_page
+from otel_usage.schema import attributes as schema
+from otel_usage.settings import reference as settings
 
 DOCS = Path(__file__).parent
 
@@ -32,25 +36,69 @@ def code(text: str) -> str:
 
 def voices() -> list[tuple[str, str, str]]:
     """Return the ranks of those who may say something, strongest first: (rank, where, how it is read)."""
-    found = [("the option `--disable-analytics`", "given: off")]
+    ranks = [("the option `--disable-analytics`", "given: off")]
     for where in VOICES:
         if where[0] == "/":
-            found.append((f"the file `{MACHINE}{where.replace('{app}', '<app>')}`", "there: off"))
+            ranks.append((f"the file `{MACHINE}{where.replace('{app}', '<app>')}`", "there: off"))
         else:
             name = where.lstrip("!").replace("{APP}", "<APP>")
-            found.append((f"the variable `{name}`", "a switch: true is off" if where[0] == "!" else "a mode"))
-    found.append(("the user's stored choice, `<state>/<app>/consent`", "a mode"))
-    found.append(("the host's default", "`opt-out`, `opt-in`, `ask`; off in CI and tests"))
-    return [(str(rank), where, reading) for rank, (where, reading) in enumerate(found, 1)]
+            ranks.append((f"the variable `{name}`", "a switch: true is off" if where[0] == "!" else "a mode"))
+    ranks.append(("the user's stored choice, `<state>/<app>/consent`", "a mode"))
+    ranks.append(("the host's default", "`opt-out`, `opt-in`, `ask`; off in CI and tests"))
+    return [(str(rank), where, reading) for rank, (where, reading) in enumerate(ranks, 1)]
 
 
 def words() -> list[tuple[str, str, str]]:
     """Return what every text means: (texts, as a mode, as a switch)."""
     rows = []
     for mode in dict.fromkeys(WORDS.values()):
-        texts = ", ".join(f"`{text}`" for text, said in WORDS.items() if said == mode)
+        texts = ", ".join(f"`{text}`" for text, meaning in WORDS.items() if meaning == mode)
         rows.append((texts, f"`{mode}`", "says nothing" if mode == "off" else "`off`"))
     return [*rows, ("empty, or not set", "says nothing", "says nothing"), ("anything else", "`off`", "`off`")]
+
+
+PACKAGE = DOCS.parent / "otel_usage"
+EXPORTERS = DOCS.parent / "exporters" / "otel_usage_exporters"
+# {folder or module: its ring}, in the order in which a record passes them. The rings are those of tests/house/code.py, and
+# tests/house/test_contributing.py compares the two.
+FOLDERS = {
+    "consent": 0, "recording": 0, "schema": 1, "settings": 1, "spool": 1, "delivery": 1, "control": 1, "cli": 1,
+    "receiver": 1, "startup": 1, "server": 2,
+}  # fmt: skip
+ALONE = {"setting_error": 0, "otel": 1, "otlp": 1, "sender": 1, "testing": 1}
+NO_PACKAGE = {"startup": "What `otel-usage run` and `otel-usage verify` put on the path of a program."}
+
+
+def purpose(path: Path) -> str:
+    """Return the first paragraph of a module's docstring."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.split("\n\n")[0].replace("\n", " ").replace("``", "`")
+
+
+def modules_in(folder: Path) -> str:
+    """Return the names of the modules in *folder* and below, as Markdown code."""
+    names = {path.stem for path in folder.rglob("*.py")} - {"__init__", "__main__"}
+    return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+def tree() -> list[tuple[str, str, str]]:
+    """Return (folder or module, ring, what it is for), the front door first."""
+    rows = [("`__init__.py`", "0", purpose(PACKAGE / "__init__.py"))]
+    rows += [(f"`{name}.py`", str(ring), purpose(PACKAGE / f"{name}.py")) for name, ring in ALONE.items()]
+    for name, ring in FOLDERS.items():
+        rows.append((f"`{name}/`", str(ring), NO_PACKAGE.get(name) or purpose(PACKAGE / name / "__init__.py")))
+    return [*rows, ("`otel_usage_exporters/`", "1", purpose(EXPORTERS / "__init__.py"))]
+
+
+def rings() -> list[tuple[str, str, str]]:
+    """Return (ring, folder, its modules), ring by ring; what stands in no folder comes first."""
+    rows = []
+    for ring in (0, 1, 2):
+        alone = [f"`{name}`" for name in ("__init__", *ALONE) if {"__init__": 0, **ALONE}[name] == ring]
+        rows += [(str(ring), "`otel_usage/` itself", ", ".join(alone))] if alone else []
+        rows += [(str(ring), f"`{name}/`", modules_in(PACKAGE / name)) for name, of in FOLDERS.items() if of == ring]
+        rows += [(str(ring), "`otel_usage_exporters/`", modules_in(EXPORTERS))] if ring == 1 else []
+    return rows
 
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -67,6 +115,8 @@ PARTS: dict[str, Callable[[], str]] = {
         ("attribute", "on", "values", "why"),
         [(f"`{a.key}`", a.on.replace(" ", ", "), a.allowed, a.why) for a in schema.ATTRIBUTES],
     ),
+    "tree": lambda: table(("where", "ring", "what it is for"), tree()),
+    "rings": lambda: table(("ring", "folder", "modules"), rings()),
     "reasons": lambda: table(("reason", "meaning"), [(f"`{r}`", why) for r, why in schema.REASONS.items()]),
     "counters": lambda: table(
         ("counter", "attributes"), [(f"`{name}`", code(", ".join(keys))) for name, keys in schema.DERIVED.items()]
@@ -78,30 +128,30 @@ def generated(text: str) -> str:
     """Return a page with its generated parts as they should be."""
     for name, part in PARTS.items():
         pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-        text = pattern.sub(lambda found, part=part: found.group(1) + part() + "\n" + found.group(2), text)
+        text = pattern.sub(lambda old, part=part: old.group(1) + part() + "\n" + old.group(2), text)
     return text
 
 
 def examples() -> str:
     """Return privacy.md: what the example programs collect."""
     programs = sorted((DOCS.parent / "examples").glob("*.py"))
-    return privacy([settings_of(f"{path}:usage") for path in programs if "otel_usage.init" in path.read_text()])
+    return examples_page([settings_of(f"{path}:usage") for path in programs if "otel_usage.init" in path.read_text()])
 
 
 def main() -> int:
     """Write or check; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     stale = []
     for page in sorted(DOCS.rglob("*.md")):
         before = page.read_text(encoding="utf-8")
         after = examples() if page.name == "privacy.md" else generated(before)
         if after != before:
             stale.append(page.name)
-            if not told.check:
+            if not arguments.check:
                 page.write_text(after, encoding="utf-8")
-    if told.check and stale:
+    if arguments.check and stale:
         print(f"not current: {', '.join(stale)}; run: make docs", file=sys.stderr)
         return 1
     return 0

@@ -1,12 +1,12 @@
 """Record how a program is used, at no cost to the people who use it.
 
-Ring 0 (foreground): the public names, and the gate: `decide` says whether a run may be recorded, and by whose word.
-Both in one module, since it is all that a program loads whose user said no: another would cost it 0.4 M instructions.
+The front door: the public names, `init`, and the loader of everything behind them. Importing it does no work.
 """
 
 import os
 import sys
-from time import monotonic as _monotonic  # hosts replace that of the module, in tests
+from _thread import RLock as _RLock
+from _thread import get_ident as _get_ident
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,128 +31,40 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
-    from typing import Any, TypeVar
+    from typing import Any
 
-    from .decision import Decision as Decision
-    from .events import Action, Events
-    from .mounting import mount, show_flag
-    from .recorder import Recorder, Run
-    from .retirement import retired
-    from .schema import SettingError
-
-    T = TypeVar("T")
+    from .consent.decision import Decision
+    from .consent.retirement import retired
+    from .control.flag_help import show_flag
+    from .control.mount import mount
+    from .recording.actions import Events
+    from .recording.handle import Methods as _Methods
+    from .recording.recorder import Recorder
+    from .setting_error import SettingError
 else:
-    Decision = type(sys.implementation)  # types.SimpleNamespace, without importing it
+    _Methods = object
 
 
-class Usage:
+class Usage(_Methods):
     """What `init` returns: records actions, counts and errors of one program.
 
     Every method is safe in threads, tasks and forked children, returns at once, and does nothing
     when recording is off. The functions of the same names are those of the handle that `init` returns.
     """
 
+    # The methods are in recording/handle.py, and put in here when one is first asked for: see `_complete`.
+
+    _recorder = None  # type: Recorder | None
+    _current = None  # type: Events | None  # what this process records with, once it has recorded something
+    _strict = False
+
     def __init__(self):
         # type: () -> None
         self.app = ""
-        self.decision: Decision | None = None
-        self.settings: dict[str, Any] = {}
-        self._recorder: Recorder | None = None
-        self._kept: Events | None = None
-        self._strict = False
-
-    @property
-    def recording(self) -> bool:
-        """True while this process records."""
-        return self._recorder is not None
-
-    def action(self, name: str, /, **fields: object) -> "Action | Usage":
-        """Record that the action *name* happened; as a context manager, how long it took too.
-
-        *name* and *fields* must be declared in the schema. Inside ``with … as a``, ``a.set(format="pdf")``
-        adds a field that is known only later.
-        """
-        if self._strict:
-            self._check("action", name, fields)
-        events = self._events()
-        return self if events is None else events.action("action", name, fields)
-
-    def count(self, name: str, n: int = 1, /, **fields: object) -> None:
-        """Add *n* to the declared counter *name*."""
-        events = self._kept
-        if events is None:  # off, in development, or the first
-            if self._strict:
-                self._check("count", name, fields)
-            events = self._events()
-            if events is None:
-                return
-        # Only noted, and added up with the next few hundred. In here, since a call more would be a fifth of the cost.
-        events.pending.append((name, n, fields))
-        if len(events.pending) >= 256 or _monotonic() >= events.due:
-            events.tick()
-
-    def error(self, name: str, /, **fields: object) -> None:
-        """Record that the declared error *name* happened. Takes no message: messages hold people's data."""
-        if self._strict:
-            self._check("error", name, fields)
-        events = self._events()
-        if events is not None:
-            events.action("error", name, fields)
-
-    def heartbeat(self, name: str, /, **fields: object) -> None:
-        """Record that a service is alive, with the declared *fields*."""
-        if self._strict:
-            self._check("heartbeat", name, fields)
-        events = self._events()
-        if events is not None:
-            events.action("heartbeat", name, fields)
-
-    def _events(self) -> "Events | None":
-        recorder = self._recorder  # once: another thread may shut down meanwhile
-        if recorder is None:
-            return None
-        events = recorder.events()
-        if not self._strict:
-            recorder.handle, self._kept = self, events
-        return events
-
-    def command(self, name: str) -> "Run | Usage":
-        """Name the command that is running, in a program without a command-line framework.
-
-        *name* must be a literal in the calling function: a word that the code does not hold may be
-        one that a user typed, and is recorded as ``(unknown)``.
-        """
-        recorder = self._recorder
-        return self if recorder is None else recorder.run.command(name, sys._getframe(1))
-
-    def run(self, main: "Callable[..., T]", /, *args: "Any", **kwargs: "Any") -> "T":
-        """Return ``main(*args, **kwargs)``, recording how it ended."""
-        recorder = self._recorder
-        if recorder is not None:
-            with recorder.run:
-                return main(*args, **kwargs)
-        return main(*args, **kwargs)
-
-    def flush(self) -> None:
-        """Hand over what was recorded so far. Never needed at exit."""
-        recorder = self._recorder
-        events = recorder and recorder.events()
-        if events:
-            events.flush()
-
-    def shutdown(self) -> None:
-        """Finish the run now and record nothing further in this process."""
-        recorder, self._recorder, self._kept = self._recorder, None, None
-        if recorder is not None:
-            recorder.finish()
-
-    def _check(self, kind, name, fields):
-        # type: (str, str, Mapping[str, object]) -> None
-        from .schema import check_event
-
-        check_event(self.settings["schema"], kind, name, fields)
+        self.decision = None  # type: Decision | None
+        self.settings = {}  # type: dict[str, Any]
 
     # While nothing is recorded, the handle itself stands for the action or command that a program enters.
 
@@ -164,19 +76,28 @@ class Usage:
         # type: (object, object, TracebackType | None) -> None
         return None
 
-    def set(self, **fields: object) -> None:
-        """Do nothing: there is no action to add to."""
+
+def _complete(usage, name):
+    # type: (Usage, str) -> Any
+    """Return the attribute *name* of the handle, which has got its methods first: the class's ``__getattr__`` until then.
+
+    Building fifteen functions that few runs use would cost every run 0.18 M instructions.
+    """
+    try:
+        _load("recording.handle").complete()
+    except Exception:  # the program has replaced our files: it goes on without us
+        if name == "run":
+            return lambda main, /, *args, **kwargs: main(*args, **kwargs)
+        if name in __all__ or name == "set":
+            return lambda *_, **__: usage
+    return object.__getattribute__(usage, name)
 
 
+Usage.__getattr__ = _complete  # type: ignore[attr-defined]
 _usage = Usage()
-action = _usage.action
-command = _usage.command
-count = _usage.count
-error = _usage.error
-flush = _usage.flush
-heartbeat = _usage.heartbeat
-run = _usage.run
-shutdown = _usage.shutdown
+if TYPE_CHECKING:
+    action, command, count, error = _usage.action, _usage.command, _usage.count, _usage.error
+    flush, heartbeat, run, shutdown = _usage.flush, _usage.heartbeat, _usage.run, _usage.shutdown
 
 
 def init(
@@ -210,15 +131,15 @@ def init(
     elsewhere what is recorded waits, and is never sent until the settings are right: `status` says what is wrong. With
     an unknown consent nothing is recorded unless the user says so.
     Calling it again returns the first handle; for another app, one that records nothing.
+
+    >>> usage = otel_usage.init("mycli", version="1.4", consent="opt-out", destinations={"otlp": "https://usage.example.org"})
     """
     usage = _usage
     if usage.app:
         return usage if usage.app == app else Usage()
-    environ, given = os.environ, ""
+    environ, flag_seen = os.environ, ""
     if flag and flag in sys.argv:
-        from .flags import take
-
-        given = take(flag)
+        flag_seen = _load("consent.flag").take_flag(flag)
     if "OTEL_USAGE_CHILD" in environ:  # we are the sender, or something it started
         return usage
     usage.settings = settings = {
@@ -237,28 +158,22 @@ def init(
     testing = "pytest" in sys.modules
     usage._strict = testing or sys.flags.dev_mode or environ.get("OTEL_USAGE_STRICT", "") not in ("", "0")
     if usage._strict:
-        from .schema import check_settings
+        from .settings.check import check_settings
 
         check_settings(settings)
     usage.app = app
     try:
-        usage.decision = decision = decide(app, consent, policy, environ, testing, given, service)
+        decide = _load("consent.gate").decide
+        usage.decision = decision = decide(app, consent, policy, environ, testing, flag_seen, service)
         if decision.notice or service or decision.overruled == "log":
-            from .notice import show
-
-            show(settings, decision)
+            _load("consent.due").show_due(settings, decision)
         if decision.mode != "off":
-            Recorder = _ring0("recorder").Recorder  # noqa: N806
+            Recorder = _load("recording.recorder").Recorder  # noqa: N806
             usage._recorder = Recorder(settings, decision, sys._getframe(1)).begin()
     except Exception:  # a fault of ours, or a wrong setting at a user's: the program goes on without us
         if usage._strict:
             raise
-        try:
-            from .recorder import fault
-
-            fault()
-        except Exception:
-            pass
+        _fault()
     return usage
 
 
@@ -277,232 +192,153 @@ def version() -> "tuple[object, ...]":
     return ("version",)
 
 
-def _ring0(name: str) -> "Any":
-    """Return our module *name*, straight from its bytecode where that is current, else as `import` would.
+# -- loading ------------------------------------------------------------------------------------------------------
 
-    The import system's search costs a run 0.25 M instructions per module: docs/decisions/0006-own-loading.md.
+# {module: the file of ours in which it stands}, "" being this one. Empty in the source tree. In the wheel, the modules
+# that every recorded run needs are put together into two files: see hatch_build.py, and docs/decisions/0007-one-file.md.
+_BUNDLED = {}  # type: dict[str, str]
+_installed = None  # type: tuple[str, int, float] | None  # (file, inode, time of change) of the first that was loaded
+_loading = {}  # type: dict[str, tuple[int, int]]  # {module: (process, thread) that loads it}
+_locks = {}  # type: dict[int, Any]  # {process: lock}: a forked child may have inherited one that nobody will release
+_LOCK_S = 0.5  # nobody waits longer for another thread to load a module
+
+
+def _load(name):
+    # type: (str) -> Any
+    """Return our module *name* (``recording.recorder``), straight from its bytecode where that is current.
+
+    The import system's search costs a run 0.3 M instructions and more per module, and again for each package above it;
+    this costs 0.13 M, and the packages nothing: docs/decisions/0006-own-loading.md. Where there is no bytecode, or a
+    stale one, in a zip file and under ``-O``, it is loaded as `import` would.
+
+    A program may replace our files while it runs (``mycli self-update``). Modules of two versions do not fit together:
+    so, once the first file that was loaded is another than it was, nothing further is loaded.
+
+    RACES  Threads that want one module wait for the one that loads it. A signal handler that interrupts the loading gets
+    the module as far as it is. What a thread had begun to load when another forked is begun anew in the child.
+    Raises ImportError, and whatever the module raises.
     """
-    whole = "otel_usage." + name
-    if whole not in sys.modules:
+    name = _BUNDLED.get(name, name)
+    if not name:
+        return sys.modules[__name__]
+    whole = __name__ + "." + name
+    module = sys.modules.get(whole)
+    if module is not None and whole not in _loading:
+        return module
+    me = os.getpid(), _get_ident()
+    lock = _locks.setdefault(me[0], _RLock())
+    locked = lock.acquire(True, _LOCK_S)
+    try:
+        module, loader = sys.modules.get(whole), _loading.get(whole)
+        if module is not None and loader is not None and loader[0] != me[0]:
+            module = loader = None
+            del sys.modules[whole]
+        if module is not None:
+            return module
+        _loading[whole] = me
         try:
-            source = __path__[0] + "/" + name + ".py"
-            cached = f"{__path__[0]}/__pycache__/{name}.{sys.implementation.cache_tag}.pyc"
-            descriptor = os.open(cached, os.O_RDONLY)
-            try:
-                code = os.read(descriptor, os.fstat(descriptor).st_size)
-            finally:
-                os.close(descriptor)
-            status = os.stat(source)
-            current = sys.modules["_frozen_importlib_external"].MAGIC_NUMBER + bytes(4)
-            for number in (int(status.st_mtime), status.st_size):
-                current += (number & 0xFFFFFFFF).to_bytes(4, "little")
-            if code[:16] != current or sys.flags.optimize:
-                raise OSError
-        except (OSError, AttributeError, KeyError):  # no bytecode, or stale; a zip file; another implementation
-            __import__(whole)
-        else:
-            from marshal import loads
+            return _loaded(whole, name)
+        finally:
+            _loading.pop(whole, None)
+    finally:
+        if locked:
+            lock.release()
 
-            made = sys.modules[whole] = type(sys)(whole)  # as our attribute it is found by `lazy`
-            made.__dict__.update(__package__=__name__, __file__=source, __cached__=cached)
-            made.__spec__ = type(__spec__)(whole, __loader__, origin=source)  # type: ignore[name-defined]
-            try:
-                exec(loads(memoryview(code)[16:]), made.__dict__)  # noqa: S102, S302  our own bytecode
-            except BaseException:
-                del sys.modules[whole]
-                raise
-    return sys.modules[whole]
+
+def _loaded(whole, name):
+    # type: (str, str) -> Any
+    """Load a module that is not loaded yet: the second half of `_load`."""
+    global _installed
+    if _installed is not None:
+        try:
+            status = os.stat(_installed[0])
+        except OSError:
+            status = None
+        if status is None or (status.st_ino, status.st_mtime) != _installed[1:]:
+            raise ImportError(f"{__name__} was replaced while the program ran")
+    folder, _, leaf = (__path__[0] + "/" + name.replace(".", "/")).rpartition("/")
+    source, cached = f"{folder}/{leaf}.py", f"{folder}/__pycache__/{leaf}.{sys.implementation.cache_tag}.pyc"
+    try:
+        status = os.stat(source)
+        _installed = _installed or (source, status.st_ino, status.st_mtime)
+        descriptor = os.open(cached, os.O_RDONLY)
+        try:
+            code = os.read(descriptor, os.fstat(descriptor).st_size)
+        finally:
+            os.close(descriptor)
+        current = sys.modules["_frozen_importlib_external"].MAGIC_NUMBER + bytes(4)
+        for number in (int(status.st_mtime), status.st_size):
+            current += (number & 0xFFFFFFFF).to_bytes(4, "little")
+        if code[:16] != current or sys.flags.optimize:
+            raise OSError
+    except (OSError, AttributeError, KeyError):  # no bytecode, or stale; a zip file; another implementation
+        __import__(whole)
+        return sys.modules[whole]
+    from marshal import loads
+
+    module = sys.modules[whole] = type(sys)(whole)
+    module.__dict__.update(__package__=whole.rpartition(".")[0], __file__=source, __cached__=cached)
+    module.__spec__ = type(__spec__)(whole, __loader__, origin=source)  # type: ignore[name-defined]
+    try:
+        exec(loads(memoryview(code)[16:]), module.__dict__)  # noqa: S102, S302  our own bytecode
+    except BaseException:
+        del sys.modules[whole]
+        raise
+    package = sys.modules.get(whole.rpartition(".")[0])
+    if package is not None:  # as `import` would; else the package does it, if it is ever imported: `_alias`
+        setattr(package, leaf, module)
+    return module
+
+
+def _alias(folder: str) -> None:
+    """Give the package *folder* its modules: those that stand in another file, and those that `_load` loaded before it.
+
+    Called by packages whose modules `_load` loads, when they are imported.
+    """
+    prefix = f"{__name__}.{folder}."
+    for name in _BUNDLED:
+        if name.rpartition(".")[0] == folder:
+            sys.modules[f"{__name__}.{name}"] = _load(name)
+    for whole, module in list(sys.modules.items()):
+        leaf = whole.removeprefix(prefix)
+        if leaf != whole and "." not in leaf:
+            setattr(sys.modules[prefix[:-1]], leaf, module)
 
 
 def __getattr__(name):
     # type: (str) -> object
-    from .lazy import find
+    """Return a public name that not every program uses: from the module that holds it, or of the handle."""
+    if name in _ELSEWHERE:
+        return getattr(_load(_ELSEWHERE[name]), name)
+    if name in __all__:
+        return getattr(_usage, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    return find(name)
 
-
-# -- the gate -----------------------------------------------------------------------------------------------------
-
-MACHINE = "/etc/otel-usage"  # ``off`` or ``<app>.off`` in it switches everybody off
-
-# Where somebody may say something, strongest first: variables, {APP} being the app's name in capitals, that hold a mode
-# or, with a "!", are an off by being set; and files in MACHINE, an off by being there. Above all of them stands the
-# host's flag, below them the user's stored choice. Any off beats any on; otherwise the strongest that says something
-# decides; otherwise the host's default. docs/consent.md is checked against this.
-VOICES = (
-    "!{APP}_DISABLE_ANALYTICS",
-    "{APP}_TELEMETRY",
-    "!DO_NOT_TRACK",
-    "!OTEL_SDK_DISABLED",
-    "!OTEL_USAGE_DISABLED",
-    "/off",
-    "/{app}.off",
-)
-WORDS = {
-    "1": "on", "true": "on", "yes": "on", "on": "on", "enabled": "on",
-    "0": "off", "false": "off", "no": "off", "off": "off", "disabled": "off",
-    "local": "local", "log": "log",
-}  # fmt: skip
-
-# {variable: vendor}: the first that is set, and not to a false value, names the CI system.
-CI = {
-    "GITHUB_ACTIONS": "github",
-    "GITLAB_CI": "gitlab",
-    "JENKINS_URL": "jenkins",
-    "CIRCLECI": "circleci",
-    "TRAVIS": "travis",
-    "TF_BUILD": "azure",
-    "BUILDKITE": "buildkite",
-    "TEAMCITY_VERSION": "teamcity",
-    "BITBUCKET_BUILD_NUMBER": "bitbucket",
-    "CODEBUILD_BUILD_ID": "codebuild",
-    "APPVEYOR": "appveyor",
-    "DRONE": "drone",
-    "CI": "other",
+_ELSEWHERE = {
+    "SettingError": "setting_error",
+    "mount": "control.mount",
+    "show_flag": "control.flag_help",
+    "retired": "consent.retirement",
 }
 
 
-def word(text, switch=False):
-    # type: (str, bool) -> str
-    """Return the mode that a variable's *text* asks for; "" if it is empty, "off" if it can't be understood.
-
-    switch: the variable's name says off already (``DO_NOT_TRACK``): a false value asks for nothing, any other for off.
-    """
-    text = text.strip().lower()
-    said = WORDS.get(text, "off") if text else ""
-    if switch and said:
-        return "" if said == "off" and text in WORDS else "off"
-    return said
+# -- faults of ours -----------------------------------------------------------------------------------------------
 
 
-def variable(app):
-    # type: (str) -> str
-    """Return the prefix of the app's variables: ``my-cli`` → ``MY_CLI``."""
-    return "".join([c if c.isalnum() else "_" for c in app]).upper()
-
-
-def getter(environ):
-    # type: (Mapping[str, str]) -> Callable[[str], str]
-    """Return a function that looks a variable up, "" if unset. os.environ raises on every miss: go below it."""
-    if os.name == "posix" and environ is os.environ:
-        raw = os.environ._data  # type: ignore[attr-defined]
-        return lambda name: text.decode("utf-8", "surrogateescape") if (text := raw.get(name.encode())) else ""
-    return lambda name: environ.get(name, "")
-
-
-def home(get):
-    # type: (Callable[[str], str]) -> str
-    """Return the folder that holds all apps' state, or "" where there is none. Creates nothing."""
-    chosen = get("OTEL_USAGE_HOME")
-    if chosen:
-        return os.path.abspath(chosen)
-    if os.name != "posix":
-        base = get("LOCALAPPDATA")
-        return base + "\\otel-usage" if base else ""
-    base = get("XDG_STATE_HOME")
-    if not base.startswith("/"):
-        base = os.path.expanduser("~/.local/state")
-    return base + "/otel-usage" if base.startswith("/") else ""  # without a home folder nothing can be kept
-
-
-def stored(path):
-    # type: (str) -> tuple[str, int, int]
-    """Return the user's stored (mode, since_s, policy).
-
-    Shape of the file: one line, ``<on|local|off|noticed|asked> <Unix seconds> <policy version>``.
-    A missing file is ``("", 0, 0)``; one that can't be read or understood is off: it may have said so.
-    """
+def _fault():
+    # type: () -> None
+    """Note the exception being handled, which is ours, in ``<root>/debug/faults.log`` if that folder exists."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except (FileNotFoundError, NotADirectoryError):
-        return ("", 0, 0)
-    except OSError:
-        return ("off", 0, 0)
-    try:
-        mode, since, policy = os.read(descriptor, 256).split()[:3]
-        if mode in (b"on", b"local", b"off", b"noticed", b"asked"):
-            return (mode.decode(), int(since), int(policy))
-    except (OSError, ValueError):
+        _load("recording.failure").note()
+    except Exception:  # not even that: the host must never know
         pass
-    finally:
-        os.close(descriptor)
-    return ("off", 0, 0)
 
 
-def _there(path):
-    # type: (str) -> bool
-    """True if there is something at *path*, or if that can't be known."""
+def _guarded(step, *args):
+    # type: (Callable[..., object], *object) -> None
+    """Call ``step(*args)``; a fault of ours never reaches the host."""
     try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        pass
-    return True
-
-
-def voices(app, get, flag=""):
-    # type: (str, Callable[[str], str], str) -> Iterator[tuple[str, str, str]]
-    """Yield (layer, where, mode) of all that say something, strongest first, but for the stored choice."""
-    if flag:
-        yield "flag", flag, "off"
-    prefix = variable(app)
-    for where in VOICES:
-        if where[0] == "/":
-            where = MACHINE + where.replace("{app}", app)
-            if os.access(MACHINE, os.F_OK) and _there(where):
-                yield "machine", where, "off"
-        else:
-            switch = where[0] == "!"
-            where = where[switch:].replace("{APP}", prefix)
-            text = get(where)
-            said = text and word(text, switch)
-            if said:
-                yield "environment", where, said
-
-
-def decide(app, consent, policy, environ, testing=False, flag="", service=False):
-    # type: (str, str, int, Mapping[str, str], bool, str, bool) -> Decision
-    """Return what may happen in this run: any explicit off, else the strongest setting, else the host's default.
-
-    testing: we run inside a test runner, whose default is off. flag: the host's flag, if it was given.
-    """
-    get = getter(environ)
-    root = home(get)
-    folder = root and root + "/" + app
-    mode, layer, source, overruled, vendor = "", "", "", "", ""
-    notice, since = False, 0
-    for at, where, said in voices(app, get, flag):
-        if said == "off":
-            overruled = mode or word(get(variable(app) + "_TELEMETRY"))
-            mode, layer, source = said, at, where
-            break
-        if not mode:
-            mode, layer, source = said, at, where
-    else:
-        file = folder + "/consent"
-        choice, since, seen = stored(file) if folder else ("off", 0, 0)
-        for name in CI:
-            text = get(name)
-            if text and word(text, True):
-                vendor = CI[name]
-                break
-        if choice == "off" or (choice in ("on", "local") and not mode):
-            overruled, mode, layer, source = mode, choice, "stored", file
-            if not folder:
-                layer, source = "nowhere", "no home folder"
-            if choice == "on" and seen < policy and not service:  # agreed to less than is collected now
-                mode, notice = "off", not (vendor or testing)
-        elif not mode:
-            layer, source, mode = "default", consent, "off"
-            if testing or get("PYTEST_CURRENT_TEST"):
-                source = "test runner"
-            elif vendor:
-                source = "CI"
-            elif consent == "opt-out" and (service or (choice == "noticed" and seen >= policy)):
-                mode = "on"
-            else:
-                notice = consent == "opt-out" or (consent == "ask" and choice != "asked")
-    return Decision(
-        mode=mode, layer=layer, source=source, overruled=overruled, home=folder, ci=vendor, since_s=since, notice=notice
-    )
+        step(*args)
+    except Exception:
+        _fault()

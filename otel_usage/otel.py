@@ -1,11 +1,12 @@
 """The same recording through the OpenTelemetry API, for programs that run an SDK of their own.
 
-Ring 1 (background), in the host's process: `opentelemetry-instrument some-cli …` loads it by its entry point.
+Runs in the host's process: ``opentelemetry-instrument some-cli …`` loads it by its entry point.
 """
 
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import sys
 import time
@@ -17,32 +18,43 @@ from opentelemetry.context import Context
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from . import __version__, _usage, decide
-from .recorder import BRAKE, Run, guarded, hook
+from . import __version__, _guarded, _usage
+from .consent.gate import decide
+from .otlp import attributes_of
+from .recording.frameworks import hook_frameworks
+from .recording.otlp_text import run_attributes, span_name
+from .recording.run import Run
+from .recording.sender_start import BRAKE
 
 
 class UsageInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """Records one span and the run counters for the program's run, with the program's own providers.
 
-    ``instrument(app=…, tracer_provider=…, meter_provider=…)``; app defaults to ``OTEL_SERVICE_NAME``, then to the name
-    of the installed program. The variables that switch usage data off are heeded. Where the program calls
+    ::
+
+        from otel_usage.otel import UsageInstrumentor
+
+        UsageInstrumentor().instrument(app="mycli")
+
+    ``instrument`` takes ``app``, ``tracer_provider`` and ``meter_provider``; app defaults to ``OTEL_SERVICE_NAME``, then
+    to the name of the installed program. The variables that switch usage data off are heeded. Where the program calls
     `otel_usage.init` and that records, this stays silent: a run is one span.
     """
 
-    _observer: _Observer | None = None
+    _observer: _RunObserver | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return no requirement: argparse, click and typer are taken as they come."""
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
-        app = kwargs.get("app") or os.environ.get("OTEL_SERVICE_NAME") or _program()
+        app = kwargs.get("app") or os.environ.get("OTEL_SERVICE_NAME") or _program_name()
         if BRAKE.decode() in os.environ:
             return
         decision = decide(app, "opt-in", 1, os.environ)
         if decision.mode == "off" and decision.layer != "default":
             return
-        self._observer = _Observer(app, kwargs.get("tracer_provider"), kwargs.get("meter_provider"), decision.ci)
+        self._observer = _RunObserver(app, kwargs.get("tracer_provider"), kwargs.get("meter_provider"), decision.ci)
 
     def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002  the base class's shape
         if self._observer is not None:
@@ -51,14 +63,14 @@ class UsageInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             self._observer = None
 
 
-def _program() -> str:
+def _program_name() -> str:
     """Return the name of the installed program that runs, or ``python``: a path that a user typed is not one."""
     folder, name = os.path.split(sys.argv[0] if getattr(sys, "argv", None) else "")
     return name if name and folder == os.path.dirname(sys.executable) else "python"
 
 
-class _Observer:
-    """Watches one run, and tells it when it ends."""
+class _RunObserver:
+    """Watches one run, and emits its span and counters when it ends. Any: the providers, of whichever SDK there is."""
 
     def __init__(self, app: str, tracer_provider: Any, meter_provider: Any, ci: str) -> None:
         self.app = app
@@ -66,17 +78,21 @@ class _Observer:
         self.meter_provider = meter_provider
         self.ci = ci
         self.start_ns = time.time_ns()
-        self.clock_ns = time.monotonic_ns()
+        self.start_clock_ns = time.monotonic_ns()
         try:
             self.tty = os.isatty(1)
         except OSError:
             self.tty = False
-        self.run = Run(None, self._named)
-        hook(self.run)
+        self.run = Run(None, self._finish_before_providers)
+        hook_frameworks(self.run)
         atexit.register(self.finish)
 
-    def _named(self) -> None:
-        # Handlers run last in, first out: a provider made since must not be shut down before our span is ended.
+    def _finish_before_providers(self) -> None:
+        """Register our exit handler anew, so that it is the first to run. Called when the run has got its name.
+
+        Handlers run in the reverse of their order: a provider that the program made after `__init__` would otherwise be
+        shut down before our span is ended.
+        """
         atexit.unregister(self.finish)
         atexit.register(self.finish)
 
@@ -84,38 +100,27 @@ class _Observer:
         """Emit the span and the counters."""
         atexit.unregister(self.finish)
         if not _usage.recording and self.run.pid == os.getpid():
-            guarded(self._emit)
+            _guarded(self._emit)
         self.run.close()
 
     def _emit(self) -> None:
-        code, outcome, error = self.run.ending()
-        end_ns = self.start_ns + max(0, time.monotonic_ns() - self.clock_ns)
-        path = self.run.path()
-        attributes: dict[str, Any] = {
-            "usage.kind": "run",
-            "usage.command": path,
-            "usage.outcome": outcome,
-            "usage.options": list(self.run.options),
-            "process.executable.name": self.app,
-            "usage.ci": bool(self.ci),
-            "usage.tty": self.tty,
-        }
-        if code is not None:
-            attributes["process.exit.code"] = code
-        if error:
-            attributes["error.type"] = error
+        ending = self.run.ending()
+        end_ns = self.start_ns + max(0, time.monotonic_ns() - self.start_clock_ns)
+        command = self.run.command_name()
+        json_text = run_attributes(self.app, command, self.run.options, ending, bool(self.ci), self.tty)
+        attributes = attributes_of(json.loads(f"[{json_text}]"))
         tracer = trace.get_tracer("otel_usage", __version__, self.tracer_provider)
         span = tracer.start_span(
-            self.app if path == "(root)" else f"{self.app} {path}",
+            span_name(self.app, command),
             context=Context(),
             kind=SpanKind.INTERNAL,
             attributes=attributes,
             start_time=self.start_ns,
         )
-        if code:
+        if ending[0]:
             span.set_status(Status(StatusCode.ERROR))
         span.end(end_ns)
         meter = metrics.get_meter("otel_usage", __version__, self.meter_provider)
-        labels = {"usage.command": path, "usage.outcome": outcome}
+        labels = {"usage.command": command, "usage.outcome": ending[1]}
         meter.create_counter("usage.runs", "{run}").add(1, labels)
         meter.create_histogram("usage.run.duration", "s").record((end_ns - self.start_ns) / 1e9, labels)

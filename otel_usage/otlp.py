@@ -1,7 +1,8 @@
-"""OTLP, as JSON and as protobuf, to and from the SDK's own objects.
+"""OTLP, as JSON and as protobuf, to and from Python values and the SDK's own objects.
 
-Ring 1 (background). Source: opentelemetry-proto docs/specification.md, "JSON Protobuf Encoding": hex ids, 64-bit
-integers as decimal strings, enums as integers, unknown keys ignored.
+FORMAT  OTLP JSON: ids in hexadecimal, integers of 64 bits as decimal text, enums as integers; unknown keys are ignored.
+        Source: opentelemetry-proto docs/specification.md, "JSON Protobuf Encoding".
+Functions are called after what they return: ``attributes_of(pairs)``, ``span_of(span, …)``, ``json_of_metrics(metrics)``.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def value_of(any_value: Mapping[str, Any]) -> Any:
             return [value_of(item) for item in value.get("values", ())]
         if key == "kvlistValue":
             return attributes_of(value.get("values", ()))
-    return None  # bytes too: nothing of ours is, and as text they would pass for it
+    return None  # bytes too: no attribute of ours is of that type, and as text they might pass for one
 
 
 def attributes_of(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def _scope(scope: Mapping[str, Any] | None) -> InstrumentationScope:
 def span_of(
     span: Mapping[str, Any], attributes: Mapping[str, Any], resource: Resource, scope: InstrumentationScope
 ) -> ReadableSpan:
-    """Return one OTLP JSON Span as the SDK's; *attributes* are its, as Python values."""
+    """Return one OTLP JSON Span as the SDK's. attributes: those of the span, as Python values."""
     trace = int(span["traceId"], 16)
     parent = span.get("parentSpanId")
     return ReadableSpan(
@@ -108,7 +109,7 @@ def span_of(
 
 
 class Record(NamedTuple):
-    """One span of OTLP JSON, with its attributes as Python values and whose it is."""
+    """One span of OTLP JSON, with its attributes and its resource's as Python values."""
 
     resource: Mapping[str, Any]
     scope: tuple[str, str]  # name, version
@@ -117,21 +118,21 @@ class Record(NamedTuple):
 
     def line(self) -> bytes:
         """Return the record as a line of OTLP JSON of its own."""
-        told = {
+        group = {
             "resource": {"attributes": pairs_of(self.resource)},
             "scopeSpans": [{"scope": {"name": self.scope[0], "version": self.scope[1]}, "spans": [self.span]}],
         }
-        return json.dumps({"resourceSpans": [told]}, separators=(",", ":")).encode() + b"\n"
+        return json.dumps({"resourceSpans": [group]}, separators=(",", ":")).encode() + b"\n"
 
 
 def records_of(row: bytes, resources: dict[bytes, Mapping[str, Any]]) -> list[Record]:
-    """Return the spans of one line of OTLP JSON. Raises ValueError and its like if it is not one.
+    """Return the spans of one line of OTLP JSON.
 
-    resources: what earlier lines' resources said; equal ones are one object.
+    resources: those of earlier lines, by their text; equal ones become one object, so that callers may compare identities.
+    Raises ValueError, KeyError, TypeError, AttributeError or RecursionError if it is none.
     """
-    told = json.loads(row)
     records = []
-    groups = told["resourceSpans"]
+    groups = json.loads(row)["resourceSpans"]
     for group in groups:
         key = row.partition(b'"scopeSpans"')[0] if len(groups) == 1 else json.dumps(group["resource"]).encode()
         resource = resources.get(key)
@@ -169,24 +170,24 @@ def _histogram_point(point: Mapping[str, Any]) -> HistogramDataPoint:
 
 
 def _metric(metric: Mapping[str, Any]) -> Metric:
-    data: Any
+    content: Any
     if "sum" in metric:
-        told = metric["sum"]
-        temporality = AggregationTemporality(told.get("aggregationTemporality", 0))
-        data = Sum([_point(p) for p in told.get("dataPoints", ())], temporality, bool(told.get("isMonotonic")))
+        total = metric["sum"]
+        temporality = AggregationTemporality(total.get("aggregationTemporality", 0))
+        content = Sum([_point(p) for p in total.get("dataPoints", ())], temporality, bool(total.get("isMonotonic")))
     elif "gauge" in metric:
-        data = Gauge([_point(p) for p in metric["gauge"].get("dataPoints", ())])
+        content = Gauge([_point(p) for p in metric["gauge"].get("dataPoints", ())])
     elif "histogram" in metric:
-        told = metric["histogram"]
-        temporality = AggregationTemporality(told.get("aggregationTemporality", 0))
-        data = Histogram([_histogram_point(p) for p in told.get("dataPoints", ())], temporality)
+        histogram = metric["histogram"]
+        temporality = AggregationTemporality(histogram.get("aggregationTemporality", 0))
+        content = Histogram([_histogram_point(p) for p in histogram.get("dataPoints", ())], temporality)
     else:
         raise MalformedError(f"metric {metric.get('name')!r} is neither sum, gauge nor histogram")
-    return Metric(metric["name"], metric.get("description") or "", metric.get("unit") or "", data)
+    return Metric(metric["name"], metric.get("description") or "", metric.get("unit") or "", content)
 
 
 def metrics_of(metrics: Mapping[str, Any]) -> MetricsData:
-    """Return OTLP JSON MetricsData as the SDK's. Raises MalformedError; exponential histograms and summaries are."""
+    """Return OTLP JSON MetricsData as the SDK's. Raises MalformedError; also for exponential histograms and summaries."""
     try:
         groups = []
         for group in metrics.get("resourceMetrics", ()):
@@ -203,7 +204,7 @@ def metrics_of(metrics: Mapping[str, Any]) -> MetricsData:
         raise MalformedError(f"not OTLP JSON metrics: {type(exc).__name__}") from exc
 
 
-def json_of(metrics: MetricsData) -> dict[str, Any]:
+def json_of_metrics(metrics: MetricsData) -> dict[str, Any]:
     """Return the SDK's MetricsData as OTLP JSON: sums, gauges and histograms."""
     return {
         "resourceMetrics": [
@@ -225,19 +226,18 @@ def json_of(metrics: MetricsData) -> dict[str, Any]:
 def merge(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return OTLP JSON metrics, delta sums and histograms, as one: each resource, scope, metric and series only once.
 
-    Points of one series are added up; histograms are kept side by side. Needed too because the official encoder keeps
-    only the last of two equal resources.
+    Points of one series are added up; those of histograms stay side by side. This is not only for size: of two equal
+    resources the official encoder sends the last one alone.
     """
     groups: dict[str, dict[str, Any]] = {}
     for row in rows:
         for group in row["resourceMetrics"]:
-            told = groups.setdefault(
+            merged = groups.setdefault(
                 json.dumps(group["resource"]["attributes"]), {"resource": group["resource"], "scopeMetrics": [{}]}
-            )
+            )["scopeMetrics"][0]
             for scoped in group["scopeMetrics"]:
-                held = told["scopeMetrics"][0]
-                held.setdefault("scope", scoped["scope"])
-                metrics = held.setdefault("metrics", [])
+                merged.setdefault("scope", scoped["scope"])
+                metrics = merged.setdefault("metrics", [])
                 for metric in scoped["metrics"]:
                     same = next((m for m in metrics if m["name"] == metric["name"] and m.keys() == metric.keys()), None)
                     if same is None:
@@ -250,6 +250,7 @@ def merge(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _add(points: list[dict[str, Any]], more: Iterable[dict[str, Any]]) -> None:
+    """Add *more* points of delta sums to *points*, in place."""
     for point in more:
         same = next((p for p in points if p["attributes"] == point["attributes"]), None)
         if same is None:
@@ -261,26 +262,27 @@ def _add(points: list[dict[str, Any]], more: Iterable[dict[str, Any]]) -> None:
 
 
 def _json_metric(metric: Metric) -> dict[str, Any]:
-    told: dict[str, Any] = {"dataPoints": [_json_point(point) for point in metric.data.data_points]}
+    content: dict[str, Any] = {"dataPoints": [_json_point(point) for point in metric.data.data_points]}
     if isinstance(metric.data, Gauge):
         kind = "gauge"
     else:
-        told["aggregationTemporality"] = int(metric.data.aggregation_temporality)
+        content["aggregationTemporality"] = int(metric.data.aggregation_temporality)
         kind = "histogram"
         if isinstance(metric.data, Sum):
             kind = "sum"
-            told["isMonotonic"] = metric.data.is_monotonic
-    return {"name": metric.name, "unit": metric.unit or "", kind: told}
+            content["isMonotonic"] = metric.data.is_monotonic
+    return {"name": metric.name, "unit": metric.unit or "", kind: content}
 
 
 def _json_point(point: Any) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    """Return one data point as OTLP JSON. Any: of a sum, a gauge or a histogram."""
+    row: dict[str, Any] = {
         "attributes": pairs_of(point.attributes or {}),
         "startTimeUnixNano": str(point.start_time_unix_nano),
         "timeUnixNano": str(point.time_unix_nano),
     }
     if isinstance(point, HistogramDataPoint):
-        told.update(
+        row.update(
             count=str(point.count),
             sum=point.sum,
             bucketCounts=[str(n) for n in point.bucket_counts],
@@ -289,10 +291,10 @@ def _json_point(point: Any) -> dict[str, Any]:
             max=point.max,
         )
     else:
-        told["asInt" if isinstance(point.value, int) else "asDouble"] = (
+        row["asInt" if isinstance(point.value, int) else "asDouble"] = (
             str(point.value) if isinstance(point.value, int) else point.value
         )
-    return told
+    return row
 
 
 def json_from_protobuf(signal: str, body: bytes) -> dict[str, Any]:
@@ -307,9 +309,9 @@ def json_from_protobuf(signal: str, body: bytes) -> dict[str, Any]:
         request.ParseFromString(body)
     except DecodeError as exc:
         raise MalformedError(f"not OTLP protobuf {signal}") from exc
-    told: dict[str, Any] = MessageToDict(request, use_integers_for_enums=True)
+    payload: dict[str, Any] = MessageToDict(request, use_integers_for_enums=True)
     # The generic JSON mapping writes ids in base64; OTLP wants them in hexadecimal.
-    for group, message in zip(told.get("resourceSpans", ()), getattr(request, "resource_spans", ()), strict=True):
+    for group, message in zip(payload.get("resourceSpans", ()), getattr(request, "resource_spans", ()), strict=True):
         for scoped, scoped_message in zip(group.get("scopeSpans", ()), message.scope_spans, strict=True):
             for span, span_message in zip(scoped.get("spans", ()), scoped_message.spans, strict=True):
                 span["traceId"] = span_message.trace_id.hex()
@@ -319,4 +321,4 @@ def json_from_protobuf(signal: str, body: bytes) -> dict[str, Any]:
                 span.setdefault("name", "")
                 span.setdefault("startTimeUnixNano", "0")
                 span.setdefault("endTimeUnixNano", "0")
-    return told
+    return payload

@@ -1,7 +1,12 @@
 """For a host's own tests: capture what would be recorded, and see that no test sends anything.
 
-Ring 1 (background), in the test runner's process. A pytest plugin, found by its entry point; ``-p no:otel_usage`` turns
-it off. What a test records without having declared it in the schema is an error (`SettingError`), in any test.
+A pytest plugin, found by its entry point; ``-p no:otel_usage`` turns it off. In any test, captured or not, it is an error
+(`SettingError`) to record what the schema does not declare. ::
+
+    def test_upload_is_recorded(captured_usage):
+        main(["upload", "report.pdf"])
+
+        assert_event(captured_usage, "report.upload", format="pdf")
 """
 
 from __future__ import annotations
@@ -10,7 +15,6 @@ import os
 import shutil
 import tempfile
 import time
-from _thread import RLock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import _usage
-from .forget import forget
-from .recorder import Recorder
+from .recording.forget import forget
+from .recording.recorder import Recorder
 
 if TYPE_CHECKING:
-    from .events import Action
+    from .recording.actions import Action
 
 __all__ = ["Captured", "Event", "SendError", "assert_event", "captured"]
 
@@ -50,31 +54,33 @@ class Captured:
     """
 
     def __init__(self) -> None:
-        from .events import Events
+        from .recording.actions import Events
 
         self.settings = _usage.settings
-        self.owner = True
-        self.lock = RLock()
+        self.pid = os.getpid()
         self.start_ns = time.time_ns()
         self.resource = ""
         self.run = _Run()
         self.commands = self.run.commands
-        recorder: Any = self  # what it needs of one
+        recorder: Any = self  # it has all that `Events` needs of a recorder
         self._events = Events(recorder)
 
     def events(self) -> _Checked:
         """Return what `Usage` records with."""
         return _Checked(self)
 
+    def owns_run(self) -> bool:
+        """Return True: what is recorded is this process's own."""
+        return True
+
     def finish(self) -> None:
         """Do nothing: there is no run to write."""
 
     def __iter__(self) -> Iterator[Event]:
-        kept = self._events
-        kept.settle()
-        for action in kept.actions:
+        self._events.settle()
+        for action in self._events.actions:
             yield Event(action.kind, action.name, dict(action.pairs), failed=action.failed)
-        for key, (n,) in kept.counters.items():
+        for key, (n,) in self._events.counters.items():
             yield Event("count", key[0], dict(key[1:]), n)
 
     def __len__(self) -> int:
@@ -116,10 +122,11 @@ class _Checked:
 
     def __init__(self, captured: Captured) -> None:
         self._captured = captured
+        self.pid = captured.pid
         self.pending: list[tuple[str, int, Mapping[str, object]]] = []
 
     def _check(self, kind: str, name: str, fields: Mapping[str, object]) -> None:
-        from .schema import check_event
+        from .schema.declaration import check_event
 
         check_event(self._captured.settings["schema"], kind, name, fields)
 
@@ -128,9 +135,9 @@ class _Checked:
         return _CheckedAction(self, self._captured._events.action(kind, name, fields))
 
     def tick(self) -> None:
-        """Check what `Usage.count` noted, and add it up."""
-        noted, self.pending = self.pending, []
-        for name, n, fields in noted:
+        """Check the counts that `Usage.count` has appended to ``pending``, and add them up."""
+        counts, self.pending = self.pending, []
+        for name, n, fields in counts:
             self._check("count", name, fields)
             self._captured._events.pending.append((name, n, fields))
         self._captured._events.settle()
@@ -165,13 +172,13 @@ def captured() -> Iterator[Captured]:
     """
     if not _usage.settings:
         raise LookupError("otel_usage.init was not called yet: import the module that calls it first")
-    before = _usage._recorder, _usage._kept, _usage._strict
-    made: Any = Captured()
-    _usage._recorder, _usage._kept, _usage._strict = made, None, True
+    before = _usage._recorder, _usage._current, _usage._strict
+    events: Any = Captured()  # Any: it stands in for a Recorder
+    _usage._recorder, _usage._current, _usage._strict = events, None, True
     try:
-        yield made
+        yield events
     finally:
-        _usage._recorder, _usage._kept, _usage._strict = before
+        _usage._recorder, _usage._current, _usage._strict = before
 
 
 def assert_event(events: Captured, name: str, /, *, times: int | None = None, **fields: object) -> Event:
@@ -180,15 +187,15 @@ def assert_event(events: Captured, name: str, /, *, times: int | None = None, **
     times: how many there must be; with 0, what is returned is an event whose n is 0.
     """
     __tracebackhide__ = True
-    found = [event for event in events.named(name) if fields.items() <= event.fields.items()]
-    told = f"{name} {fields}" if fields else name
-    if times is not None and len(found) != times:
-        pytest.fail(f"{told} was recorded {len(found)} times, not {times}; recorded was:\n{events!r}")
+    matching = [event for event in events.named(name) if fields.items() <= event.fields.items()]
+    expected = f"{name} {fields}" if fields else name
+    if times is not None and len(matching) != times:
+        pytest.fail(f"{expected} was recorded {len(matching)} times, not {times}; recorded was:\n{events!r}")
     if times == 0:
         return Event("", name, fields, n=0)
-    if not found:
-        pytest.fail(f"{told} was not recorded; recorded was:\n{events!r}")
-    return found[0]
+    if not matching:
+        pytest.fail(f"{expected} was not recorded; recorded was:\n{events!r}")
+    return matching[0]
 
 
 # -- the plugin ---------------------------------------------------------------------------------------------------
@@ -196,7 +203,7 @@ def assert_event(events: Captured, name: str, /, *, times: int | None = None, **
 _attempts: list[str] = []
 
 
-def _refuse(self: Recorder, orphan: bool = False) -> None:  # noqa: ARG001  the shape of `wake`
+def _refuse_to_send(self: Recorder, orphan: bool = False) -> None:  # noqa: ARG001  the shape of `wake`
     if self.decision.mode == "on":
         _attempts.append(self.app)
 
@@ -204,15 +211,15 @@ def _refuse(self: Recorder, orphan: bool = False) -> None:  # noqa: ARG001  the 
 def pytest_configure(config: pytest.Config) -> None:
     """Guard the session: no process of ours is started, no record reaches the user's own folder."""
     home = tempfile.mkdtemp(prefix="otel-usage-tests-")
-    told = {"OTEL_USAGE_SENDER": "none", "OTEL_USAGE_HOME": home}  # for the programs that tests start
-    before = {name: os.environ.get(name) for name in told}
-    os.environ.update(told)
-    plain = Recorder.wake
-    Recorder.wake = _refuse  # type: ignore[method-assign]
+    guards = {"OTEL_USAGE_SENDER": "none", "OTEL_USAGE_HOME": home}  # for the programs that tests start
+    before = {name: os.environ.get(name) for name in guards}
+    os.environ.update(guards)
+    real_wake = Recorder.wake
+    Recorder.wake = _refuse_to_send  # type: ignore[method-assign]
 
     def restore() -> None:
         forget()  # the test runner's own run is nobody's
-        Recorder.wake = plain  # type: ignore[method-assign]
+        Recorder.wake = real_wake  # type: ignore[method-assign]
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -246,18 +253,18 @@ def captured_usage() -> Iterator[Captured]:
 def verify_off() -> Callable[..., None]:
     """A function that fails unless off is off: ``verify_off(["mycli", "--help"], env={"MYCLI_TELEMETRY": "off"})``.
 
-    It fails too if nothing was proved. ``default=True``: see `otel_usage.cli.verify.compare`.
+    It fails too if nothing was proved. ``default=True``: see `otel_usage.cli.proof.compare`.
     """
 
     def verify(command: Sequence[str], env: Mapping[str, str] | None = None, **options: Any) -> None:
         __tracebackhide__ = True
-        from .cli.verify import compare
+        from .cli.proof import compare
 
         path = shutil.which(command[0])
         if path is None:
             pytest.fail(f"{command[0]!r} is not a program on PATH")
-        found = compare([path, *command[1:]], {**os.environ, **(env or {})}, **options)
-        if not found.clean:
-            pytest.fail(found.complaint(" ".join(command)))
+        findings = compare([path, *command[1:]], {**os.environ, **(env or {})}, **options)
+        if not findings.clean:
+            pytest.fail(findings.complaint(" ".join(command)))
 
     return verify

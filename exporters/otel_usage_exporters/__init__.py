@@ -1,4 +1,5 @@
-"""Exporters of usage events to product analytics: Google Analytics 4 and Segment.
+"""Exporters of usage events to product analytics: Google Analytics 4 and Segment, a folder each.
 
-Ring 1 (background): each stands on its own in any OpenTelemetry program; see docs/exporters.md.
+They stand on their own in any OpenTelemetry program: see docs/exporters.md. How to add one: see
+docs/contributing/add-an-exporter.md.
 """

@@ -1,10 +1,31 @@
-"""Post one request and say what happened on the connection.
+"""Post one request, and say what happened on the connection. The only module of the exporters that uses the network.
 
-Ring 1 (background): the only module of the exporters that touches the network.
+GA4 cannot tell a repeated event from another, so a request may be repeated only if no byte of it has left. The libraries
+report both sides of that line by the same exceptions, so it is drawn where bytes are written, and not by an error's name::
 
-What is not left to chance: no .netrc and no cookies (no Session), no redirect followed, HTTPS except to this machine,
-one deadline for the whole answer, at most 64 KiB of it read, and whether any byte of the request left is noted where it
-leaves, not guessed from an exception's name.
+    Post.__call__                     in _progress, the thread's own: deadline, secret query, sent = False
+      requests' adapter               no Session: no cookies, no .netrc, no redirect followed
+        urllib3's pool, _IdleCheck    a connection that was idle for more than IDLE_S is closed first
+          connection, _Watched
+            connect()       opened = False
+              |             DNS, TCP, a proxy's tunnel, TLS. Bytes leave, and none is the request's:
+              |             whatever fails here, nothing of the request was sent
+              v             opened = True
+            putrequest()    appends the secret query to the request line; nothing is written yet
+            send()          if opened: sent = True, and only then the first byte is written
+              |             whatever fails from here on, the request may have arrived
+              v
+            the answer      _DeadlineReader: one deadline for all of it, however slowly it drips
+      Answer                sent, and the status line if there was one; at most 64 KiB of the body
+
+What is noted is on the safe side: a ``send`` that fails at once counts as sent. docs/decisions/0014-exporters-what-left.md has
+the reasons.
+
+RACES  1. Threads share connections' pools, but a connection is used by one thread at a time, and `_Progress` is the
+          thread's own.
+       2. The other side closes an idle connection just as we begin to write: whether the request arrived is unknown, and
+          for GA4 it is lost. `IDLE_S` is shorter than the time after which servers close.
+       3. A fork: the child would share the parent's connections. It opens its own, see `Post.__call__`.
 """
 
 from __future__ import annotations
@@ -23,8 +44,8 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from otel_usage.delivery import retry_after_s
-from otel_usage.schema import is_loopback
+from otel_usage.delivery.verdict import parse_retry_after
+from otel_usage.settings.endpoint import is_loopback
 
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_CONNECTIONS = 64  # kept to one place, as many as threads of the relay may post there
@@ -49,41 +70,21 @@ class Answer:
     fault: str = ""
 
 
-def check_endpoint(url: str) -> str:
-    """Return *url* without a slash at its end. Raises ValueError, saying what is expected but not what was given."""
-    expected = "an https:// address (http:// only for this machine), without user, query and fragment"
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        plain = not (parts.query or parts.fragment or parts.username or parts.password) and url.isprintable()
-        _ = parts.port
-    except ValueError:
-        raise ValueError(expected) from None
-    if (
-        not host
-        or not plain
-        or " " in url
-        or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
-    ):
-        raise ValueError(expected)
-    return url.rstrip("/")
-
-
 # -- the connection ---------------------------------------------------------------------------------------------
 
 
-class _Note(threading.local):
-    """What the request under way in this thread has done so far."""
+class _Progress(threading.local):
+    """How far the request under way in this thread has come."""
 
     sent = False
     deadline = 0.0
     query = ""  # what must not be logged: requests and urllib3 never get to know it
 
 
-_note = _Note()
+_progress = _Progress()
 
 
-class _Reader(io.RawIOBase):
+class _DeadlineReader(io.RawIOBase):
     """Reads from a socket until the deadline, however slowly the other side drips."""
 
     def __init__(self, sock: Any) -> None:
@@ -94,7 +95,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left_s = _note.deadline - time.monotonic()
+        left_s = _progress.deadline - time.monotonic()
         if left_s <= 0:
             raise TimeoutError("the answer took too long")
         self._sock.settimeout(left_s)
@@ -106,7 +107,7 @@ class _Reader(io.RawIOBase):
 
 
 class _Socket:
-    """A socket whose file for reading is a `_Reader`; all else is the socket's own."""
+    """A socket whose file for reading is a `_DeadlineReader`; all else is the socket's own."""
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
@@ -115,11 +116,11 @@ class _Socket:
         return getattr(self._sock, name)
 
     def makefile(self, *_: object, **__: object) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._sock))
+        return io.BufferedReader(_DeadlineReader(self._sock))
 
 
-class _Noting:
-    """Mixed into urllib3's connections: notes that a request begins to leave."""
+class _Watched:
+    """Mixed into urllib3's connections: sees the moment in which a request begins to leave."""
 
     sock: Any
     opened = False
@@ -133,30 +134,30 @@ class _Noting:
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         self.used_s = time.monotonic()
-        super().putrequest(method, url + _note.query, *args, **kwargs)  # type: ignore[misc]
+        super().putrequest(method, url + _progress.query, *args, **kwargs)  # type: ignore[misc]
 
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
         if self.opened:
-            left_s = _note.deadline - time.monotonic()
+            left_s = _progress.deadline - time.monotonic()
             if left_s <= 0:
                 raise TimeoutError("connecting took too long")
             self.sock.settimeout(left_s)
-            _note.sent = True  # before the attempt: afterwards it would be too late to know
+            _progress.sent = True  # before the attempt: afterwards it would be too late to know
         super().send(data)  # type: ignore[misc]
 
 
-class _HTTPConnection(_Noting, urllib3.connection.HTTPConnection):
+class _HTTPConnection(_Watched, urllib3.connection.HTTPConnection):
     pass
 
 
-class _HTTPSConnection(_Noting, urllib3.connection.HTTPSConnection):
+class _HTTPSConnection(_Watched, urllib3.connection.HTTPSConnection):
     pass
 
 
-class _Pool:
-    """Mixed into urllib3's pools: opens anew what was idle for too long."""
+class _IdleCheck:
+    """Mixed into urllib3's pools: closes a connection that was idle for too long; urllib3 opens it anew."""
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection = super()._get_conn(timeout)  # type: ignore[misc]
@@ -165,11 +166,11 @@ class _Pool:
         return connection
 
 
-class _HTTPPool(_Pool, urllib3.connectionpool.HTTPConnectionPool):
+class _HTTPPool(_IdleCheck, urllib3.connectionpool.HTTPConnectionPool):
     ConnectionCls = _HTTPConnection
 
 
-class _HTTPSPool(_Pool, urllib3.connectionpool.HTTPSConnectionPool):
+class _HTTPSPool(_IdleCheck, urllib3.connectionpool.HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
 
@@ -209,8 +210,8 @@ class Post:
         if self._pid != os.getpid():  # the connections are the parent's
             self._adapter, self._pid = _Adapter(pool_maxsize=MAX_CONNECTIONS), os.getpid()
         request = requests.Request("POST", url, headers=headers, data=body).prepare()
-        _note.sent, _note.query = False, secret
-        _note.deadline = time.monotonic() + timeout_s
+        _progress.sent, _progress.query = False, secret
+        _progress.deadline = time.monotonic() + timeout_s
         verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         proxies = {} if is_loopback(urlsplit(url).hostname or "") else requests.utils.get_environ_proxies(url)
         try:
@@ -218,28 +219,34 @@ class Post:
                 request, stream=True, timeout=(timeout_s, timeout_s), verify=verify, proxies=proxies
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
-            return Answer(sent=_note.sent, fault=_fault(exc, sent=_note.sent))
+            return Answer(sent=_progress.sent, fault=_fault(exc, sent=_progress.sent))
         with response:
             try:
-                read = response.raw.read(MAX_ANSWER_BYTES, decode_content=False)
+                answer_body = response.raw.read(MAX_ANSWER_BYTES, decode_content=False)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError):
-                read = b""  # the status line says all that counts
-            wait_s = retry_after_s(response.headers.get("Retry-After"))
-            return Answer(response.status_code, wait_s, read, sent=True)
+                answer_body = b""  # the status line says all that counts
+            wait_s = parse_retry_after(response.headers.get("Retry-After"))
+            return Answer(response.status_code, wait_s, answer_body, sent=True)
 
 
 def _fault(error: BaseException, *, sent: bool) -> str:
     """Return one word for *error*. Its text is never shown: it holds the address, and that holds the key."""
-    seen: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, BaseException) and one not in seen:
-            seen.append(one)
-            waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+    # The libraries wrap one error in another, in four different ways: the innermost says what happened.
+    errors: list[BaseException] = []
+    candidates: list[object] = [error]
+    while candidates:
+        candidate = candidates.pop()
+        if isinstance(candidate, BaseException) and candidate not in errors:
+            errors.append(candidate)
+            candidates += [
+                candidate.__cause__,
+                candidate.__context__,
+                getattr(candidate, "reason", None),
+                *candidate.args,
+            ]
 
     def any_of(*kinds: type[BaseException]) -> bool:
-        return any(isinstance(one, kinds) for one in seen)
+        return any(isinstance(each, kinds) for each in errors)
 
     if not sent:
         if any_of(socket.gaierror):

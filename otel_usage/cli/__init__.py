@@ -1,30 +1,32 @@
-"""The ``otel-usage`` command.
+"""The ``otel-usage`` command: one module per sub-command, besides the verbs of `otel_usage.control.commands`.
 
-Ring 1 (background).
+Each such module has ``add``, which adds the sub-command's parser, and ``call``, which runs it and returns the exit code.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
 from .. import __version__
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the command's parser. Each sub-command sets ``call``, what runs it."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser. Each sub-command sets ``call``, the function that runs it."""
+    from ..control import commands
+    from . import demo, describe, listen, run, verify
+
     top = argparse.ArgumentParser(
         prog="otel-usage",
         description="Usage analytics for command-line programs, at no cost to the people who use them.",
     )
     top.add_argument("--version", action="version", version=f"otel-usage {__version__}")
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    from . import demo, describe, listen, run, telemetry, verify
-
-    for module in (telemetry, demo, run, listen, describe, verify):
-        module.add(commands)
-    commands.add_parser(
+    subparsers = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (commands, demo, run, listen, describe, verify):
+        module.add(subparsers)
+    subparsers.add_parser(
         "relay", add_help=False, help="receive OTLP for GA4 and Segment, and keep their keys (extra: relay)"
     )
     return top
@@ -32,19 +34,27 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 it could not be done, 2 wrong usage."""
-    from ..schema import SettingError
+    from ..setting_error import SettingError
 
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["relay"]:  # has a parser of its own
-        from ..relay.serve import main as relay
-
-        return relay(words[1:])
-    told = parser().parse_args(words)
+    if words[:1] == ["relay"]:
+        return _run_relay(words[1:])
+    args = build_parser().parse_args(words)
     try:
-        code: int = told.call(told)
+        exit_code: int = args.call(args)
     except SettingError as exc:
         print(f"otel-usage: {exc}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         return 1
-    return code
+    return exit_code
+
+
+def _run_relay(words: Sequence[str]) -> int:
+    """Run ``otel-usage relay``, which has a parser of its own.
+
+    The server is found by name and not imported: it belongs to an outer ring, and needs the extra ``relay``.
+    """
+    serve = importlib.import_module("otel_usage.server.serve")
+    exit_code: int = serve.main(words)
+    return exit_code

@@ -1,7 +1,4 @@
-"""``otel-usage describe``: print "What we collect", or check that a file still says it.
-
-Ring 1 (background).
-"""
+"""``otel-usage describe``: print "What we collect", or check that a file still says it."""
 
 from __future__ import annotations
 
@@ -10,45 +7,46 @@ import difflib
 import sys
 from typing import Any
 
-from ..describe import page, settings_of
+from ..control.host_settings import settings_of
+from ..control.privacy_page import page
 
 
-def add(commands: Any) -> None:
+def add(subparsers: Any) -> None:
     """Add the sub-command."""
-    told = commands.add_parser(
+    parser = subparsers.add_parser(
         "describe",
         help="print what a program collects, as a page for its users",
         description="Print 'What we collect' in Markdown, made from the program's schema and settings. Exit code 1 if "
         "--check finds that FILE says something else.",
     )
-    told.add_argument(
+    parser.add_argument(
         "target", metavar="MODULE:USAGE", help="what otel_usage.init returned, e.g. mycli.main:usage; or FILE.py:usage"
     )
-    told.add_argument("--check", metavar="FILE", help="compare with FILE, print the difference, change nothing")
-    told.set_defaults(call=call)
+    parser.add_argument("--check", metavar="FILE", help="compare with FILE, print the difference, change nothing")
+    parser.set_defaults(call=call)
 
 
-def call(told: argparse.Namespace) -> int:
+def call(args: argparse.Namespace) -> int:
     """Print the page, or compare it with a file."""
-    text = page(settings_of(told.target))
-    if not told.check:
-        sys.stdout.write(text)
+    current = page(settings_of(args.target))
+    if not args.check:
+        sys.stdout.write(current)
         return 0
     try:
-        with open(told.check, encoding="utf-8") as file:
-            found = file.read()
+        with open(args.check, encoding="utf-8") as file:
+            stored = file.read()
     except OSError as exc:
-        print(f"otel-usage: {told.check!r} can't be read: {exc.strerror}", file=sys.stderr)
+        print(f"otel-usage: {args.check!r} can't be read: {exc.strerror}", file=sys.stderr)
         return 1
-    if found == text:
+    if stored == current:
         return 0
     sys.stdout.writelines(
         difflib.unified_diff(
-            found.splitlines(True), text.splitlines(True), told.check, f"otel-usage describe {told.target}"
+            stored.splitlines(True), current.splitlines(True), args.check, f"otel-usage describe {args.target}"
         )
     )
     print(
-        f"otel-usage: {told.check!r} is out of date; write it with: otel-usage describe {told.target} > {told.check}",
+        f"otel-usage: {args.check!r} is out of date; write it with: otel-usage describe {args.target} > {args.check}",
         file=sys.stderr,
     )
     return 1

@@ -1,4 +1,1 @@
-"""Receive usage data over OTLP/HTTP and hand it to GA4, Segment and other exporters, whose keys stay on the server.
-
-Ring 2 (extra ``[relay]``): see docs/relay.md. ``otel_usage.relay.app:make_app`` is the ASGI application.
-"""
+"""Where the relay of otel-usage 0.1 lay; it is `otel_usage.server` now. To be removed with the release after 0.2."""

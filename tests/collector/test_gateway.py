@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import NumberDataPoint
 
-from otel_usage import schema
-from otel_usage.relay.settings import Settings
-from otel_usage.schema import ATTRIBUTES, DERIVED, OUTCOMES
+from otel_usage.schema import patterns
+from otel_usage.schema.attributes import ATTRIBUTES, DERIVED, OUTCOMES
+from otel_usage.server.options import Options
 from tests.collector.harness import CONFIG, RUN, Backend, Gateway, get, metrics, pairs, plain, post, resource, traces
 
 Running = tuple[Gateway, Backend]
@@ -85,7 +85,7 @@ def expanded(pattern: str) -> set[str]:
 
 
 def test_the_allow_list_is_the_table() -> None:
-    """What the gateway lets through is what otel_usage/schema.py's table says: no key, word or name more, and none less."""
+    """What the gateway lets through is what otel_usage/schema/attributes.py's table says: no key, word or name more, and none less."""
     rules = (CONFIG / "gateway.yaml").read_text().replace("\\\\", "\\")
     lists = {
         where: [
@@ -116,13 +116,17 @@ def test_commands_and_names_are_the_tables() -> None:
     rules = (CONFIG / "gateway.yaml").read_text().replace("\\\\", "\\")
     here = {of: set(re.findall(rf'usage\.{of}"\],\s+"\^(.*?)\$"', rules)) for of in ("command", "action", "error")}
 
-    command = schema._COMMAND.pattern.replace("(?:", "(").replace("\\w", "\\pL\\pN_")
-    assert {"command": {f"({command})"}, "action": {schema._NAME.pattern}, "error": {schema._NAME.pattern}} == here
+    command = patterns.COMMAND.pattern.replace("(?:", "(").replace("\\w", "\\pL\\pN_")
+    assert {
+        "command": {f"({command})"},
+        "action": {patterns.DECLARED_NAME.pattern},
+        "error": {patterns.DECLARED_NAME.pattern},
+    } == here
 
 
 def test_no_batch_is_more_than_the_relay_takes() -> None:
     """However small or large the items of a batch are, as far as they pass, the relay does not refuse it for its size."""
-    limits, text = Settings(), (CONFIG / "fan-out.yaml").read_text()
+    limits, text = Options(), (CONFIG / "fan-out.yaml").read_text()
     most = [int(n) for n in re.findall(r"max_size: (\d+)", text)]
     word, key = "x" * 64, "usage.field." + "x" * 64
     smallest = NumberDataPoint(start_time_unix_nano=1, time_unix_nano=1)

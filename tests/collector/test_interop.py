@@ -17,11 +17,11 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.metrics.export import MetricExportResult
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from otel_usage.relay.decode import Decoder
+from otel_usage.server.decode import Decoder
 from tests.collector.harness import RUN, Backend, Gateway, metrics, plain, post, resource, traces
-from tests.collector.test_hostile import ACTION, ACTIONS, POINTS, RUNS
-from tests.relay.serving import Process
-from tests.relay.vendors import Vendors
+from tests.collector.test_gateway_hostile import ACTION, ACTIONS, POINTS, RUNS
+from tests.server.serving import Process
+from tests.server.vendors import Vendors
 
 Chain = tuple[Gateway, Backend, Vendors]
 pytest.importorskip("uvicorn")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import until
-
-from .conftest import Sink, User, senders, settled
+from ..hosts import until
+from ..users import Sink, User, senders, settled
 
 FRAMEWORKS = ("argparse", "click", "typer")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from otel_usage import VOICES, WORDS, word
-from tests.conftest import ROOT
+from otel_usage.consent.gate import VOICES, WORDS, word
+
+from ..hosts import ROOT
 
 PRACTICES = (ROOT / "docs" / "practices.md").read_text()
 CONSENT = (ROOT / "docs" / "consent.md").read_text()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from otel_usage_exporters import base
+from otel_usage_exporters import exporting
 
 from .servers import Receiver, Rude
 
@@ -19,14 +19,14 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         if name.startswith("OTEL_") or name.lower().endswith("_proxy") or name.endswith("CA_BUNDLE"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("OTEL_USAGE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(base, "_told", set())
-    monkeypatch.setattr(base, "_kept", {})
+    monkeypatch.setattr(exporting, "_logged", set())
+    monkeypatch.setattr(exporting, "_memories", {})
 
 
 @pytest.fixture
 def new_process() -> Callable[[], None]:
     """Forget what only this process remembers."""
-    return lambda: base._kept.clear()
+    return lambda: exporting._memories.clear()
 
 
 @pytest.fixture

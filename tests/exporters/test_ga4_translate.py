@@ -7,10 +7,18 @@ import os
 from pathlib import Path
 
 import pytest
-from otel_usage_exporters.ga4.translate import TAIL, Style, client_id, event_name, param_name, session_of, translate
+from otel_usage_exporters.ga4.translate import (
+    TAIL,
+    GA4Options,
+    client_id,
+    event_name,
+    param_name,
+    session_of,
+    translate,
+)
+from otel_usage_exporters.usage_event import events_from_metrics, events_from_spans
 
-from otel_usage.event import events_from_metrics, events_from_spans
-from otel_usage.wire import ga4 as wire
+from otel_usage.receiver import ga4 as wire
 
 from .servers import (
     MS,
@@ -34,7 +42,9 @@ HOUR = 3_600_000 * MS
 
 def bodies(spans, style=None, *, now_ns=NOW, sessions=None, query="measurement_id=G-AB12&api_secret=x"):
     """Return what is sent for *spans*, after GA4's rules agreed."""
-    done = translate(events_from_spans(spans, all_spans=True)[0], style or Style(), now_ns=now_ns, sessions=sessions)
+    done = translate(
+        events_from_spans(spans, all_spans=True)[0], style or GA4Options(), now_ns=now_ns, sessions=sessions
+    )
     sent = [request.body(TAIL) for request in done.requests]
     for body in sent:
         assert [] == wire.problems(body, query, now_s=now_ns / 1e9)
@@ -79,7 +89,7 @@ def test_golden_counts():
         counter("usage.runs", [point(4, {"usage.command": "scan", "usage.outcome": "success"}, end_ns=NOW)]),
         histogram("usage.run.duration", end_ns=NOW),
     )
-    done = translate(events_from_metrics(given, derived=True)[0], Style(), now_ns=NOW)
+    done = translate(events_from_metrics(given, derived=True)[0], GA4Options(), now_ns=NOW)
     [body] = [request.body(TAIL) for request in done.requests]
 
     assert [] == wire.problems(body, now_s=NOW / 1e9)
@@ -97,7 +107,7 @@ def test_golden_screens(screens, app, query):
     """A run can come with the view that fills "Pages and screens"; nothing else does."""
     spans = [run(end_ns=NOW), run(5, command="(root)", end_ns=NOW), action(end_ns=NOW)]
 
-    golden(f"ga4-{screens}", bodies(spans, Style(app_stream=app, screens=screens), query=query))
+    golden(f"ga4-{screens}", bodies(spans, GA4Options(app_stream=app, screens=screens), query=query))
 
 
 def test_names_are_made_valid():
@@ -126,7 +136,7 @@ def test_more_fields_than_fit_are_counted():
     """Beyond 25 parameters fields are dropped, ours never are."""
     events, _ = events_from_spans([action(fields={f"f{n}": n for n in range(60)}, end_ns=NOW)])
 
-    done = translate(events, Style(), now_ns=NOW)
+    done = translate(events, GA4Options(), now_ns=NOW)
 
     assert 60 + 5 - 25 == done.altered["params"]
     assert {"session_id", "engagement_time_msec"} <= set(json.loads(done.requests[0].body(TAIL))["events"][0]["params"])
@@ -149,7 +159,7 @@ def test_what_is_no_value_is_dropped():
     bad = {"a": float("nan"), "b": float("inf"), "c": b"x", "d": {"k": 1}, "e": 10**400, "f": None}
     events, _ = events_from_spans([action(fields={**bad, "ok": True, "list": ("a", 1)}, end_ns=NOW)])
 
-    done = translate(events, Style(), now_ns=NOW)
+    done = translate(events, GA4Options(), now_ns=NOW)
     found = json.loads(done.requests[0].body(TAIL))["events"][0]["params"]
 
     assert len(bad) == done.altered["value"]
@@ -160,7 +170,7 @@ def test_old_events_are_dropped_not_moved():
     """GA4 would move what is older than 72 hours to 72 hours ago; it is dropped and counted instead."""
     spans = [run(1, end_ns=NOW - 73 * HOUR), run(2, end_ns=NOW - 71 * HOUR), run(3, end_ns=NOW + HOUR)]
 
-    done = translate(events_from_spans(spans)[0], Style(), now_ns=NOW)
+    done = translate(events_from_spans(spans)[0], GA4Options(), now_ns=NOW)
 
     assert {"too_old": 1, "future": 1} == done.dropped
     assert [1] == [unit.position for request in done.requests for unit in request.units]
@@ -170,7 +180,7 @@ def test_at_most_25_events_and_one_installation_per_request():
     """Requests are split at 25 events, a run and its view together; installations and versions never meet."""
     spans = [run(n, end_ns=NOW - n) for n in range(1, 61)] + [run(99, end_ns=NOW, of=resource(installation="other"))]
 
-    found = bodies(spans, Style(screens="page_view"))
+    found = bodies(spans, GA4Options(screens="page_view"))
 
     assert [24, 24, 24, 24, 24, 2] == [len(body["events"]) for body in found]
     assert 2 == len({body["client_id"] for body in found})
@@ -191,7 +201,7 @@ def test_a_session_ends_after_half_an_hour():
 
     [body] = bodies(spans)
     numbers = [event["params"]["session_id"] for event in body["events"]]
-    done = translate(events_from_spans(spans)[0], Style(), now_ns=NOW)
+    done = translate(events_from_spans(spans)[0], GA4Options(), now_ns=NOW)
     later = bodies([run(9, end_ns=NOW - 100 * minute)], sessions=done.learned)
 
     assert numbers[0] == numbers[1] == numbers[2] != numbers[3]

@@ -9,10 +9,10 @@ from datetime import datetime, timezone
 
 import pytest
 from otel_usage_exporters.segment import SegmentSpanExporter
+from otel_usage_exporters.usage_event import events_from_spans
 from segment.analytics.client import Client
 
-from otel_usage.event import events_from_spans
-from otel_usage.wire import segment as wire
+from otel_usage.receiver import segment as wire
 
 from .servers import INSTALLATION, action, error, heartbeat, run
 

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from otel_usage_exporters.segment.translate import Style, snake, tail, timestamp, title, translate
+from otel_usage_exporters.segment.translate import SegmentOptions, snake, tail, timestamp, title, translate
+from otel_usage_exporters.usage_event import events_from_metrics, events_from_spans
 
-from otel_usage.event import events_from_metrics, events_from_spans
-from otel_usage.wire import segment as wire
+from otel_usage.receiver import segment as wire
 
 from .servers import (
     INSTALLATION,
@@ -33,7 +33,7 @@ NOW = 1_795_000_000_123_456_789
 
 def sent(events, style=None, traits=None):
     """Return the batches for *events*, after Segment's rules agreed."""
-    done = translate(events, style or Style(), traits=traits)
+    done = translate(events, style or SegmentOptions(), traits=traits)
     bodies = [request.body(tail("wk", NOW)) for request in done.requests]
     for body in bodies:
         assert [] == wire.problems(body)
@@ -108,7 +108,7 @@ def test_the_schema_can_name_events():
     """``"segment": "Report Uploaded"`` in the schema wins over the rule, for every kind but runs."""
     names = {"report.upload": "Report Uploaded", "config.invalid": "Config Broken"}
 
-    found = messages([action(end_ns=NOW), error(end_ns=NOW), run(end_ns=NOW)], Style(names=names))
+    found = messages([action(end_ns=NOW), error(end_ns=NOW), run(end_ns=NOW)], SegmentOptions(names=names))
 
     assert ["Report Uploaded", "Config Broken", "Command Run"] == [message["event"] for message in found]
 
@@ -128,7 +128,7 @@ def test_identify_only_when_traits_changed():
     events, _ = events_from_spans([run(1, end_ns=NOW), run(2, end_ns=NOW)])
     newer, _ = events_from_spans([run(3, end_ns=NOW, of=resource(version="2.0"))])
 
-    first = translate(events, Style())
+    first = translate(events, SegmentOptions())
     learned = first.requests[0].learned
 
     assert ["identify", "track", "track"] == [message["type"] for message in sent(events)[0]["batch"]]
@@ -142,7 +142,7 @@ def test_a_message_keeps_to_32_kb():
     fields = {f"field{n}": "x\\" * 500 for n in range(100)}
     events, _ = events_from_spans([action(fields=fields, end_ns=NOW)])
 
-    done = translate(events, Style())
+    done = translate(events, SegmentOptions())
     message = sent(events)[0]["batch"][1]
 
     assert 60 < done.altered["properties"] < 100
@@ -191,7 +191,7 @@ def test_times_of_a_wrong_clock_stay_out():
     ends = [NOW, NOW + day - 1, NOW + 2 * day, 2**63 - 1]
     spans = [*(run(n, end_ns=end) for n, end in enumerate(ends, 1)), run(9, took_ms=NOW // 10**6, end_ns=NOW)]
 
-    done = translate(events_from_spans(spans)[0], Style(), now_ns=NOW)
+    done = translate(events_from_spans(spans)[0], SegmentOptions(), now_ns=NOW)
 
     assert ({"future": 2}, {2: "future", 3: "future"}) == (done.dropped, done.gone)
     told = [json.loads(part) for request in done.requests for unit in request.units for part in unit.parts]

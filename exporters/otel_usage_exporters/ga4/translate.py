@@ -1,6 +1,6 @@
 """Turn usage events into GA4 Measurement Protocol requests.
 
-Ring 1 (background): pure, deterministic; the clock, the identities and what was learned before are passed in.
+Pure and deterministic: the clock, the identities and what was learned before are passed in.
 
 What GA4 does not take is cut, renamed or dropped here, by rule, and counted: see docs/ga4.md. Limits without a source
 of their own: Measurement Protocol reference and "Limitations", developers.google.com, and Analytics Help 9267744,
@@ -17,23 +17,9 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
-from otel_usage.event import Origin, UsageEvent
-
-from ..translation import (
-    Altered,
-    Request,
-    Translation,
-    Unit,
-    cached,
-    comma_list,
-    cut,
-    distinct,
-    encode_json,
-    pack,
-    scalar,
-    shortened,
-    start,
-)
+from otel_usage_exporters.packing import Altered, Request, Translation, Unit, pack
+from otel_usage_exporters.text import cached, comma_list, cut, distinct, encode_json, scalar, shortened, truncate
+from otel_usage_exporters.usage_event import Origin, UsageEvent
 
 MAX_EVENTS = 25  # per request
 MAX_PARAMS = 25  # per event
@@ -62,7 +48,7 @@ RESERVED_EVENTS = frozenset(
     refund remove_from_cart search select_item select_promotion spend_virtual_currency unlock_achievement view_cart
     view_item view_item_list view_promotion""".split()  # noqa: SIM905
 )
-OUR_EVENTS = frozenset(
+USAGE_EVENTS = frozenset(
     "command_run cli_error heartbeat usage_dropped usage_runs usage_run_duration usage_actions usage_errors".split()  # noqa: SIM905
 )
 # Parameters that GA4 reserves, does not let be registered as dimensions, types, or fills reports from.
@@ -76,14 +62,19 @@ RESERVED_PARAMS = frozenset(
     transaction_id user_agent value virtual_currency_name""".split()  # noqa: SIM905
 )
 SYSTEMS = {"linux": "Linux", "darwin": "MacOS", "windows": "Windows"}  # "MacOS": the reference's own example
+TAIL = b"]}"  # the end of every body
 CONSENT = {"ad_user_data": "DENIED", "ad_personalization": "DENIED"}
 _TORN = re.compile("%[0-9A-F]?$")
 _WRONG = re.compile(r"[^A-Za-z0-9_]")
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
-    """How to write events. screens: "", page_view or screen_view. client_id: instead of one per installation."""
+class GA4Options:
+    """How to write events.
+
+    app_stream: for an app's data stream, not a web site's. screens: "", page_view or screen_view: also sent for every run.
+    client_id: instead of one per installation. validate: ask the validation server to check recommendations too.
+    """
 
     app_stream: bool = False
     screens: str = ""
@@ -92,7 +83,7 @@ class Style:
 
 
 def translate(
-    events: Sequence[UsageEvent], style: Style, *, now_ns: int, sessions: Mapping[str, Any] | None = None
+    events: Sequence[UsageEvent], options: GA4Options, *, now_ns: int, sessions: Mapping[str, Any] | None = None
 ) -> Translation:
     """Return the requests for *events*, each of one installation and version.
 
@@ -102,7 +93,7 @@ def translate(
     gone: dict[int, str] = {}
     altered: Altered = Counter()
     learned: dict[str, Any] = {}
-    by_origin: dict[int, list[UsageEvent]] = {}  # by identity: equal ones are the same, see otel_usage.event
+    by_origin: dict[int, list[UsageEvent]] = {}  # by the object's id: equal origins are one object, see usage_event.py
     oldest_ns, newest_ns = now_ns - MAX_AGE_S * 10**9, now_ns + MAX_AHEAD_S * 10**9
     for event in events:
         if event.end_ns < oldest_ns:
@@ -113,20 +104,17 @@ def translate(
             by_origin.setdefault(id(event.origin), []).append(event)
     requests: list[Request] = []
     for origin, ci, group in _groups(by_origin.values()):
-        client = style.client_id or client_id(origin.installation_id, app_stream=style.app_stream)
+        client = options.client_id or client_id(origin.installation_id, app_stream=options.app_stream)
         session = learned.get(client) or (sessions or {}).get(client)
-        head = _head(origin, ci, client, style)
+        head = _head(origin, ci, client, options)
         units = []
         for event in group:
             number, session = session_of(session, event.end_ns // 10**9)
-            units.append(Unit(event.position, tuple(_encoded(event, number, style, altered))))
+            units.append(Unit(event.position, tuple(_encoded(event, number, options, altered))))
         learned[client] = session
         room = MAX_BODY_BYTES - len(head) - len(TAIL)
         requests += [Request(each, head) for each in pack(units, max_events=MAX_EVENTS, max_bytes=room)]
     return Translation(tuple(requests), Counter(gone.values()), altered, learned, gone)
-
-
-TAIL = b"]}"
 
 
 def client_id(installation_id: str, *, app_stream: bool = False) -> str:
@@ -161,41 +149,45 @@ def session_of(session: Any, at_s: int) -> tuple[int, list[int]]:
 @cached
 def event_name(name: str) -> str:
     """Return *name* as GA4 takes it: ``report.upload`` → ``report_upload``, ``error`` → ``event_error``."""
-    made = _WRONG.sub("_", start(name)).lstrip("_0123456789")
-    if not made or made in RESERVED_EVENTS or made in OUR_EVENTS or made.startswith(EVENT_PREFIXES):
-        made = "event_" + made
-    return shortened(made, MAX_NAME, name)
+    plain = _WRONG.sub("_", truncate(name)).lstrip("_0123456789")
+    if not plain or plain in RESERVED_EVENTS or plain in USAGE_EVENTS or plain.startswith(EVENT_PREFIXES):
+        plain = "event_" + plain
+    return shortened(plain, MAX_NAME, name)
 
 
 @cached
 def param_name(name: str) -> str:
     """Return *name* as GA4 takes it for a parameter: ``value`` → ``field_value``."""
-    made = _WRONG.sub("_", start(name)).lstrip("_0123456789")
-    if not made or made in RESERVED_PARAMS or made.startswith(PREFIXES):
-        made = "field_" + made
-    return shortened(made, MAX_NAME, name)
+    plain = _WRONG.sub("_", truncate(name)).lstrip("_0123456789")
+    if not plain or plain in RESERVED_PARAMS or plain.startswith(PREFIXES):
+        plain = "field_" + plain
+    return shortened(plain, MAX_NAME, name)
 
 
 def _groups(by_origin: Iterable[list[UsageEvent]]) -> Iterator[tuple[Origin, bool | None, list[UsageEvent]]]:
-    """Yield events that may share a request, oldest first. What does not say if it was in CI goes with what does."""
+    """Yield (origin, in CI?, events that may share a request, oldest first).
+
+    Only runs say whether they were in CI. If all of them say the same, the other events are taken to be of the same place,
+    and go with them; else they are a group of their own.
+    """
     for events in by_origin:
         origin = events[0].origin
-        events.sort(key=_when)
-        said = [ci for ci in (False, True) if any(event.ci is ci for event in events)]
-        if len(said) < 2:
-            yield origin, said[0] if said else None, events
+        events.sort(key=_order)
+        places = [ci for ci in (False, True) if any(event.ci is ci for event in events)]
+        if len(places) < 2:
+            yield origin, places[0] if places else None, events
             continue
-        for ci in (None, *said):
-            some = [event for event in events if event.ci is ci]
-            if some:
-                yield origin, ci, some
+        for ci in (None, *places):
+            group = [event for event in events if event.ci is ci]
+            if group:
+                yield origin, ci, group
 
 
-def _when(event: UsageEvent) -> tuple[int, int]:
+def _order(event: UsageEvent) -> tuple[int, int]:
     return event.end_ns, event.position
 
 
-def _head(origin: Origin, ci: bool | None, client: str, style: Style) -> bytes:
+def _head(origin: Origin, ci: bool | None, client: str, options: GA4Options) -> bytes:
     """Return the beginning of a body, which all events of one installation and version share."""
     properties = {
         "os": origin.os_type,
@@ -205,26 +197,26 @@ def _head(origin: Origin, ci: bool | None, client: str, style: Style) -> bytes:
         "app_version": origin.app_version,
         "ci": "" if ci is None else "true" if ci else "false",
     }
-    kept = {name: {"value": cut(value, MAX_PROPERTY_VALUE)} for name, value in properties.items() if value}
-    body: dict[str, Any] = {"app_instance_id" if style.app_stream else "client_id": client, "consent": CONSENT}
-    if kept:
-        body["user_properties"] = kept
+    user_properties = {name: {"value": cut(value, MAX_PROPERTY_VALUE)} for name, value in properties.items() if value}
+    body: dict[str, Any] = {"app_instance_id" if options.app_stream else "client_id": client, "consent": CONSENT}
+    if user_properties:
+        body["user_properties"] = user_properties
     system = cut(SYSTEMS.get(origin.os_type, origin.os_type), MAX_VALUE)
     if system:
         body["device"] = {"operating_system": system}
         if origin.os_version:
             body["device"]["operating_system_version"] = cut(origin.os_version, MAX_VALUE)
-    if style.validate:
+    if options.validate:
         body["validation_behavior"] = "ENFORCE_RECOMMENDATIONS"
     return encode_json(body)[:-1].encode() + b',"events":['
 
 
-def _encoded(event: UsageEvent, session: int, style: Style, altered: Altered) -> Iterator[bytes]:
+def _encoded(event: UsageEvent, session: int, options: GA4Options, altered: Altered) -> Iterator[bytes]:
     """Yield the events that *event* becomes: one, and a screen view before it if asked for."""
     micros = event.end_ns // 1_000
-    if style.screens and event.kind == "run":
-        view = {"session_id": session, "engagement_time_msec": 1, **_screen(event, style.screens)}
-        yield encode_json({"name": style.screens, "timestamp_micros": micros, "params": view}).encode()
+    if options.screens and event.kind == "run":
+        view = {"session_id": session, "engagement_time_msec": 1, **_screen(event, options.screens)}
+        yield encode_json({"name": options.screens, "timestamp_micros": micros, "params": view}).encode()
     name, params = _event(event, session, altered)
     yield encode_json({"name": name, "timestamp_micros": micros, "params": params}).encode()
 
@@ -235,7 +227,7 @@ def _screen(event: UsageEvent, screens: str) -> dict[str, str]:
     title = cut(event.name, MAX_VALUE) or app[:MAX_VALUE]
     if screens == "screen_view":
         return {"screen_name": title, "screen_class": cut(app, MAX_VALUE)}
-    host = _WRONG.sub("-", start(app)).strip("-_").lower()[:32].strip("-").replace("_", "-") or "cli"
+    host = _WRONG.sub("-", truncate(app)).strip("-_").lower()[:32].strip("-").replace("_", "-") or "cli"
     path = "" if event.command == "(root)" else event.command.strip("()")
     location = f"https://{host}.invalid/{quote(cut(path, MAX_VALUE)[:60]).replace('%20', '/')}"
     return {"page_title": title, "page_location": _TORN.sub("", location[:MAX_VALUE])}
@@ -247,12 +239,12 @@ def _event(event: UsageEvent, session: int, altered: Altered) -> tuple[str, dict
     # A run's time is its user's; what happens inside it adds none.
     engaged = min(max(event.duration_ms, 1), SESSION_S * 1_000) if kind == "run" else 1
     params: dict[str, Any] = {"session_id": session, "engagement_time_msec": engaged}
-    _text(params, "app", event.origin.app, altered)
-    _text(params, "app_version", event.origin.app_version, altered)
+    _put_text(params, "app", event.origin.app, altered)
+    _put_text(params, "app_version", event.origin.app_version, altered)
     if kind == "run":
         name = "command_run"
-        _text(params, "command", event.command or "(unknown)", altered)
-        _text(params, "outcome", event.outcome or "unknown", altered)
+        _put_text(params, "command", event.command or "(unknown)", altered)
+        _put_text(params, "outcome", event.outcome or "unknown", altered)
         if event.exit_code is not None:
             code = scalar(event.exit_code)
             if isinstance(code, int):
@@ -261,16 +253,16 @@ def _event(event: UsageEvent, session: int, altered: Altered) -> tuple[str, dict
                 altered["value"] += 1
         params["duration_ms"] = event.duration_ms
         if event.options:
-            options = comma_list(event.options, MAX_VALUE)
-            if options.count(",") + 1 != len(event.options):
+            names = comma_list(event.options, MAX_VALUE)
+            if names.count(",") + 1 != len(event.options):
                 altered["cut"] += 1
-            if options:
-                params["options"] = options
+            if names:
+                params["options"] = names
         if event.tty is not None:
             params["tty"] = "true" if event.tty else "false"
     elif kind == "error":
         name = "cli_error"
-        _text(params, "error_code", event.name, altered)
+        _put_text(params, "error_code", event.name, altered)
     elif kind == "heartbeat":
         name = "heartbeat"
     elif kind in ("dropped", "derived"):
@@ -283,10 +275,10 @@ def _event(event: UsageEvent, session: int, altered: Altered) -> tuple[str, dict
         params["count"] = event.count if event.count < 2**53 else float(event.count)
     elif kind in ("action", "span"):
         params["duration_ms"] = event.duration_ms
-    _text(params, "error_type", event.error_type, altered)
-    for field, value in event.fields.items():
-        kept = scalar(value)
-        if kept is None:
+    _put_text(params, "error_type", event.error_type, altered)
+    for field, recorded in event.fields.items():
+        value = scalar(recorded)
+        if value is None:
             altered["value"] += 1
             continue
         if len(params) >= MAX_PARAMS:
@@ -295,19 +287,19 @@ def _event(event: UsageEvent, session: int, altered: Altered) -> tuple[str, dict
         key = distinct(param_name(field), params, MAX_NAME)
         if key != field:
             altered["renamed"] += 1
-        if isinstance(kept, str):
-            _text(params, key, kept, altered)
-        elif isinstance(kept, bool):
-            params[key] = "true" if kept else "false"  # the reference knows text and numbers only
+        if isinstance(value, str):
+            _put_text(params, key, value, altered)
+        elif isinstance(value, bool):
+            params[key] = "true" if value else "false"  # the reference knows text and numbers only
         else:
-            params[key] = kept
+            params[key] = value
     return name, params
 
 
-def _text(params: dict[str, Any], key: str, value: str, altered: Altered) -> None:
-    """Put *value*, cut; an empty one says nothing, and is left out."""
-    kept = cut(value, MAX_VALUE)
-    if kept:
-        params[key] = kept
-    if kept != value:
+def _put_text(params: dict[str, Any], key: str, value: str, altered: Altered) -> None:
+    """Put *value*, cut to what GA4 takes; an empty one says nothing, and is left out."""
+    text = cut(value, MAX_VALUE)
+    if text:
+        params[key] = text
+    if text != value:
         altered["cut"] += 1

@@ -1,8 +1,34 @@
-"""Segment, and servers that speak its HTTP Tracking API.
+"""Segment, and servers that speak its HTTP Tracking API: spans and counts become messages."""
 
-Ring 1 (background).
-"""
+from __future__ import annotations
 
-from .exporter import ENDPOINT, ENDPOINT_EU, SegmentMetricExporter, SegmentSpanExporter
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["ENDPOINT", "ENDPOINT_EU", "SegmentMetricExporter", "SegmentSpanExporter"]
+if TYPE_CHECKING:
+    from .exporter import (
+        ENDPOINT,
+        ENDPOINT_EU,
+        LenientSegmentMetricExporter,
+        LenientSegmentSpanExporter,
+        SegmentMetricExporter,
+        SegmentSpanExporter,
+    )
+
+__all__ = [
+    "ENDPOINT",
+    "ENDPOINT_EU",
+    "LenientSegmentMetricExporter",
+    "LenientSegmentSpanExporter",
+    "SegmentMetricExporter",
+    "SegmentSpanExporter",
+]
+
+
+def __getattr__(name: str) -> Any:  # Any: what the module has
+    # Loaded when it is asked for: opentelemetry-instrument lists environment_variables.py at every start, and that must
+    # not cost the import of the OTel SDK and of requests.
+    if name in __all__:
+        from . import exporter
+
+        return getattr(exporter, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

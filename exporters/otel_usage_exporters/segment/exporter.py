@@ -1,6 +1,6 @@
-"""Exporters to Segment's HTTP Tracking API and servers that speak it, like RudderStack.
+"""Exporters to Segment's HTTP Tracking API and servers that speak it, like RudderStack: settings, and what answers mean.
 
-Ring 1 (background): settings, and what the answers mean. At least once: messageId is the same in every attempt.
+At least once: ``messageId`` is the same in every attempt, so that a repetition is recognised.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from otel_usage.event import UsageEvent
+from otel_usage_exporters.exporting import Exporter, Lenient, UsageMetricExporter, UsageSpanExporter
+from otel_usage_exporters.packing import Request, Translation
+from otel_usage_exporters.post import Answer
+from otel_usage_exporters.settings import SettingReader, parse_key
+from otel_usage_exporters.usage_event import UsageEvent
+from otel_usage_exporters.vendor import REDACTED, USER_AGENT, RequestOutcome, Vendor
 
-from ..base import REDACTED, USER_AGENT, Fate, UsageMetricExporter, UsageSpanExporter, Vendor
-from ..post import Answer
-from ..settings import Reader, key
-from ..translation import Request, Translation
-from .translate import Style, tail, translate
+from .translate import SegmentOptions, tail, translate
 
 ENDPOINT = "https://api.segment.io"
 ENDPOINT_EU = "https://events.eu1.segmentapis.com"
@@ -33,32 +34,27 @@ class Segment(Vendor):
 
     label = "Segment"
     prefix = "SEGMENT"
-    remembers = "segment-traits"
+    memory_name = "segment-traits"
 
-    def __init__(self, given: Mapping[str, Any], environ: Mapping[str, str]) -> None:
-        read = Reader(self.prefix, given, environ)
+    def __init__(self, settings: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+        reader = SettingReader(self.prefix, settings, environ)
         a_key = "the write key of a source"
-        self._key = read.read("write_key", key, "", a_key)
+        self._key = reader.read("write_key", parse_key, "", a_key)
         if not self._key:
-            raise read.wrong("write_key", a_key, missing=True)
-        who = read.read("anonymous_id", key, "", "an id without spaces")
+            raise reader.wrong("write_key", a_key, missing=True)
+        who = reader.read("anonymous_id", parse_key, "", "an id without spaces")
         no_names: Mapping[str, str] = {}
-        names = read.read("names", _names, no_names, "declared name=Segment's name, separated by commas")
-        endpoint = read.endpoint(ENDPOINT)
+        names = reader.read("names", _parse_names, no_names, "declared name=Segment's name, separated by commas")
+        endpoint = reader.endpoint(ENDPOINT)
         self._address = endpoint if endpoint.endswith("/batch") else endpoint + "/v1/batch"
-        self.common = read.common()
-        self.style = Style(who, names)
+        self.common = reader.common()
+        self.options = SegmentOptions(who, names)
 
-    def identified(self) -> bool:
-        return bool(self.style.anonymous_id)
+    def identifies_client(self) -> bool:
+        return bool(self.options.anonymous_id)
 
-    def translate(
-        self,
-        events: Sequence[UsageEvent],
-        now_ns: int,
-        known: Mapping[str, Any],
-    ) -> Translation:
-        return translate(events, self.style, traits=known, now_ns=now_ns)
+    def translate(self, events: Sequence[UsageEvent], now_ns: int, known: Mapping[str, Any]) -> Translation:
+        return translate(events, self.options, traits=known, now_ns=now_ns)
 
     def write(self, request: Request, now_ns: int, *, redact: bool) -> tuple[str, str, dict[str, str], bytes]:
         body = request.body(tail(REDACTED if redact else self._key, now_ns))
@@ -73,60 +69,34 @@ class Segment(Vendor):
         headers["Authorization"] = "Basic " + b64encode(self._key.encode() + b":").decode()
         return self._address, "", headers, gzip.compress(body, GZIP_LEVEL, mtime=0)
 
-    def judge(self, answer: Answer, events: int) -> tuple[Fate, str]:
+    def judge(self, answer: Answer, events: int) -> tuple[RequestOutcome, str]:
         """What may arrive later is tried again, with the same ids."""
         status = answer.status
         if status is None or 300 <= status < 400 or status in RETRIED or (status >= 500 and status not in NOT_RETRIED):
-            return Fate.RETRY, ""
+            return RequestOutcome.RETRY, ""
         if status == 413 and events > 1:
-            return Fate.SPLIT, ""
+            return RequestOutcome.SPLIT, ""
         if status >= 300 or status < 200:
-            return Fate.DROP, f"http_{status}"
+            return RequestOutcome.DROP, f"http_{status}"
         # Jitsu says 200 and {"ok": false} to what it refuses.
-        return (Fate.DROP, "refused") if _refused(answer.body) else (Fate.SENT, "")
+        return (RequestOutcome.DROP, "refused") if _refused(answer.body) else (RequestOutcome.SENT, "")
 
 
-class SegmentSpanExporter(UsageSpanExporter):
-    """Sends runs, actions, errors and heartbeats to Segment. Settings pair with ``OTEL_EXPORTER_SEGMENT_…``.
+class SegmentExporter(Exporter):
+    """What both exporters to Segment share: the vendor, and the keywords. Each has a variable, ``OTEL_EXPORTER_SEGMENT_…``.
 
-    write_key: of the source. anonymous_id: instead of one per installation. endpoint: `ENDPOINT_EU`, or a compatible
-    server. names: ``{declared name: Segment's}``. spans: "usage" or "all". timeout_s: of one export, or of one request
-    in ``deliver``. folder: for what must be remembered between processes, "" for none.
-    """
-
-    vendor_class = Segment
-
-    def __init__(
-        self,
-        *,
-        write_key: str | None = None,
-        anonymous_id: str | None = None,
-        endpoint: str | None = None,
-        names: Mapping[str, str] | None = None,
-        spans: str | None = None,
-        derived: bool | None = None,
-        timeout_s: float | None = None,
-        folder: str | None = None,
-    ) -> None:
-        super().__init__(
-            write_key=write_key,
-            anonymous_id=anonymous_id,
-            endpoint=endpoint,
-            names=names,
-            spans=spans,
-            derived=derived,
-            timeout_s=timeout_s,
-            folder=folder,
-        )
-
-
-class SegmentMetricExporter(UsageMetricExporter):
-    """Sends a host's counts to Segment, one message per delta. Settings: those of `SegmentSpanExporter`.
-
+    write_key: of the source.
+    anonymous_id: who the client is, instead of one per installation.
+    endpoint: `ENDPOINT_EU`, or a compatible server.
+    names: ``{declared name: Segment's}``.
+    spans: "usage" (the default), or "all" for spans that are not about use too.
     derived: also send the run counters, which repeat what the spans say.
+    timeout_s: of one export, or of one request in ``deliver``.
+    folder: for what must be remembered between processes, "" for in memory only.
     """
 
     vendor_class = Segment
+    schema_key = "segment"
 
     def __init__(
         self,
@@ -150,17 +120,45 @@ class SegmentMetricExporter(UsageMetricExporter):
             timeout_s=timeout_s,
             folder=folder,
         )
+
+
+class SegmentSpanExporter(SegmentExporter, UsageSpanExporter):
+    """Sends runs, actions, errors and heartbeats to Segment. Keywords: see `SegmentExporter`.
+
+    ::
+
+        exporter = SegmentSpanExporter(write_key=key, names={"report.upload": "Report Uploaded"})
+        tracer_provider.add_span_processor(BatchSpanProcessor(exporter))
+    """
+
+
+class SegmentMetricExporter(SegmentExporter, UsageMetricExporter):
+    """Sends a host's counts to Segment, one message per delta. Keywords: see `SegmentExporter`.
+
+    ::
+
+        exporter = SegmentMetricExporter(write_key=key)
+        meter_provider = MeterProvider([PeriodicExportingMetricReader(exporter)])
+    """
+
+
+class LenientSegmentSpanExporter(Lenient, SegmentSpanExporter):
+    """`SegmentSpanExporter` as entry points name it: a wrong setting is one error in the log."""
+
+
+class LenientSegmentMetricExporter(Lenient, SegmentMetricExporter):
+    """`SegmentMetricExporter` as entry points name it: a wrong setting is one error in the log."""
 
 
 def _refused(body: bytes) -> bool:
     try:
-        said = json.loads(body)
+        answer = json.loads(body)
     except ValueError:  # none, or cut off: the status says it was received
         return False
-    return isinstance(said, dict) and (said.get("ok") is False or said.get("success") is False)
+    return isinstance(answer, dict) and (answer.get("ok") is False or answer.get("success") is False)
 
 
-def _names(value: Any) -> Mapping[str, str]:
+def _parse_names(value: Any) -> Mapping[str, str]:
     if isinstance(value, str):
         value = dict([pair.split("=") for pair in value.split(",") if pair.strip()])
     pairs = {key.strip(): name.strip() for key, name in value.items()}

@@ -1,6 +1,6 @@
 """Turn usage events into messages of Segment's HTTP Tracking API.
 
-Ring 1 (background): pure, deterministic; the identities and what was learned before are passed in.
+Pure and deterministic: the clock, the identities and what was learned before are passed in.
 
 Limits without a source of their own: segment-docs 747b35d, http-api/index.md and spec/common.md, read 2026-11-22.
 """
@@ -18,23 +18,9 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from otel_usage import __version__
-from otel_usage.event import NAMESPACE, Origin, UsageEvent
-
-from ..translation import (
-    Altered,
-    Request,
-    Translation,
-    Unit,
-    cached,
-    clean,
-    cut,
-    distinct,
-    encode_json,
-    pack,
-    scalar,
-    shortened,
-    start,
-)
+from otel_usage_exporters.packing import Altered, Request, Translation, Unit, pack
+from otel_usage_exporters.text import cached, clean, cut, distinct, encode_json, scalar, shortened, truncate
+from otel_usage_exporters.usage_event import NAMESPACE, Origin, UsageEvent
 
 MAX_MESSAGE_BYTES = 32_000  # "32 KB" per message: the smaller reading
 MAX_BATCH_BYTES = 475_000  # of 500 kB; what analytics-python and Segment's other libraries keep to
@@ -42,23 +28,26 @@ MAX_MESSAGES = 100  # per batch, as analytics-python; the API takes 2,500
 MAX_ID = 100  # characters of messageId; anonymousId is kept to the same
 MAX_EVENT = 64  # characters of an event's name: Jitsu takes no more
 MAX_PROPERTY_NAME = 64  # ours: a warehouse's column
+MAX_OPTIONS = 64  # as many as are recorded
 MAX_VALUE = 1_000  # ours: characters of a property's value
 MAX_PROPERTIES = 250  # ours: Segment takes 10,000, its warehouses fewer
 MAX_AHEAD_S = 24 * 3600  # ours: Segment takes any time, and a warehouse then has events of the year 9999
 MAX_DURATION_MS = 366 * 24 * 3_600_000  # ours: a longer one is a wrong clock, and spoils every average
 MAX_CONTEXT = 100  # ours: characters of what describes app and system
+HEAD = b'{"batch":['
+ENVELOPE_BYTES = 1_000  # for HEAD and `tail`
 SYSTEMS = {"linux": "Linux", "darwin": "macOS", "windows": "Windows"}
 # What a compatible server (Jitsu) rejects in a name, and what Segment's style has spaces for.
 _BREAKS = re.compile(r"[\s._\-;=/*]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NOT_SNAKE = re.compile(r"[\W_]+", re.ASCII)
 _EPOCH = date(1970, 1, 1).toordinal()
-_OURS = {"run": "Command Run", "error": "CLI Error", "heartbeat": "Heartbeat"}
+_EVENT_NAMES = {"run": "Command Run", "error": "CLI Error", "heartbeat": "Heartbeat"}
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
-    """How to write events. names: declared name to Segment's. anonymous_id: instead of one per installation."""
+class SegmentOptions:
+    """How to write events. anonymous_id: instead of one per installation. names: ``{declared name: Segment's}``."""
 
     anonymous_id: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -66,7 +55,7 @@ class Style:
 
 def translate(
     events: Sequence[UsageEvent],
-    style: Style,
+    options: SegmentOptions,
     *,
     traits: Mapping[str, Any] | None = None,
     now_ns: int | None = None,
@@ -81,35 +70,33 @@ def translate(
     gone: dict[int, str] = {}
     newest_ns = (1 << 64) if now_ns is None else now_ns + MAX_AHEAD_S * 10**9
     known = dict(traits or {})
-    origins: dict[int, tuple[str, str, str]] = {}  # by identity: equal ones are the same, see otel_usage.event
+    # (anonymous id, context, digest of the traits) by the origin object's id: equal origins are one object, see
+    # usage_event.py.
+    origins: dict[int, tuple[str, str, str]] = {}
     units: list[Unit] = []
     learned_at: dict[int, tuple[str, str]] = {}
     for event in events:
         if event.end_ns > newest_ns:
             gone[event.position] = "future"
             continue
-        about = origins.get(id(event.origin))
-        if about is None:
-            who = anonymous_id(style.anonymous_id or event.origin.installation_id)
+        encoded_origin = origins.get(id(event.origin))
+        if encoded_origin is None:
+            who = anonymous_id(options.anonymous_id or event.origin.installation_id)
             context = ',"context":' + encode_json(_context(event.origin)) + "}"
-            about = origins[id(event.origin)] = (who, context, digest_of(_traits(event.origin)))
-        who, context, digest = about
+            encoded_origin = origins[id(event.origin)] = (who, context, digest_of(_traits(event.origin)))
+        who, context, digest = encoded_origin
         parts = []
         if known.get(who) != digest:
             known[who] = digest
             learned_at[event.position] = (who, digest)
             parts.append(_identify(event, who, context, digest))
-        parts.append(_track(event, who, context, style, altered))
+        parts.append(_track(event, who, context, options, altered))
         units.append(Unit(event.position, tuple(parts)))
     requests = []
     for group in pack(units, max_events=MAX_MESSAGES, max_bytes=MAX_BATCH_BYTES - ENVELOPE_BYTES):
         learned = dict([learned_at[unit.position] for unit in group if unit.position in learned_at])
         requests.append(Request(group, HEAD, learned))
     return Translation(tuple(requests), Counter(gone.values()), altered, gone=gone)
-
-
-HEAD = b'{"batch":['
-ENVELOPE_BYTES = 1_000  # for HEAD and `tail`
 
 
 def tail(write_key: str, now_ns: int) -> bytes:
@@ -132,16 +119,16 @@ def _day(days: int) -> str:
 @cached
 def title(name: str) -> str:
     """Return *name* in Segment's style: ``report.upload`` → ``Report Upload``."""
-    words = [word for word in _BREAKS.split(_HUMP.sub(" ", clean(start(name)))) if word]
-    made = " ".join([word[:1].upper() + word[1:] for word in words]) or "Event"
-    return shortened(made, MAX_EVENT, name)
+    words = [word for word in _BREAKS.split(_HUMP.sub(" ", clean(truncate(name)))) if word]
+    title_case = " ".join([word[:1].upper() + word[1:] for word in words]) or "Event"
+    return shortened(title_case, MAX_EVENT, name)
 
 
 @cached
 def snake(name: str) -> str:
     """Return *name* in snake_case: ``channelName`` → ``channel_name``."""
-    made = _NOT_SNAKE.sub("_", _HUMP.sub("_", start(name))).strip("_").lower() or "field"
-    return shortened(made, MAX_PROPERTY_NAME, name)
+    snake_case = _NOT_SNAKE.sub("_", _HUMP.sub("_", truncate(name))).strip("_").lower() or "field"
+    return shortened(snake_case, MAX_PROPERTY_NAME, name)
 
 
 def anonymous_id(installation_id: str) -> str:
@@ -160,14 +147,15 @@ def _uuid(name: str) -> str:
     return str(uuid5(UUID(bytes=NAMESPACE), name.encode("utf-8", "replace").decode()))
 
 
-def _named(**pairs: str) -> dict[str, str]:
+def _known(**pairs: str) -> dict[str, str]:
+    """Return those of *pairs* that are known, cut."""
     return {key: cut(value, MAX_CONTEXT) for key, value in pairs.items() if value}
 
 
 def _context(origin: Origin) -> dict[str, Any]:
     context: dict[str, Any] = {"library": {"name": "otel-usage", "version": __version__}, "ip": "0.0.0.0"}  # noqa: S104
-    app = _named(name=origin.app, version=origin.app_version)
-    system = _named(name=SYSTEMS.get(origin.os_type, origin.os_type), version=origin.os_version)
+    app = _known(name=origin.app, version=origin.app_version)
+    system = _known(name=SYSTEMS.get(origin.os_type, origin.os_type), version=origin.os_version)
     if app:
         context["app"] = app
     if system:
@@ -177,7 +165,7 @@ def _context(origin: Origin) -> dict[str, Any]:
 
 def _traits(origin: Origin) -> dict[str, str]:
     """Return what describes the installation."""
-    return _named(
+    return _known(
         app=origin.app,
         app_version=origin.app_version,
         os=origin.os_type,
@@ -201,11 +189,11 @@ def _identify(event: UsageEvent, who: str, context: str, digest: str) -> bytes:
     )
 
 
-def _track(event: UsageEvent, who: str, context: str, style: Style, altered: Altered) -> bytes:
+def _track(event: UsageEvent, who: str, context: str, options: SegmentOptions, altered: Altered) -> bytes:
     properties = _properties(event, altered)
     message = {
         "type": "track",
-        "event": _name(event, style, altered),
+        "event": _name(event, options, altered),
         "anonymousId": who,
         "messageId": event.event_id,
         "timestamp": timestamp(event.end_ns),
@@ -214,7 +202,7 @@ def _track(event: UsageEvent, who: str, context: str, style: Style, altered: Alt
     encoded = _message(message, context)
     if len(encoded) > MAX_MESSAGE_BYTES:
         over = len(encoded) - MAX_MESSAGE_BYTES
-        while over > 0 and properties:  # the last go first: ours come before the host's
+        while over > 0 and properties:  # the last first: the host's fields come after those that all events have
             over -= len(encode_json(dict([properties.popitem()])).encode()) - 1  # its braces, but for a comma
             altered["properties"] += 1
         encoded = _message(message, context)
@@ -226,35 +214,35 @@ def _message(message: Mapping[str, Any], context: str) -> bytes:
     return (encode_json(message)[:-1] + context).encode()
 
 
-def _name(event: UsageEvent, style: Style, altered: Altered) -> str:
-    if event.kind in _OURS and event.name not in style.names:
-        return _OURS[event.kind]
-    chosen = style.names.get(event.name)
-    made = shortened(clean(start(chosen)), MAX_EVENT, chosen) if chosen else title(event.name)
+def _name(event: UsageEvent, options: SegmentOptions, altered: Altered) -> str:
+    if event.kind in _EVENT_NAMES and event.name not in options.names:
+        return _EVENT_NAMES[event.kind]
+    chosen = options.names.get(event.name)
+    name = shortened(clean(truncate(chosen)), MAX_EVENT, chosen) if chosen else title(event.name)
     if len(event.name) > MAX_EVENT:
         altered["renamed"] += 1
-    return made
+    return name
 
 
 def _properties(event: UsageEvent, altered: Altered) -> dict[str, Any]:
     kind = event.kind
     properties: dict[str, Any] = {}
     if kind == "run":
-        properties["command"] = _text(event.command or "(unknown)", altered)
-        properties["outcome"] = _text(event.outcome or "unknown", altered)
+        properties["command"] = _cut(event.command or "(unknown)", altered)
+        properties["outcome"] = _cut(event.outcome or "unknown", altered)
         if event.exit_code is not None:
             properties["exit_code"] = scalar(event.exit_code)
             if properties["exit_code"] is None:
                 del properties["exit_code"]
                 altered["value"] += 1
         if event.options:
-            properties["options"] = [_text(option, altered)[:MAX_CONTEXT] for option in event.options[:MAX_OPTIONS]]
+            properties["options"] = [_cut(option, altered)[:MAX_CONTEXT] for option in event.options[:MAX_OPTIONS]]
         if event.ci is not None:
             properties["ci"] = event.ci
         if event.tty is not None:
             properties["tty"] = event.tty
     elif kind == "error":
-        properties["error_code"] = _text(event.name, altered)
+        properties["error_code"] = _cut(event.name, altered)
     elif kind in ("count", "dropped", "derived"):
         properties["count"] = scalar(event.count) if event.count < 2**53 else float(event.count)
     if kind in ("run", "action", "span"):
@@ -263,11 +251,11 @@ def _properties(event: UsageEvent, altered: Altered) -> dict[str, Any]:
         else:
             altered["value"] += 1
     if event.error_type:
-        properties["error_type"] = _text(event.error_type, altered)
-    for name, value in event.fields.items():
-        kept = scalar(value)
-        if kept is None or kept == "":
-            altered["value"] += kept is None
+        properties["error_type"] = _cut(event.error_type, altered)
+    for name, recorded in event.fields.items():
+        value = scalar(recorded)
+        if value is None or value == "":
+            altered["value"] += value is None
             continue
         if len(properties) >= MAX_PROPERTIES:
             altered["properties"] += 1
@@ -275,15 +263,13 @@ def _properties(event: UsageEvent, altered: Altered) -> dict[str, Any]:
         key = distinct(snake(name), properties, MAX_PROPERTY_NAME)
         if key != name:
             altered["renamed"] += 1
-        properties[key] = _text(kept, altered) if isinstance(kept, str) else kept
+        properties[key] = _cut(value, altered) if isinstance(value, str) else value
     return properties
 
 
-MAX_OPTIONS = 64  # as many as are recorded
-
-
-def _text(value: str, altered: Altered) -> str:
-    kept = cut(value, MAX_VALUE)
-    if kept != value:
+def _cut(value: str, altered: Altered) -> str:
+    """Return *value* as Segment is given it, and count it if that is not all of it."""
+    text = cut(value, MAX_VALUE)
+    if text != value:
         altered["cut"] += 1
-    return kept
+    return text

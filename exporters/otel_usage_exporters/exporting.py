@@ -1,0 +1,382 @@
+"""What the exporters of all vendors do alike: find identities, deliver, try again a little, say what went wrong.
+
+A vendor adds what differs (`Vendor`, in vendor.py), and two classes that join it to those of this module::
+
+    class ToySpanExporter(ToyExporter, UsageSpanExporter): ...
+    class ToyMetricExporter(ToyExporter, UsageMetricExporter): ...
+
+The sender and the relay find exporters by their entry points, and know no vendor by name. What an exporter can do it says
+itself, in attributes of its class: see `Exporter`.
+
+ALGORITHM  of one delivery:
+           1. Spans or data points become usage events (usage_event.py). Those that name no installation get an id
+              (identity.py).
+           2. The vendor translates all events into requests.
+           3. The requests are sent in their order, each at most once, until the time is over. What an answer means the
+              vendor says, as a `RequestOutcome`: the request is done with, or halved, or it and all after it wait.
+           4. The verdict says what became of every event, by its position.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import os
+import random
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from opentelemetry.sdk.metrics import Counter as SDKCounter
+from opentelemetry.sdk.metrics import Histogram as SDKHistogram
+from opentelemetry.sdk.metrics import ObservableCounter
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from otel_usage.delivery.verdict import Verdict
+from otel_usage.setting_error import SettingError
+
+from .identity import Identities, folder_of
+from .memory import Memory
+from .packing import Request, Translation
+from .post import Answer, Post
+from .usage_event import FILTERED, UsageEvent, events_from_metrics, events_from_spans
+from .vendor import RequestOutcome, Vendor
+
+try:
+    from opentelemetry.instrumentation.utils import suppress_instrumentation
+except ImportError:  # an extra: then there is no instrumentation of requests either
+
+    def suppress_instrumentation() -> AbstractContextManager[None]:  # type: ignore[misc]
+        return nullcontext()
+
+
+MAX_TRIES = 4  # per export, in a program that has no sender to try again later
+BACKOFF_S = 0.5
+DELTAS: dict[type, AggregationTemporality] = {
+    SDKCounter: AggregationTemporality.DELTA,
+    ObservableCounter: AggregationTemporality.DELTA,
+    SDKHistogram: AggregationTemporality.DELTA,
+}
+
+_logged: set[str] = set()  # what was logged once in this process
+_memories: dict[tuple[str, str], Memory] = {}  # of all exporters of this process, by folder and name
+
+
+class Exporter:
+    """What span and metric exporters of all vendors share.
+
+    Settings that are wrong raise SettingError where a program's own code gives them as keywords. Otherwise (variables
+    only, or `Lenient` classes, which entry points name) one error is logged, and the exporter takes events and drops
+    them, counted: an exception here would take down every other exporter of the program.
+
+    What an exporter says of itself, in class attributes, to the sender and the relay:
+
+    vendor_class: where its events go. lenient: True if a wrong setting never raises.
+    at_most_once: True where a repetition would count twice, so that what may have arrived is never sent again.
+    one_client_per_request: True if a request holds events of one client only: the relay then sends several side by side.
+    takes_folder: True if the keyword ``folder`` says where to remember things between processes.
+    schema_key: the key of a schema row under which a host says how the vendor is to name that event, "" for none. The
+    sender passes these names as the keyword ``names``.
+    """
+
+    vendor_class: ClassVar[type[Vendor]]
+    lenient: ClassVar[bool] = False
+    at_most_once: ClassVar[bool] = False
+    one_client_per_request: ClassVar[bool] = False
+    takes_folder: ClassVar[bool] = True
+    schema_key: ClassVar[str] = ""
+
+    def __init__(self, **settings: Any) -> None:
+        self._configure(settings)
+
+    @classmethod
+    def check_settings(cls, settings: Mapping[str, Any]) -> None:
+        """Raise SettingError unless *settings* alone are enough for an exporter. Reads no variable. Any: as written."""
+        cls.vendor_class({name: value for name, value in settings.items() if value is not None}, {})
+
+    def _configure(self, settings: Mapping[str, Any]) -> None:
+        """Do what constructors do. Apart from them, since a vendor's has named keywords and a `Lenient` one takes any."""
+        self.problem = ""  # why nothing is sent, if a setting is wrong
+        self.dropped: Counter[str] = Counter()  # events that never were sent, by reason, so far
+        self.altered: Counter[str] = Counter()  # cut, renamed, left out: so far
+        # If a list, requests are put there, as (method, address, headers, body, events) with keys redacted, and count as
+        # delivered. What is remembered is read, and not written. See `rehearse`.
+        self.shown: list[tuple[str, str, dict[str, str], bytes, int]] | None = None
+        self._log = logging.getLogger(f"otel_usage_exporters.{self.vendor_class.prefix.lower()}")
+        self._closed = threading.Event()
+        self._post = Post()
+        self._memories: dict[tuple[str, str], Memory] = {}  # of this exporter alone
+        self._identities = Identities()
+        self._exports_usage = False  # True from the first event on
+        self._vendor: Vendor | None = None
+        settings = {name: value for name, value in settings.items() if value is not None}
+        try:
+            self._vendor = self.vendor_class(settings, os.environ)
+        except SettingError as exc:
+            if settings and not self.lenient:
+                raise
+            self.problem = str(exc)
+            self._log_once(logging.ERROR, f"{self.vendor_class.label}: nothing is sent: {exc}")
+
+    # Delivering.
+
+    def _deliver(
+        self, events: list[UsageEvent], skipped: Counter[str], *, within_s: float = math.inf, cut_short: bool = True
+    ) -> Verdict:
+        """Send *events*, each at most once in this call; return what became of them, by position.
+
+        skipped: what gave no event, by reason.
+        within_s: what is not begun by then, or by `shutdown`, is unsent. One request has the time limit of the
+        settings at most; cut_short: and no more than what is left of *within_s*.
+        """
+        end = time.monotonic() + within_s
+        dropped = Counter({reason: n for reason, n in skipped.items() if reason not in FILTERED})
+        filtered = sum(n for reason, n in skipped.items() if reason in FILTERED)
+        vendor = self._vendor
+        if vendor is None:
+            dropped["misconfigured"] += len(events)
+            gone = {event.position: "misconfigured" for event in events}
+            return self._counted(Verdict(dropped=dict(+dropped), skipped=filtered, gone=gone))
+        if not events:
+            return self._counted(Verdict(dropped=dict(+dropped), skipped=filtered))
+        translation, memory = self._translate(vendor, events)
+        dropped.update(translation.dropped)
+        gone = dict(translation.gone)
+        waiting = deque(translation.requests)
+        status: int | None = None
+        wait_s: float | None = None
+        with suppress_instrumentation():
+            while waiting:
+                left_s, limit_s = end - time.monotonic(), vendor.common.timeout_s
+                if left_s <= 0 or self._closed.is_set():
+                    break
+                request = waiting.popleft()
+                outcome, reason, answer = self._send(vendor, request, min(left_s, limit_s) if cut_short else limit_s)
+                status = answer.status if answer.status is not None else status
+                wait_s = answer.retry_after_s if outcome is not RequestOutcome.SENT else wait_s
+                if outcome is RequestOutcome.SENT:
+                    memory.update(request.learned)
+                elif outcome is RequestOutcome.SPLIT:
+                    half = len(request.units) // 2
+                    # What a request teaches is learned when all of it was delivered: so only with the second half.
+                    waiting.appendleft(replace(request, units=request.units[half:]))
+                    waiting.appendleft(replace(request, units=request.units[:half], learned={}))
+                    continue
+                elif outcome is RequestOutcome.RETRY:
+                    waiting.appendleft(request)
+                    break
+                else:
+                    dropped[reason] += len(request.units)
+                    gone.update((unit.position, reason) for unit in request.units)
+                if reason and reason != "validated":
+                    self._log_once(logging.WARNING, f"{vendor.label}: {reason}", _cause(answer))
+                if outcome is RequestOutcome.DROP_AND_STOP:
+                    break
+        unsent = tuple(sorted([unit.position for request in waiting for unit in request.units]))
+        return self._counted(Verdict(unsent, wait_s if unsent else None, dict(+dropped), status, filtered, gone))
+
+    def _translate(self, vendor: Vendor, events: list[UsageEvent]) -> tuple[Translation, Memory]:
+        """Return the requests for *events*, and the memory to which belongs what they teach."""
+        if not vendor.identifies_client():
+            events = self._identities.identify(events, vendor.common)
+        now_ns = time.time_ns()
+        memory = self._memory(vendor, events[0].origin.app)
+        translation = vendor.translate(events, now_ns, memory.read())
+        memory.update(translation.learned)
+        self.altered.update(translation.altered)
+        return translation, memory
+
+    def _send(self, vendor: Vendor, request: Request, timeout_s: float) -> tuple[RequestOutcome, str, Answer]:
+        """Post *request*; return what became of it, the reason if it is dropped, and the answer."""
+        if self.shown is not None:
+            address, secret, headers, body = vendor.write(request, time.time_ns(), redact=True)
+            self.shown.append(("POST", address + secret, headers, body, len(request.units)))
+            return RequestOutcome.SENT, "", Answer()
+        address, secret, headers, body = vendor.write(request, time.time_ns(), redact=False)
+        answer = self._post(address, headers, body, timeout_s=timeout_s, secret=secret)
+        outcome, reason = vendor.judge(answer, len(request.units))
+        return outcome, reason, answer
+
+    def _counted(self, verdict: Verdict) -> Verdict:
+        self.dropped.update(verdict.dropped)
+        return verdict
+
+    def _export(self, events: list[UsageEvent], skipped: Counter[str], timeout_s: float) -> bool:
+        """Deliver *events*, and those that are unsent again, until none is left. True if all were sent.
+
+        A program of its own has no sender that tries later. So it is done here, a few times, until the time limit.
+        """
+        vendor = self._vendor
+        limit_s = min(timeout_s, vendor.common.timeout_s if vendor else 0.0)
+        end = time.monotonic() + limit_s
+        verdict = self._deliver(events, skipped, within_s=limit_s)
+        none_dropped = not verdict.dropped
+        tries = 1
+        while verdict.unsent and tries < MAX_TRIES and not self._closed.is_set():
+            pause_s = verdict.retry_after_s
+            if pause_s is None:
+                pause_s = BACKOFF_S * 2 ** (tries - 1) * random.uniform(0.8, 1.2)  # noqa: S311  jitter
+            if time.monotonic() + pause_s >= end:
+                break
+            if self._closed.wait(pause_s):
+                break
+            positions = frozenset(verdict.unsent)
+            unsent = [event for event in events if event.position in positions]
+            verdict = self._deliver(unsent, Counter(), within_s=max(end - time.monotonic(), 0.05))
+            none_dropped = none_dropped and not verdict.dropped
+            tries += 1
+        if verdict.unsent:
+            self.dropped["undelivered"] += len(verdict.unsent)
+            cause = f"HTTP {verdict.status}" if verdict.status else "no connection, or no answer"
+            self._log_once(logging.WARNING, f"{self.vendor_class.label}: events could not be delivered", cause)
+        return none_dropped and not verdict.unsent
+
+    # Rehearsing: all of the above, but for the posting.
+
+    def rehearse(self, memories: dict[tuple[str, str], Memory]) -> None:
+        """Send nothing from now on: put requests into `shown`. What is learned is remembered in *memories* alone.
+
+        memories: empty at first; the exporters of a destination's spans and of its metrics share it.
+        """
+        self.shown, self._memories = [], memories
+
+    def _requests_for(self, events: list[UsageEvent]) -> list[tuple[str, str, dict[str, str], bytes]]:
+        """Return the requests that delivering *events* would make, and change nothing: a copy of this exporter rehearses."""
+        vendor = self._vendor
+        if vendor is None or not events:
+            return []
+        twin = copy.copy(self)
+        twin.dropped, twin.altered = Counter(), Counter()
+        twin._closed = threading.Event()  # one that was shut down can be asked too
+        app = events[0].origin.app
+        twin.rehearse({self._memory_key(vendor, app): self._memory(vendor, app).copy_without_file()})
+        twin._deliver(events, Counter())
+        return [(method, address, headers, body) for method, address, headers, body, _ in twin.shown or ()]
+
+    # What is remembered.
+
+    def _memory_key(self, vendor: Vendor, app: str) -> tuple[str, str]:
+        return folder_of(vendor.common, app), vendor.memory_name
+
+    def _memory(self, vendor: Vendor, app: str) -> Memory:
+        key = folder, name = self._memory_key(vendor, app)
+        # With a folder, exporters of spans and of metrics remember together; without one, or rehearsing, each alone.
+        memories = _memories if folder and self.shown is None else self._memories
+        return memories.setdefault(key, Memory(folder, name, writes=self.shown is None))
+
+    # Logging.
+
+    def _log_once(self, level: int, text: str, *details: str) -> None:
+        """Log *text* once in this process. Details are shown, but do not make it another."""
+        if text not in _logged:
+            _logged.add(text)
+            self._log.log(level, "%s", " · ".join([text, *details]))
+
+    def _warn_if_filtered(self, warning: str, exported: int, events: int) -> None:
+        """Log *warning* once if a program exports much, and nothing of it has ever been about use."""
+        if exported and not events and not self._exports_usage and self._vendor is not None:
+            self._log_once(logging.WARNING, f"{self.vendor_class.label}: {warning}")
+        self._exports_usage = self._exports_usage or events > 0
+
+    # What OTel calls. Flushing has nothing to do: nothing is held back.
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002
+        """Return True: every export is complete when it returns."""
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002
+        """Begin no further request, wait for no other try, close connections. Any: the SDK passes its own keywords."""
+        self._closed.set()
+        self._post.close()
+
+
+class UsageSpanExporter(Exporter, SpanExporter):
+    """A span exporter whose `deliver` says what became of each span, for the sender and the relay."""
+
+    def deliver(self, spans: Sequence[ReadableSpan], *, within_s: float = math.inf) -> Verdict:
+        """Send *spans* once and return the verdict, whose ``unsent`` are positions in *spans*.
+
+        within_s: no request is begun later. One that was begun is not cut short: nobody could say whether it arrived.
+        """
+        events, skipped = events_from_spans(spans, all_spans=self._all_spans())
+        return self._deliver(events, skipped, within_s=within_s, cut_short=False)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send *spans*, trying again for as long as the time limit allows."""
+        events, skipped = events_from_spans(spans, all_spans=self._all_spans())
+        variable = f"OTEL_EXPORTER_{self.vendor_class.prefix}_SPANS"
+        warning = f"none of the spans is about use; set {variable}=all to send every span"
+        self._warn_if_filtered(warning, len(spans), len(events))
+        return SpanExportResult.SUCCESS if self._export(events, skipped, math.inf) else SpanExportResult.FAILURE
+
+    def requests_for(self, spans: Sequence[ReadableSpan]) -> list[tuple[str, str, dict[str, str], bytes]]:
+        """Return (method, address, headers, body) of the requests for *spans*, without sending; keys are redacted.
+
+        body: before compression. The exporter learns nothing by it: the next delivery makes the same requests::
+
+            [(method, address, headers, body)] = exporter.requests_for(spans)
+            print(method, address, json.loads(body))
+        """
+        return self._requests_for(events_from_spans(spans, all_spans=self._all_spans())[0])
+
+    def _all_spans(self) -> bool:
+        return self._vendor is not None and self._vendor.common.all_spans
+
+
+class UsageMetricExporter(Exporter, MetricExporter):
+    """A metric exporter whose `deliver` says what became of each data point. Asks the SDK for deltas."""
+
+    def _configure(self, settings: Mapping[str, Any]) -> None:
+        MetricExporter.__init__(self, preferred_temporality=dict(DELTAS))
+        super()._configure(settings)
+
+    def deliver(self, metrics: MetricsData, *, within_s: float = math.inf) -> Verdict:
+        """Send *metrics* once and return the verdict, whose ``unsent`` are positions among all their data points.
+
+        within_s: as for spans.
+        """
+        events, skipped = events_from_metrics(metrics, derived=self._derived())
+        return self._deliver(events, skipped, within_s=within_s, cut_short=False)
+
+    def export(
+        self,
+        metrics_data: MetricsData,
+        timeout_millis: float = 10_000,
+        **kwargs: Any,  # noqa: ARG002
+    ) -> MetricExportResult:
+        """Send *metrics_data*, trying again for as long as the time limits allow. Any: as the SDK's."""
+        events, skipped = events_from_metrics(metrics_data, derived=self._derived())
+        warning = "none of the metrics is about use; only usage.count.* counters are sent"
+        self._warn_if_filtered(warning, skipped["not_usage"], len(events))
+        all_sent = self._export(events, skipped, timeout_millis / 1_000 or math.inf)  # 0: none but the settings' own
+        return MetricExportResult.SUCCESS if all_sent else MetricExportResult.FAILURE
+
+    def requests_for(self, metrics: MetricsData) -> list[tuple[str, str, dict[str, str], bytes]]:
+        """Return (method, address, headers, body) of the requests for *metrics*, without sending; keys are redacted."""
+        return self._requests_for(events_from_metrics(metrics, derived=self._derived())[0])
+
+    def _derived(self) -> bool:
+        return self._vendor is not None and self._vendor.common.derived
+
+
+class Lenient(Exporter):
+    """Comes first among the bases of what entry points name: takes any keyword, and never raises for a wrong setting.
+
+    There the SDK calls the constructor, and an exception in it would end the program's other exporters too.
+    """
+
+    lenient = True
+
+    def __init__(self, **settings: Any) -> None:  # Any: declarative configuration passes what YAML holds
+        self._configure(settings)
+
+
+def _cause(answer: Answer) -> str:
+    return f"HTTP {answer.status}" if answer.status is not None else answer.fault

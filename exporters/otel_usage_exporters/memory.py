@@ -1,0 +1,94 @@
+"""Remember a little between processes: for each installation when its session began, or which traits were sent.
+
+FORMAT     ``<folder>/<name>.json``: one JSON object in ASCII, ``{installation: something small}``, the entry that was
+           written last at its end. 0600, in a folder of 0700. At most `MAX_ENTRIES` entries; of a file of more than
+           `MAX_BYTES` nothing is read. A file that cannot be read, or is no such object, counts as empty.
+
+ALGORITHM  1. The first use reads the file; from then on the entries in memory count, and the file is read no more.
+           2. `update` moves what is new to the end, drops the oldest entries beyond the limit, and, where anything
+              changed, writes all entries into a file of its own, ``<name>.json.<process>.<thread>``.
+           3. That file is renamed to ``<name>.json``.
+
+RACES      There is no lock, since a fork could leave it locked in the child for ever.
+           1. Two write at once, threads or processes: the later rename wins. What the other had learned is learned
+              again: at the cost of one more session, or of one more ``identify`` of the same content.
+           2. A reader meets a writer: it gets the old file or the new one, never half of one, as a rename is atomic.
+           3. A writer is killed before its rename: its own file stays behind, and nobody reads it. The next writer
+              with the same process and thread id overwrites it.
+           4. Another process writes after our first read: we do not see it, and our next write drops it, as in 1.
+
+Losing this memory costs a session or an ``identify`` too many and no event, so no failure here fails a delivery.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from otel_usage.spool.layout import JSON
+
+MAX_ENTRIES = 1_000  # per file; a program's folder holds one or two, a relay keeps its in memory only
+MAX_BYTES = 1 << 20
+
+
+class Memory:
+    """A bounded mapping from an installation to something small, in a file or, if *folder* is "", in memory alone.
+
+    writes: False to read the file, and to hold what is new in memory only.
+    Concurrency: see RACES at the head of this module.
+    """
+
+    def __init__(self, folder: str, name: str, *, writes: bool = True) -> None:
+        self._writes = writes
+        self._path = os.path.join(folder, name + JSON) if folder else ""
+        self._entries: dict[str, Any] | None = None
+
+    def read(self) -> dict[str, Any]:
+        """Return a copy of all entries. Any: JSON."""
+        return dict(self._loaded())
+
+    def update(self, entries: Mapping[str, Any]) -> None:
+        """Remember *entries* too; beyond `MAX_ENTRIES` the oldest are dropped."""
+        before = self._loaded()
+        if all(key in before and before[key] == value for key, value in entries.items()):
+            return
+        after = {key: value for key, value in before.items() if key not in entries} | dict(entries)
+        for key in list(after)[: max(0, len(after) - MAX_ENTRIES)]:
+            del after[key]
+        self._entries = after
+        if self._path and self._writes:
+            self._write(json.dumps(after))
+
+    def copy_without_file(self) -> Memory:
+        """Return a memory of the same entries that no file belongs to: what it learns, nobody else does."""
+        copy = Memory("", "")
+        copy._entries = self.read()
+        return copy
+
+    def _loaded(self) -> dict[str, Any]:
+        if self._entries is None:
+            self._entries = {}
+            try:
+                with open(self._path, "rb") as file:
+                    entries = json.loads(file.read(MAX_BYTES))
+                if isinstance(entries, dict):
+                    self._entries = entries
+            except (OSError, ValueError, RecursionError):
+                pass
+        return self._entries
+
+    def _write(self, text: str) -> None:
+        part = f"{self._path}.{os.getpid()}.{threading.get_ident()}"
+        try:
+            os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
+            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
+                file.write(text)
+            os.replace(part, self._path)  # in one step: a reader must never see half a file
+        except OSError:
+            try:
+                os.unlink(part)
+            except OSError:
+                pass

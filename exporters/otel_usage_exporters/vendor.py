@@ -1,0 +1,67 @@
+"""What a vendor is: its settings, how it wants events to be written, and what its answers mean.
+
+A vendor's folder has one class of this kind. All else that exporters do, they do alike: see exporting.py.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, ClassVar
+
+from otel_usage import __version__
+
+from .packing import Request, Translation
+from .post import Answer
+from .settings import CommonSettings
+from .usage_event import UsageEvent
+
+USER_AGENT = f"otel-usage/{__version__}"
+REDACTED = "REDACTED"  # stands for a key, wherever a request is shown to people
+
+
+class RequestOutcome(Enum):
+    """What an answer means for a request, and for the requests after it."""
+
+    SENT = "sent"
+    DROP = "drop"  # never to be sent again; the next request may fare better
+    DROP_AND_STOP = "drop and stop"  # never to be sent again; the next requests wait for another time
+    RETRY = "retry"  # to be sent again at another time, as are the next requests
+    SPLIT = "split"  # too large: to be sent again at once, in halves
+
+
+class Vendor(ABC):
+    """One destination: settings, the way to write events, the way to read answers.
+
+    label: the vendor's name for people. prefix: of its variables, after ``OTEL_EXPORTER_``.
+    memory_name: of the file that holds what is remembered per installation, see memory.py; without its suffix.
+    """
+
+    label: ClassVar[str]
+    prefix: ClassVar[str]
+    memory_name: ClassVar[str]
+    common: CommonSettings
+
+    @abstractmethod
+    def __init__(self, settings: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+        """Read the settings, of which keywords win over variables. Raises SettingError. Any: as they were written."""
+
+    @abstractmethod
+    def identifies_client(self) -> bool:
+        """True if the settings say who the client is, whatever installation an event comes from."""
+
+    @abstractmethod
+    def translate(self, events: Sequence[UsageEvent], now_ns: int, known: Mapping[str, Any]) -> Translation:
+        """Return the requests for *events*. known: what earlier translations have learned. Any: JSON."""
+
+    @abstractmethod
+    def write(self, request: Request, now_ns: int, *, redact: bool) -> tuple[str, str, dict[str, str], bytes]:
+        """Return (address, the secret end of its query, headers, body).
+
+        redact: as it is shown to people: `REDACTED` for every key, and the body before compression.
+        """
+
+    @abstractmethod
+    def judge(self, answer: Answer, events: int) -> tuple[RequestOutcome, str]:
+        """Return what *answer* means for a request of *events* units, and the reason if they are dropped."""

@@ -1,0 +1,114 @@
+"""Everything that can be known of one program on this machine, as ``status --json`` prints it.
+
+FORMAT  One JSON object. ``settings`` are the statements of all voices, strongest first. An amount is
+        ``{"files": n, "records": n, "bytes": n, "oldest": time or null}``; times are ISO 8601, in UTC.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..consent.gate import stored
+from ..delivery.environment import choose_destinations
+from ..delivery.queue import Queue
+from ..spool.files import list_abandoned, list_folder
+from ..spool.layout import LOCAL, NEW, OPEN, QUEUE, TRACES
+from ..spool.wake_token import senders_postponed_until
+from .app import App
+from .wording import iso_time
+
+
+def status_of(app: App) -> dict[str, Any]:
+    """Return what is in effect and who decided, what waits, and what became of what was sent. Any: JSON."""
+    decision = app.decision()
+    choice, since_s, policy = stored(app.choice_file) if app.home else ("", 0, 0)
+    last_deliveries: dict[str, dict[str, Any]] = {}
+    dropped: Counter[str] = Counter()
+    for entry in app.history():
+        if entry["destination"]:
+            last_deliveries[entry["destination"]] = entry
+        dropped.update(entry["dropped"])
+    now_s = time.time()
+    until_s, blamed = senders_postponed_until(app.spool, now_s)
+    queues = {name: Queue(app.spool, name) for name in sorted(list_folder(f"{app.spool}/{QUEUE}"))}
+    configured = _configured_destinations(app)
+    return {
+        "app": app.name,
+        "known": app.settings is not None,
+        "mode": decision.mode,
+        "layer": decision.layer,
+        "source": decision.source,
+        "value": app.environ.get(decision.source, "") if decision.layer == "environment" else "",
+        "reason": app.reason(decision) or None,
+        "notice_due": decision.notice,
+        "default": app.consent,
+        "settings": [vars(statement) for statement in app.statements()],
+        "choice": {"mode": choice, "since": iso_time(since_s), "policy": policy} if choice else None,
+        "policy": app.policy,
+        "folder": app.home,
+        "installation_id": bool(app.home) and os.path.exists(app.id_file),
+        "waiting": _waiting_in(app.spool),
+        "not_before": {"time": iso_time(until_s), "why": blamed},
+        "local": _waiting_in(f"{app.spool}/{LOCAL}"),
+        "destinations": {
+            name: {
+                "configured": name in configured,
+                **_queue_status(queues.get(name), now_s),
+                "last": last_deliveries.get(name),
+            }
+            for name in dict.fromkeys([*configured, *queues, *last_deliveries])
+        },
+        "dropped": dict(dropped),
+        "about": app.about,
+    }
+
+
+def _configured_destinations(app: App) -> list[str]:
+    """Return the names of the destinations: those of the host's settings, else those of the standard variables."""
+    named = (app.settings or {}).get("destinations")
+    if named is None:
+        return list(choose_destinations(None))
+    return list(named) if isinstance(named, Mapping) else []
+
+
+def _queue_status(queue: Queue | None, now_s: float) -> dict[str, Any]:
+    """Return what waits in a destination's queue, and whether it is paused; None stands for a queue that is not there."""
+    if queue is None:
+        return {"waiting": amount_of([]), "failures": 0, "paused_until": None}
+    return {
+        "waiting": amount_of([(folder, list_folder(folder)) for folder in (queue.wait_folder, queue.flight_folder)]),
+        "failures": queue.failures(),
+        "paused_until": iso_time(queue.paused_until_s(now_s)),
+    }
+
+
+def _waiting_in(spool: str) -> dict[str, Any]:
+    """Return how much waits in *spool*: finished runs, and what will be reported of those that were cut off."""
+    return amount_of([(f"{spool}/{NEW}", list_folder(f"{spool}/{NEW}")), (f"{spool}/{OPEN}", list_abandoned(spool))])
+
+
+def amount_of(listings: Sequence[tuple[str, Sequence[str]]]) -> dict[str, Any]:
+    """Return how much is in files: their number, spans and data points, bytes, and the time of the oldest.
+
+    listings: (folder, names of files in it). A file that vanishes meanwhile was taken by a sender: it does not count.
+    """
+    files = records = size = 0
+    oldest_s = 0.0
+    for path in [os.path.join(folder, name) for folder, names in listings for name in names]:
+        try:
+            with open(path, "rb") as file:
+                text, modified_s = file.read(), os.fstat(file.fileno()).st_mtime
+        except OSError:
+            continue
+        if not text:  # cut off before it was known what was run
+            continue
+        files, size = files + 1, size + len(text)
+        mark = rb'"spanId":' if path.endswith(TRACES) else rb'"timeUnixNano":'
+        records += len(re.findall(mark, text))
+        oldest_s = min(oldest_s or modified_s, modified_s)
+    return {"files": files, "records": records, "bytes": size, "oldest": iso_time(oldest_s)}

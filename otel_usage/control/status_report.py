@@ -1,0 +1,119 @@
+"""Print `status_of` for people: what is in effect and why, what waits, what became of the rest, and what to type next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..schema.attributes import REASONS
+from .app import App, Effect
+from .console import Console
+from .wording import MODE_MEANINGS, amount_in_words, count_of, iso_time, readable_time, who
+
+# The result of a delivery, as the ledger has it, in words. "refused" is worded with its reason.
+_RESULTS = {"sent": "sent", "retry": "not delivered, to be tried again", "dropped": "dropped"}
+
+
+def print_status(app: App, status: dict[str, Any], console: Console) -> None:
+    """Print the whole report. status: what `status_of` returned for *app*."""
+    mode = status["mode"]
+    unable = bool(status["reason"]) and mode != "off"
+    meaning = "but nothing can be recorded" if unable else MODE_MEANINGS[mode]
+    console.print_line(f"{console.paint(app.name, '1')}: telemetry is {console.paint_mode(mode)} ({meaning})")
+    console.print_line()
+    console.print_rows([*_consent_rows(app, status), *_queue_rows(status)])
+    console.print_line()
+    _print_next_steps(status, console)
+
+
+def _consent_rows(app: App, status: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return who decided, who else says something, and the stored choice."""
+    if not status["known"] and status["layer"] == "default":
+        rows = [("decided by", "nobody here; the program's own default is not known until it has sent something")]
+    else:
+        rows = [("decided by", who(status["layer"], status["source"], status["value"]))]
+    if status["reason"]:
+        rows.append(("", status["reason"]))
+    elif status["notice_due"]:
+        rows.append(("", "its notice is still to be seen, on a terminal; until then nothing is recorded"))
+    for statement in status["settings"]:
+        if statement["effect"] not in (Effect.DECIDES, Effect.PAUSED):
+            value = app.environ.get(statement["source"], "") if statement["layer"] == "environment" else ""
+            overruled = f"says {statement['mode']}, overruled"
+            effect = "agrees" if statement["effect"] == Effect.AGREES else overruled
+            rows.append(("also", f"{who(statement['layer'], statement['source'], value)}: {effect}"))
+    choice = status["choice"]
+    if choice is not None and choice["mode"] == "noticed":
+        rows.append(("notice", f"seen {readable_time(choice['since'])}, version {choice['policy']}"))
+    elif choice is not None:
+        rows.append(("your choice", f"{choice['mode']}, since {readable_time(choice['since']) or 'ever'}"))
+    return rows
+
+
+def _queue_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what waits, when it is sent, and how each destination does."""
+    rows = [("waiting", amount_in_words(status["waiting"]))]
+    if status["mode"] == "on":
+        rows += _next_sending_rows(status)
+    if status["local"]["files"]:
+        rows.append(("kept locally", amount_in_words(status["local"])))
+    said_off = status["choice"] is not None and status["choice"]["mode"] == "off"
+    for name, destination in status["destinations"].items():
+        rows.append((name, _destination_in_words(destination, history_removed=said_off)))
+    if not status["destinations"]:
+        rows.append(("destinations", "none: nothing can be sent"))
+    for reason, n in status["dropped"].items():
+        rows.append(("dropped", f"{count_of(n, 'record')}: {REASONS.get(reason, reason)}"))
+    rows.append(("id", "random, renewed once a year" if status["installation_id"] else "none"))
+    return rows
+
+
+def _next_sending_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return when the next sending is, and what it waits for; nothing if no record waits and no pause is on."""
+    at, why = readable_time(status["not_before"]["time"]), status["not_before"]["why"]
+    if why:
+        return [("next sending", f"after the next run with other settings, or not before {at}: {why}")]
+    if at:
+        return [("next sending", f"not before {at}")]
+    amounts = [status["waiting"], *[destination["waiting"] for destination in status["destinations"].values()]]
+    return [("next sending", "after the next run")] if any(amount["files"] for amount in amounts) else []
+
+
+def _destination_in_words(destination: dict[str, Any], *, history_removed: bool) -> str:
+    """Return how a destination does. history_removed: the user said off, which removed what was known of it."""
+    last = destination["last"]
+    parts = []
+    if last is None:
+        parts.append("what was sent is not known here any more" if history_removed else "nothing sent yet")
+    else:
+        parts.append(_last_delivery_in_words(last))
+    if destination["waiting"]["files"]:
+        parts.append(f"waiting: {count_of(destination['waiting']['records'], 'record')}")
+    paused_until = readable_time(destination["paused_until"])
+    if paused_until and last is not None and last["result"] == "refused":
+        parts.append(f"paused until {paused_until}, or until the settings change")
+    elif paused_until:
+        parts.append(f"paused until {paused_until} after {count_of(destination['failures'], 'failure')}")
+    if not destination["configured"]:
+        parts.append("no longer a destination")
+    return "; ".join(parts)
+
+
+def _last_delivery_in_words(entry: dict[str, Any]) -> str:
+    result = entry["result"]
+    words = f"wrong settings: {entry.get('why', '')}" if result == "refused" else _RESULTS.get(result, result)
+    answer = f", HTTP {entry['status']}" if entry["status"] else ""
+    count = f"{count_of(entry['records'], 'record')} " if entry["records"] else ""
+    return f"last: {count}{words}{answer}, {readable_time(iso_time(entry['time']))}"
+
+
+def _print_next_steps(status: dict[str, Any], console: Console) -> None:
+    """Print the commands that a reader of the report may want next, with what each does."""
+    if status["mode"] != "off":
+        steps = [("off", "stops it"), ("preview", "shows what would be sent next")]
+    else:
+        may_turn_on = status["layer"] in ("default", "stored") and status["folder"]
+        steps = [("on", "starts it")] if may_turn_on else []
+        steps.append(("schema", "says what could be recorded"))
+    width = max(len(console.command_line(verb)) for verb, _ in steps)
+    for verb, effect in steps:
+        console.print_line(f"  {console.paint(console.command_line(verb).ljust(width), '1')}  {effect}")

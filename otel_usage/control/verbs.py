@@ -1,0 +1,219 @@
+"""What each verb does: ask `App`, print its answer, return the exit code. `commands` finds the function for a verb.
+
+Every function takes the app, the parsed arguments and the console, and raises ControlError if it could not be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..consent.decision import Decision
+from ..consent.gate import stored
+from ..settings.remembered import SECRET
+from .app import App
+from .console import Console
+from .status import status_of
+from .status_report import print_status
+from .wording import MODE_MEANINGS, count_of, iso_time, readable_time, who
+
+
+def status(app: App, args: argparse.Namespace, console: Console) -> int:
+    """Say what is in effect and why, what waits, and what became of the rest."""
+    answer = status_of(app)
+    if args.json:
+        console.print_json(answer)
+    else:
+        print_status(app, answer, console)
+    return 0
+
+
+def choose(app: App, args: argparse.Namespace, console: Console) -> int:
+    """Store on, off or local, and say what is in effect now."""
+    mode = args.verb
+    summary = app.summarize_sent() if mode == "off" else {}  # asked before off removes it
+    now = app.choose(mode)
+    if args.json:
+        answer = {"app": app.name, "saved": mode, "mode": now.mode, "layer": now.layer, "source": now.source}
+        console.print_json({**answer, "policy_known": app.settings is not None, **summary})
+        return 0
+    if now.mode != mode:
+        value = app.environ.get(now.source, "") if now.layer == "environment" else ""
+        cause = who(now.layer, now.source, value)
+        console.print_line(f"saved, but currently {console.paint_mode(now.mode)} because of {cause}")
+    elif mode == "off":
+        console.print_line(
+            f"{app.name}: telemetry is {console.paint_mode('off')}. Nothing is left here but this choice."
+        )
+        _print_sent(app, summary, console)
+    else:
+        console.print_line(f"{app.name}: telemetry is {console.paint_mode(mode)} ({MODE_MEANINGS[mode]})")
+    if mode == "on" and app.settings is None:
+        console.print_line(
+            f"What {app.name} collects is not known here: it may first show its notice, on a terminal, and record"
+        )
+        console.print_line("nothing until then.")
+    return 0
+
+
+def schema(app: App, args: argparse.Namespace, console: Console) -> int:
+    """Say what may be recorded, in words."""
+    from ..schema.attributes import ATTRIBUTES
+    from .privacy_page import NEVER, declared_rows
+
+    settings = app.require_settings()
+    of_runs = [row for row in ATTRIBUTES if "run" in row.on.split()]
+    of_resource = [row for row in ATTRIBUTES if row.on == "resource"]
+    declared = declared_rows(settings["schema"])
+    if args.json:
+        console.print_json(
+            {
+                "app": app.name,
+                "run": [{"name": row.key, "values": row.allowed, "why": row.why} for row in of_runs],
+                "resource": [{"name": row.key, "values": row.allowed, "why": row.why} for row in of_resource],
+                "declared": [
+                    {"name": name, "what": what, "fields": fields, "why": why} for name, what, fields, why in declared
+                ],
+                "never": list(NEVER),
+            }
+        )
+        return 0
+    console.print_line(console.paint(f"What {app.name} may record", "1"))
+    for title, attributes in (("of each run", of_runs), ("of the program and the machine", of_resource)):
+        console.print_line(f"\n{title}:")
+        console.print_rows([(row.key, f"{row.allowed.replace('`', '')}  ({row.why})") for row in attributes])
+    if declared:
+        console.print_line(f"\nwhat {app.name} declares:")
+        for name, what, fields, why in declared:
+            console.print_rows([(name, f"{what}  ({why})")])
+            for field in fields.split("; ") if fields else ():
+                console.print_line(f"      {field.replace('`', '')}")
+    console.print_line("\nnever:")
+    for line in NEVER:
+        console.print_line(f"  - {line}")
+    return 0
+
+
+def preview(app: App, args: argparse.Namespace, console: Console) -> int:
+    """Print the requests that the next sending would make."""
+    answer = app.preview(if_on=args.if_on)
+    now = app.decision()
+    if args.json:
+        console.print_json({"app": app.name, "mode": now.mode, **answer.json()})
+        return 0
+    for problem in answer.problems.values():
+        console.print_line(f"{problem}\n")
+    if not answer.requests:
+        console.print_line("none" + _why_none(now, args.if_on))
+        return 0
+    if answer.example:
+        console.print_line(
+            "An example, made of what was recorded here so far. That stays here: on is for what comes after it.\n"
+        )
+    for request in answer.requests:
+        title, headers, body = request.text(console.width)
+        console.print_line(console.paint(title, "1"))
+        if headers:
+            console.print_line(console.paint(headers, "2"))
+        console.print_line(body + "\n")
+    if answer.incomplete:
+        console.print_line(
+            f"{SECRET} stands for the rest of an address, which is not kept here: only the program itself knows."
+        )
+    console.print_line(f"{count_of(len(answer.requests), 'request')}. Nothing was sent.")
+    return 0
+
+
+def _why_none(decision: Decision, if_on: bool) -> str:
+    if decision.mode == "on" or if_on:
+        return ""
+    return f": telemetry is {decision.mode}, by {who(decision.layer, decision.source)}"
+
+
+def history(app: App, args: argparse.Namespace, console: Console) -> int:
+    """Print what was sent, when, and to whom."""
+    entries = app.history()[-args.last :]
+    if args.json:
+        console.print_json(entries)
+        return 0
+    if not entries:
+        console.print_line(_nothing_sent(app))
+        return 0
+    console.print_table(
+        ("time", "destination", "what", "records", "result", "answer", "dropped, or what is wrong"),
+        [
+            (
+                readable_time(iso_time(entry["time"])),
+                entry["destination"] or "-",
+                entry["signal"] or "-",
+                str(entry["records"]),
+                entry["result"],
+                str(entry["status"] or "-"),
+                entry.get("why") or ", ".join(f"{n} {reason}" for reason, n in entry["dropped"].items()) or "-",
+            )
+            for entry in entries
+        ],
+    )
+    return 0
+
+
+def reset_id(app: App, args: argparse.Namespace, console: Console) -> int:
+    """Forget the installation's id."""
+    existed, old = app.reset_id()
+    if args.json:
+        console.print_json({"app": app.name, "reset": existed, "id": old})
+        return 0
+    console.print_line("the id is forgotten; the next sending makes a new one" if existed else "there was no id")
+    if old:
+        console.print_line(
+            f"It was {console.paint(old, '1')}. What was sent until now lies at its receivers under that id."
+        )
+        console.print_line(_how_to_have_it_deleted(app))
+    return 0
+
+
+def forget(app: App, args: argparse.Namespace, console: Console) -> int:
+    """Remove everything local, and say what lies where."""
+    answer = app.forget()
+    if args.json:
+        console.print_json(answer)
+        return 0
+    if not answer["existed"]:
+        missing = f"{app.home!r} does not exist." if app.home else "without a home folder nothing was ever kept."
+        console.print_line(f"{app.name}: there is nothing to remove: {missing}")
+        return 0
+    console.print_line(f"{app.name}: everything on this machine is removed.")
+    if answer["choice_kept"]:
+        mode = answer["choice_kept"]
+        what = {"noticed": "that you saw the notice", "asked": "that you were asked"}.get(mode, f"your choice: {mode}")
+        console.print_line(f"Kept is only {what}.")
+    if not answer["sent"]:
+        console.print_line(_nothing_sent(app))
+    _print_sent(app, answer, console)
+    return 0
+
+
+def _nothing_sent(app: App) -> str:
+    """Return that nothing was sent, as far as it can be known: saying off forgets it."""
+    if app.home and stored(app.choice_file)[0] == "off":
+        return "What was sent before off was said is not known here any more."
+    return "Nothing was ever sent from here: nobody else has anything."
+
+
+def _print_sent(app: App, summary: dict[str, Any], console: Console) -> None:
+    """Say what lies with whom, and what to do to have it deleted. summary: of `App.summarize_sent`."""
+    if not summary["sent"]:
+        return
+    console.print_line("\nWhat was sent before lies with these, and can't be removed from here:")
+    for name, total in summary["sent"].items():
+        first, last = readable_time(total["first"]), readable_time(total["last"])
+        console.print_line(f"  {name}: {count_of(total['records'], 'record')}, {first} to {last}")
+    if summary["installation_id"]:
+        id_in_bold = console.paint(summary["installation_id"], "1")
+        console.print_line(f"\nIt lies there under the id {id_in_bold}, no longer known here.")
+        console.print_line(_how_to_have_it_deleted(app))
+
+
+def _how_to_have_it_deleted(app: App) -> str:
+    request = f"To have it deleted, send that id to the maintainers of {app.name}"
+    return f"{request}: {app.about}" if app.about else f"{request}."

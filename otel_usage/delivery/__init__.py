@@ -1,0 +1,1 @@
+"""From files to destinations: the sender, the queues, the verdicts, the identity."""

@@ -1,0 +1,94 @@
+"""What was sent, when and to whom: the user's own record of it.
+
+FORMAT  ``<home>/ledger.jsonl``: a JSON object per line,
+        ``time``         Unix seconds
+        ``destination``  its name; "" for what was dropped before it came to any, and for wrong settings that concern all
+        ``signal``       ``traces`` or ``metrics``; "" where it is neither
+        ``records``      how many it is about
+        ``result``       a value of `Result`
+        ``status``       of HTTP, or null
+        ``dropped``      ``{reason: how many}``
+        ``why``          where settings were refused, what is wrong with them
+        Never payloads or keys.
+ALGORITHM  Lines are appended, until the file is larger than `MAX_LEDGER_BYTES`: then it becomes ``ledger.jsonl.1``, and the
+        one that had this name is lost.
+RACES
+1. Two senders: there is only one, see sender.py; who writes holds its lock.
+2. A command may read while a sender writes, or as the file is renamed. It may miss the newest lines, or see half of the
+   last one, which is no JSON and is passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+from ..spool.layout import LEDGER, OLDER_LEDGER
+
+MAX_LEDGER_BYTES = 262_144
+
+
+class Result(str, Enum):
+    """What became of a delivery, as the ledger has it."""
+
+    SENT = "sent"  # at least one record
+    RETRY = "retry"  # none was sent, and some wait for another attempt
+    DROPPED = "dropped"  # none was sent, and none ever will be
+    REFUSED = "refused"  # nothing was tried: the settings are wrong
+
+
+class Ledger:
+    """The ledger of one app.
+
+    >>> for entry in Ledger(home).entries():  # doctest: +SKIP
+    ...     print(entry["destination"], entry["result"], entry["records"])
+    """
+
+    def __init__(self, home: str) -> None:
+        self.path = os.path.join(home, LEDGER)
+        self.older_path = os.path.join(home, OLDER_LEDGER)
+
+    def append(
+        self,
+        destination: str,
+        signal: str,
+        records: int,
+        result: Result,
+        status: int | None,
+        dropped: Mapping[str, int],
+        *,
+        why: str = "",
+    ) -> None:
+        """Add one delivery."""
+        entry = {
+            "time": round(time.time(), 3),
+            "destination": destination,
+            "signal": signal,
+            "records": records,
+            "result": result.value,
+            "status": status,
+            "dropped": dict(dropped),
+            **({"why": why} if why else {}),
+        }
+        if os.path.exists(self.path) and os.path.getsize(self.path) > MAX_LEDGER_BYTES:
+            os.replace(self.path, self.older_path)
+        with open(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Yield the deliveries, oldest first. Lines that can't be read are passed over."""
+        for path in (self.older_path, self.path):
+            try:
+                with open(path, encoding="utf-8") as file:
+                    lines = file.readlines()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            for line in lines:
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    continue

@@ -1,0 +1,117 @@
+"""One segment file of a queue, as exporters take it.
+
+FORMAT  OTLP JSON, as the host wrote it and the intake let it pass; see queue.py for names and states.
+        ``*.traces.jsonl``   a ``TracesData`` object per line
+        ``*.metrics.jsonl``  one ``MetricsData`` object, in one line
+        Neither holds the installation's id, nor anything that describes the machine: these attributes are added to each
+        resource as the file is read.
+ALGORITHM  A destination may take a part of a file only. `lines` returns what is left of it, by the positions that the
+        verdict names; these lines replace the file's content. Spans are counted in the order of the file, data points through
+        all metrics in the order of the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opentelemetry.sdk.metrics.export import MetricsData
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from ..otlp import Record, metrics_of, pairs_of, records_of, span_of
+
+
+class Spans:
+    """The spans of one segment file, with the added resource attributes. items: what a span exporter takes."""
+
+    def __init__(self, records: Sequence[Record], added: Mapping[str, str]) -> None:
+        self.records = records
+        resources: dict[int, Resource] = {}
+        scopes: dict[tuple[str, str], InstrumentationScope] = {}
+        self.items: list[ReadableSpan] = []
+        for record in records:
+            key = id(record.resource)
+            if key not in resources:
+                resources[key] = Resource({**record.resource, **added})
+            if record.scope not in scopes:
+                scopes[record.scope] = InstrumentationScope(*record.scope)
+            self.items.append(span_of(record.span, record.attributes, resources[key], scopes[record.scope]))
+
+    @classmethod
+    def read(cls, path: str, added: Mapping[str, str]) -> Spans:
+        """Return the spans of the file at *path*. added: resource attributes. Raises ValueError if it holds no spans."""
+        resources: dict[bytes, Mapping[str, Any]] = {}
+        try:
+            with open(path, "rb") as file:
+                return cls([record for row in file for record in records_of(row, resources)], added)
+        except (AttributeError, KeyError, TypeError) as exc:
+            raise ValueError(f"{path!r} holds no spans") from exc
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def lines(self, positions: Sequence[int]) -> list[bytes]:
+        """Return the spans at *positions* as lines of a segment file."""
+        return [self.records[position].line() for position in positions]
+
+
+class Points:
+    """The metrics of one segment file, with the added resource attributes.
+
+    items: what a metric exporter takes. The length is the number of data points.
+    """
+
+    def __init__(self, payload: Mapping[str, Any], added: Mapping[str, str]) -> None:
+        self.payload = payload
+        added_pairs = pairs_of(added)
+        groups = [
+            {
+                "resource": {"attributes": [*group["resource"]["attributes"], *added_pairs]},
+                "scopeMetrics": group["scopeMetrics"],
+            }
+            for group in payload["resourceMetrics"]
+        ]
+        self.items: MetricsData = metrics_of({"resourceMetrics": groups})
+
+    @classmethod
+    def read(cls, path: str, added: Mapping[str, str]) -> Points:
+        """Return the metrics of the file at *path*, in its one line. Raises ValueError if it holds no metrics."""
+        try:
+            with open(path, "rb") as file:
+                return cls(json.loads(file.readline()), added)
+        except (AttributeError, KeyError, TypeError) as exc:
+            raise ValueError(f"{path!r} holds no metrics") from exc
+
+    def __len__(self) -> int:
+        return sum(
+            len(_points(metric))
+            for group in self.payload["resourceMetrics"]
+            for scoped in group["scopeMetrics"]
+            for metric in scoped["metrics"]
+        )
+
+    def lines(self, positions: Sequence[int]) -> list[bytes]:
+        """Return the points at *positions*, as the line of a segment file."""
+        wanted, first = set(positions), 0
+        payload = json.loads(json.dumps(self.payload))
+        for group in payload["resourceMetrics"]:
+            for scoped in group["scopeMetrics"]:
+                for metric in scoped["metrics"]:
+                    points = _points(metric)
+                    left = [point for position, point in enumerate(points, first) if position in wanted]
+                    first += len(points)
+                    points[:] = left
+                scoped["metrics"] = [metric for metric in scoped["metrics"] if _points(metric)]
+        payload["resourceMetrics"] = [
+            g for g in payload["resourceMetrics"] if any(s["metrics"] for s in g["scopeMetrics"])
+        ]
+        return [json.dumps(payload, separators=(",", ":")).encode() + b"\n"]
+
+
+def _points(metric: Mapping[str, Any]) -> list[Any]:
+    """Return the metric's data points: the very list, to be changed in place."""
+    points: list[Any] = (metric.get("sum") or metric.get("histogram") or metric["gauge"])["dataPoints"]
+    return points

@@ -1,0 +1,93 @@
+"""One request that arrived at the receiver, and the readable lines that ``otel-usage listen`` prints of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from ..otlp import attributes_of
+
+
+class Arrival:
+    """One request that arrived.
+
+    kind: ``otlp``, ``ga4`` or ``segment``. body: as JSON, also where it came as protobuf. problems: the vendor's rules
+    that it breaks, one line each. Any: JSON, of any shape.
+    """
+
+    def __init__(self, kind: str, body: Any, problems: Sequence[str] = ()) -> None:
+        self.kind = kind
+        self.body = body
+        self.problems = problems
+
+    def lines(self) -> list[str]:
+        """Return one readable line per span, data point, event or message, and one per broken rule."""
+        if self.kind == "otlp":
+            return [*_span_lines(self.body), *_point_lines(self.body)]
+        events = _ga4_lines(self.body) if self.kind == "ga4" else _segment_lines(self.body)
+        return [*events, *(f"         {self.kind}  NOT VALID  {problem}" for problem in self.problems)]
+
+
+def _ga4_lines(body: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for event in body.get("events", ()):
+        at = _clock_time(int(event.get("timestamp_micros", body.get("timestamp_micros", 0))) * 1000)
+        lines.append(f"{at} ga4   {event['name']}  {_pairs(event.get('params', {}))}")
+    return lines
+
+
+def _segment_lines(body: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for message in body.get("batch", [body]):
+        at = str(message.get("timestamp", ""))[11:19] or "--:--:--"
+        properties = message.get("properties") or message.get("traits") or {}
+        lines.append(f"{at} segment  {message.get('type', '')} {message.get('event', '')}  {_pairs(properties)}")
+    return lines
+
+
+def _clock_time(ns: int) -> str:
+    return datetime.fromtimestamp(ns / 1e9, timezone.utc).strftime("%H:%M:%S")
+
+
+def _pairs(attributes: Mapping[str, Any], skip: tuple[str, ...] = ()) -> str:
+    """Return ``key=value …`` of what is not in *skip* and no empty list."""
+
+    def short(value: Any) -> str:
+        return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+    return " ".join(f"{key}={short(value)}" for key, value in attributes.items() if key not in skip and value != [])
+
+
+def _span_lines(body: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for group in body.get("resourceSpans", ()):
+        resource = attributes_of((group.get("resource") or {}).get("attributes", ()))
+        program = f"{resource.get('service.name', '?')} {resource.get('service.version', '')}".strip()
+        for scoped in group.get("scopeSpans", ()):
+            for span in scoped.get("spans", ()):
+                start, end = int(span.get("startTimeUnixNano", 0)), int(span.get("endTimeUnixNano", 0))
+                at = _clock_time(start)
+                status = "ERROR" if (span.get("status") or {}).get("code") == 2 else "ok"
+                pairs = _pairs(attributes_of(span.get("attributes", ())), ("process.executable.name",))
+                lines.append(f"{at} span  {program}  {span['name']}  {(end - start) / 1e6:.1f} ms  {status}  {pairs}")
+    return lines
+
+
+def _point_lines(body: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for group in body.get("resourceMetrics", ()):
+        resource = attributes_of((group.get("resource") or {}).get("attributes", ()))
+        program = f"{resource.get('service.name', '?')} {resource.get('service.version', '')}".strip()
+        for scoped in group.get("scopeMetrics", ()):
+            for metric in scoped.get("metrics", ()):
+                points = metric.get("sum") or metric.get("gauge") or metric.get("histogram") or {}
+                for point in points.get("dataPoints", ()):
+                    at = _clock_time(int(point.get("timeUnixNano", 0)))
+                    if "count" in point:
+                        value = f"count={point['count']} sum={point.get('sum', 0):.3f}"
+                    else:
+                        value = f"+{point.get('asInt', point.get('asDouble', 0))}"
+                    pairs = _pairs(attributes_of(point.get("attributes", ())))
+                    lines.append(f"{at} count {program}  {metric['name']}  {value} {metric.get('unit', '')}  {pairs}")
+    return lines

@@ -1,0 +1,150 @@
+"""An HTTP server on this machine that takes what programs send: OTLP, and the requests of GA4 and Segment.
+
+PROTOCOL
+
+- ``/v1/traces``, ``/v1/metrics``: OTLP/HTTP, as JSON or protobuf. What is not OTLP is answered with 400.
+- ``…/mp/collect``: GA4. Any other path: Segment, or 404. Both are answered as the vendor would answer. The real ones
+  accept requests that break their rules and drop them later, so the broken rules go to whoever reads the `Arrival`.
+
+Bodies may be compressed with gzip; the rules are checked against what was inside.
+
+RACE  Requests are handled in threads of their own. The callback is called under a lock, one arrival at a time, so that it
+      need not be safe for threads.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import zlib
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from ..otlp import MalformedError, json_from_protobuf
+from . import ga4, segment
+from .arrival import Arrival
+
+# OTLP/HTTP specification: the largest request, before compression.
+MAX_BODY_BYTES = 64 * 1024 * 1024
+
+# As the vendors' modules answer: status, headers, body, and the rules that the request breaks.
+VendorAnswer = tuple[int, dict[str, str], bytes, list[str]]
+
+
+class Listener(ThreadingHTTPServer):
+    """An HTTP server on loopback that takes OTLP, GA4's and Segment's requests.
+
+    port: 0 finds a free one. on_arrival: called with each request, one at a time, before it is answered.
+
+        arrivals = []
+        server = Listener(0, arrivals.append)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = server.address
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, on_arrival: Callable[[Arrival], None]) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.address = f"http://127.0.0.1:{self.server_address[1]}"
+        self._on_arrival = on_arrival
+        self._lock = threading.Lock()
+
+    def hand_over(self, arrival: Arrival) -> None:
+        """Call back with *arrival*; one at a time."""
+        with self._lock:
+            self._on_arrival(arrival)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Listener
+
+    def do_POST(self) -> None:
+        body = self._read_body()
+        if body is None:
+            return
+        path, _, query = self.path.partition("?")
+        if path in ("/v1/traces", "/v1/metrics"):
+            self._take_otlp(path.rpartition("/")[2], body)
+        elif path.endswith("/mp/collect"):
+            self._take_vendor("ga4", body, ga4.answer(path, query, body))
+        else:
+            headers = {"content-type": self.headers.get("Content-Type", ""), **self._authorization()}
+            answer = segment.answer(path, headers, body)
+            if answer[0] == 404:
+                self._answer(404, "text/plain", b"nothing is received at this path\n")
+            else:
+                self._take_vendor("segment", body, answer)
+
+    def _take_otlp(self, signal: str, body: bytes) -> None:
+        """Hand over an OTLP request. signal: ``traces`` or ``metrics``."""
+        content_type = self.headers.get("Content-Type", "").partition(";")[0].strip()
+        try:
+            if content_type == "application/json":
+                payload = json.loads(body)
+                if not isinstance(payload, dict):
+                    raise MalformedError("not OTLP JSON: no object")
+            elif content_type == "application/x-protobuf":
+                payload = json_from_protobuf(signal, body)
+            else:
+                self._answer(415, "text/plain", b"expected application/json or application/x-protobuf\n")
+                return
+            arrival = Arrival("otlp", payload)
+            arrival.lines()  # what can't be shown was not OTLP
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            self._answer(400, "text/plain", f"{exc}\n".encode())
+            return
+        self.server.hand_over(arrival)
+        self._answer(200, content_type, b"{}" if content_type == "application/json" else b"")
+
+    def _take_vendor(self, kind: str, body: bytes, answer: VendorAnswer) -> None:
+        """Hand over a vendor's request with what is wrong with it, and answer as the vendor would, who does not say."""
+        status, headers, text, problems = answer
+        try:
+            payload = json.loads(body)
+        except ValueError:
+            payload = {}
+        self.server.hand_over(Arrival(kind, payload if isinstance(payload, dict) else {}, problems))
+        self._answer(status, headers.get("Content-Type", "text/plain"), text)
+
+    def _authorization(self) -> dict[str, str]:
+        key = self.headers.get("Authorization")
+        return {"authorization": key} if key is not None else {}
+
+    def _read_body(self) -> bytes | None:
+        """Return the body, decompressed; None if it can't be read, which has been answered then."""
+        try:
+            length = int(self.headers.get("Content-Length", ""))
+        except ValueError:
+            self._answer(411, "text/plain", b"a Content-Length is needed\n")
+            return None
+        if length > MAX_BODY_BYTES:
+            self.close_connection = True
+            self._answer(413, "text/plain", b"larger than 64 MiB\n")
+            return None
+        body = self.rfile.read(length)
+        if self.headers.get("Content-Encoding", "") == "gzip":
+            try:
+                inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
+                body = inflate.decompress(body, MAX_BODY_BYTES)
+            except zlib.error:
+                self._answer(400, "text/plain", b"not gzip\n")
+                return None
+            if inflate.unconsumed_tail:
+                self._answer(413, "text/plain", b"larger than 64 MiB when unpacked\n")
+                return None
+        return body
+
+    def _answer(self, status: int, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        if status != 204:
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: what arrives is printed, requests are not. Any: the base class's shape."""

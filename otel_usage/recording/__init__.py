@@ -1,0 +1,5 @@
+"""In the host's process, from a call to a file in the spool. One adapter per framework."""
+
+from .. import _alias
+
+_alias("recording")

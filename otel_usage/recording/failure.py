@@ -1,0 +1,109 @@
+"""Say how a run failed: exit code, class of the error, and whether it was interrupted or misused.
+
+Loaded only where a run may have failed.
+"""
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
+
+def error_type(raised: BaseException, package: str) -> str:
+    """Return the qualified class name of *raised*, if it comes from the stdlib, click, typer or *package*.
+
+    Others are ``_OTHER``, and so is a class that its module does not hold: one made at run time may be named
+    after data.
+    """
+    kind = type(raised)
+    module, name = kind.__module__, kind.__qualname__
+    top = module.partition(".")[0]
+    if top not in ("click", "typer", "__main__", package) and top not in sys.stdlib_module_names:
+        return "_OTHER"
+    held: object = sys.modules.get(module)
+    for part in name.split("."):
+        held = getattr(held, part, None)
+    if held is not kind:
+        return "_OTHER"
+    if module.startswith("typer._click"):
+        module = module[len("typer._") :]
+    return name if module == "builtins" else module + "." + name
+
+
+def outcome_of(raised: "BaseException | None") -> str:
+    """Return the outcome that an exception's class stands for, ``interrupted`` or ``usage_error``, or ""."""
+    for kind in type(raised).__mro__:
+        if kind is KeyboardInterrupt:
+            return "interrupted"
+        if kind.__module__.partition(".")[0] in ("click", "typer", "argparse"):
+            if kind.__name__ in ("UsageError", "ArgumentError"):
+                return "usage_error"
+            if kind.__name__ == "Abort":
+                return "interrupted"
+    return ""
+
+
+def passed(frame: "FrameType", at: int) -> bool:
+    """True if *frame*, which has ended, let the exception out that came out of its instruction *at*."""
+
+    def again() -> None:
+        raise
+
+    def anyway() -> None:
+        try:
+            pass
+        finally:
+            pass
+
+    code, last = frame.f_code.co_code, frame.f_lasti
+    if last in (at, -1):
+        return last == at
+    # Each of the two ends with the instruction that raises the same exception again.
+    return code[last : last + 2] == again.__code__.co_code[-2:] or code[last] == anyway.__code__.co_code[-2]
+
+
+def reached(frame: "FrameType", origin: "tuple[object, int] | None") -> bool:
+    """True if a traceback is alive that leads from *frame* to *origin*, (code, instruction)."""
+    import gc
+
+    for trace in gc.get_referrers(frame):
+        if origin is None or type(trace).__name__ != "traceback" or trace.tb_frame is not frame:
+            continue
+        step: TracebackType | None = trace
+        while step is not None:
+            if (step.tb_frame.f_code, step.tb_lasti) == origin:
+                return True
+            step = step.tb_next
+    return origin is None
+
+
+def surfaced(mark: object, frame: "FrameType | None", at: int) -> bool:
+    """True if the SystemExit that holds *mark*, still kept by somebody (asyncio does), left the outermost frame.
+
+    frame: that frame; at: its instruction that called what raised.
+    """
+    import gc
+
+    for holder in gc.get_referrers(mark):
+        for raised in gc.get_referrers(holder):
+            if isinstance(raised, SystemExit) and raised.__traceback__ is not None and frame is not None:
+                first = raised.__traceback__
+                if first.tb_frame is frame:
+                    return passed(frame, first.tb_lasti)
+                # Before 3.12 the traceback ends where the exception was handled last: by a finally or with.
+                return sys.version_info < (3, 12) and passed(first.tb_frame, first.tb_lasti) and passed(frame, at)
+    return False
+
+
+def note() -> None:
+    """Write the exception being handled, a fault of ours, into ``<home>/debug/faults.log`` if that folder exists."""
+    from ..spool.layout import DEBUG, FAULTS
+
+    folder = os.path.join(os.environ.get("OTEL_USAGE_HOME", ""), DEBUG)
+    if os.path.isdir(folder):
+        import traceback
+
+        with open(os.path.join(folder, FAULTS), "a", encoding="utf-8") as log:
+            traceback.print_exc(file=log)

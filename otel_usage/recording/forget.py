@@ -1,0 +1,42 @@
+"""Leave nothing of this process's own run: its user looks at telemetry, or says no to it.
+
+Loaded by the commands and the option that a host shows, by long-running programs, and in tests.
+"""
+
+import atexit
+import os
+
+from .. import _load, _usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+
+def withdrawn(recorder: "Recorder") -> bool:
+    """True if somebody has said off since *recorder* began; then this process has stopped recording.
+
+    Defaults do not count: what they allowed to begin may end.
+    """
+    decision = _load("consent.gate").decide(recorder.app, "opt-in", 0, os.environ)
+    if decision.mode != "off" or decision.layer == "default":
+        return False
+    forget()
+    return True
+
+
+def forget() -> None:
+    """Stop recording in this process, and remove what was written of its run."""
+    recorder = _usage._recorder
+    _usage._recorder = _usage._current = None
+    if recorder is None:
+        return
+    atexit.unregister(recorder.finish)
+    if recorder.owns_run() and recorder.descriptor >= 0:
+        try:
+            os.close(recorder._checked_descriptor())
+            os.unlink(recorder.path)
+        except OSError:  # gone already
+            pass
+    recorder.unwritten, recorder._events = False, None
+    recorder.run.close()

@@ -1,0 +1,264 @@
+"""Keep one process's run, and hand it to the spool with what else it recorded.
+
+FORMAT  ``open/<start, 16 hexadecimal digits>-<span id>.traces.jsonl``: one OTLP JSON line, see otlp_text.py.
+
+ALGORITHM
+1. The run's file is made in ``open/`` and locked (``os.lockf``) while the process lives; empty, until the command is
+   known. Then it holds a stub: what to report if the process dies, a run that is ``unfinished``.
+2. At exit the finished run is written over the stub, and the file is renamed into ``new/``: a sender takes it there.
+3. A sender that finds a file in ``open/`` whose lock is free reports the stub, and counts an empty file as lost.
+
+RACES
+1. The host may close and reuse our descriptor. Before every write, device and inode are compared with those of our
+   file; if they are another's, it is opened again by its path, unlocked: a sender may then report the stub although the
+   process lives. The path is gone in that case, so nothing is written twice.
+2. A sender may look between the making of the file and its lock: it leaves files alone that are younger than a second.
+3. A forked child has our memory and not our lock. It is told from the owner by its process id, which is compared
+   wherever something is written or added up: no hook is needed, and forks made in C are children too.
+"""
+
+import atexit
+import os
+import sys
+
+# Bound here, before a program's tests can patch the module: freezegun and the like must not move our clock.
+from time import monotonic, monotonic_ns, time_ns
+
+from .. import _fault, _load
+from ..spool.layout import FORMAT, LOCAL, NEW, OPEN, TRACES
+from .exit_watch import watched_run
+from .frameworks import hook_frameworks
+from .otlp_text import line, quote, resource_attributes, run_attributes, span_name
+from .run import Run
+from .sender_start import start_sender
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+    from ..consent.decision import Decision
+    from .actions import Events
+
+FD = 127  # our descriptor's number: low ones are the host's to count on
+LONG_NS = 60_000_000_000  # of a run that lasted longer it is asked again, at its end, whether it may be kept
+
+
+class Recorder:
+    """Keeps one process's run and hands it, with what else it recorded, to the spool.
+
+    Concurrency: every method may be called from any thread; a forked child records actions and counts in files of
+    its own, and never a run.
+    """
+
+    def __init__(self, settings, decision, frame):
+        # type: (dict[str, Any], Decision, FrameType | None) -> None
+        ids = os.urandom(24).hex()
+        self.trace_id, self.span_id = ids[:32], ids[32:]
+        self.settings = settings
+        self.decision = decision
+        self.app: str = settings["app"]
+        # What is kept locally lies apart: a later on is for what comes, and no sender looks there.
+        self.spool = decision.home + "/" + FORMAT + ("/" + LOCAL if decision.mode == "local" else "")
+        self.start_ns = time_ns()
+        self.clock_ns = monotonic_ns()
+        self.path = f"{self.spool}/{OPEN}/{self.start_ns:016x}-{self.span_id}{TRACES}"
+        self.descriptor = -1
+        self.inode = (0, 0)
+        self.pid = os.getpid()  # of the process whose run this is
+        self.unwritten = True  # the run is this process's own, and not written yet
+        self.tty = False
+        self.log: list[bytes] = []
+        self._events: Events | None = None
+        self.events_of: dict[int, Events] = {}  # by process id: see `actions.of_this_process`
+        runtime = sys.implementation.name, sys.version.split()[0]
+        self.resource = resource_attributes(self.app, str(settings["version"]), *runtime)
+        watched = watched_run()  # `otel` watches already: a run is watched once
+        self.run: Run = watched or Run(frame, self._write_stub)
+        self.run.on_named = self._write_stub
+
+    def owns_run(self):
+        # type: () -> bool
+        """True in the process whose run this is, until it is written."""
+        return self.unwritten and self.pid == os.getpid()
+
+    # Start.
+
+    def begin(self):
+        # type: () -> Recorder | None
+        """Open this run's file and start observing. Returns None if this run can't be recorded."""
+        if _is_worker():
+            self.unwritten = False
+            self.run.close()
+            atexit.register(self.finish)
+            return self
+        if self.decision.mode != "log":
+            try:
+                if not self._folder_is_ours():
+                    self.run.close()
+                    return None
+                self._create()
+            except OSError:  # read-only, full, no folder: nothing to do, nobody to tell
+                self.run.close()
+                return None
+        try:
+            self.tty = os.isatty(1)
+        except OSError:
+            pass
+        if self.run not in sys.meta_path:
+            hook_frameworks(self.run)
+        atexit.register(self.finish)
+        return self
+
+    def _folder_is_ours(self):
+        # type: () -> bool
+        """True if the app's folder is this user's; makes what is missing above it."""
+        home = self.decision.home
+        if not home:
+            return False
+        if not hasattr(os, "geteuid"):
+            return True
+        try:
+            return os.stat(home).st_uid == os.geteuid()
+        except FileNotFoundError:
+            return _load("recording.folders").make_parents(home)  # type: ignore[no-any-return]
+
+    def _create(self):
+        # type: () -> None
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        try:
+            descriptor = os.open(self.path, flags, 0o600)
+        except FileNotFoundError:
+            _load("recording.folders").make_spool(self.decision.home, self.spool)
+            descriptor = os.open(self.path, flags, 0o600)
+        try:
+            for free in range(FD, FD + 64):
+                try:
+                    os.fstat(free)
+                except OSError:  # nobody's
+                    os.dup2(descriptor, free, False)
+                    os.close(descriptor)
+                    descriptor = free
+                    break
+        except OSError:  # beyond the limit on descriptors: keep the low one
+            pass
+        status = os.fstat(descriptor)
+        self.descriptor, self.inode = descriptor, (status.st_dev, status.st_ino)
+        if hasattr(os, "lockf"):
+            os.lockf(descriptor, os.F_TLOCK, 0)  # after the dup: closing any descriptor of the file drops the lock
+
+    def _checked_descriptor(self):
+        # type: () -> int
+        """Return a descriptor that still is our file's: hosts close and reuse descriptors.
+
+        Raises FileNotFoundError if the sender took us for dead: it has reported us.
+        """
+        try:
+            status = os.fstat(self.descriptor)
+            if (status.st_dev, status.st_ino) == self.inode and status.st_nlink:
+                return self.descriptor
+        except OSError:
+            pass
+        self.descriptor = os.open(self.path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        return self.descriptor
+
+    def _write(self, text):
+        # type: (bytes) -> None
+        """Make *text* the content of our open file, or remove it."""
+        descriptor = self._checked_descriptor()
+        try:
+            if os.pwrite(descriptor, text, 0) != len(text):
+                raise OSError("short write")
+            os.ftruncate(descriptor, len(text))
+        except OSError:  # disk full: half a line is worse than none
+            os.unlink(self.path)
+            raise
+
+    # What happens meanwhile.
+
+    def _write_stub(self):
+        # type: () -> None
+        """Write what the sender reports if this process dies."""
+        if self.descriptor >= 0 and self.owns_run():
+            try:
+                self._write(line("Spans", "spans", self.resource, self._span((None, "unfinished", ""), self.start_ns)))
+            except OSError:
+                pass
+
+    def events(self):
+        # type: () -> Events | None
+        """Return what keeps this process's actions and counts, made with the first of them; None if it can't be."""
+        events = self._events
+        if events is None or events.pid != os.getpid():
+            # Missing, as an ImportError or KeyError, only in a signal handler that interrupts the very loading of it.
+            try:
+                of_this_process = getattr(_load("recording.actions"), "of_this_process", None)
+                return of_this_process and of_this_process(self)
+            except (ImportError, KeyError):
+                return None
+        return events
+
+    # What is written.
+
+    def _span(self, ending, end_ns):
+        # type: (tuple[int | None, str, str], int) -> str
+        """Return the run as an OTLP JSON span. ending: what `Run.ending` returns."""
+        command = self.run.command_name()
+        attributes = run_attributes(self.app, command, self.run.options, ending, bool(self.decision.ci), self.tty)
+        return (
+            f'{{"traceId":"{self.trace_id}","spanId":"{self.span_id}","name":{quote(span_name(self.app, command))},'
+            f'"kind":1,"startTimeUnixNano":"{self.start_ns}","endTimeUnixNano":"{end_ns}",'
+            f'"attributes":[{attributes}],"status":{{' + ('"code":2}}' if ending[0] else "}}")
+        )
+
+    def finish(self):
+        # type: () -> None
+        """Write the run down and wake the sender. Called at exit; in a forked child it is only a flush."""
+        atexit.unregister(self.finish)
+        try:
+            if self.owns_run():
+                self.unwritten = False
+                self._finish()
+            elif self._events is not None and self._events.pid == os.getpid():
+                self._events.flush()
+        except OSError:  # full, read-only, gone: the run is lost, and nobody hears of it
+            pass
+        except Exception:
+            _fault()
+        self.run.close()
+
+    def _finish(self):
+        # type: () -> None
+        ending = self.run.ending()
+        end_ns = self.start_ns + max(0, monotonic_ns() - self.clock_ns)
+        if end_ns - self.start_ns > LONG_NS and _load("recording.forget").withdrawn(self):
+            return
+        spans, metrics = [self._span(ending, end_ns)], b""
+        events = self._events
+        if events is not None:
+            actions, metrics = events.take()
+            spans += actions
+        text = line("Spans", "spans", self.resource, ",".join(spans))
+        if self.decision.mode == "log":
+            self.log.append(text)
+        else:
+            self._write(text)
+            os.rename(self.path, self.path.replace(f"/{OPEN}/", f"/{NEW}/"))
+            os.close(self.descriptor)
+        if metrics and events is not None:
+            events.put("metrics", metrics)
+        self.wake()
+
+    def wake(self, orphan=False):
+        # type: (bool) -> None
+        """Have a sender started, if one is due. orphan: see `start_sender`."""
+        start_sender(self, orphan)
+
+
+def _is_worker():
+    # type: () -> bool
+    """True if multiprocessing started this process: what it does is its parent's run."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return False
+    return process.parent_process() is not None or hasattr(process.current_process(), "_inheriting")

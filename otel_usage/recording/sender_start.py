@@ -1,0 +1,161 @@
+"""Start the process that sends, so that the program neither waits for it nor is changed by it.
+
+ALGORITHM
+1. Nothing is started where nothing may be sent, or nothing can be: then the oldest records make room for new ones.
+2. The token ``wake`` says by its time when the next sender is due. A program that finds it in the future starts none:
+   one is asleep already, or a sender has seen a destination fail and set it further ahead (the circuit breaker).
+3. Else the program sets it `SEND_DELAY_S` ahead and spawns a sender that sleeps so long before it imports anything.
+4. The child's standard input says everything: when to begin, where our package lies, what the host's settings are. So
+   nothing secret is in argv, in the environment or on the disk.
+
+RACES  Two programs may both find the token due, and start a sender each: the second finds the lock, and leaves.
+       The clock may jump: a token more than a day ahead is taken for that, and for no circuit breaker.
+"""
+
+import os
+import sys
+from time import monotonic, sleep, time
+
+from .. import _load
+from ..spool.layout import WAKE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .recorder import Recorder
+
+SEND_DELAY_S = 10.0
+STALE_S = 86_400.0  # a token further ahead than this is a clock jump, not a circuit breaker
+INLINE_S = 0.5  # what a host waits for an inline sender, at most
+LOG_S = 10.0  # what it waits for the child that prints
+BRAKE = b"OTEL_USAGE_CHILD"  # the variable under which nothing records: set in the sender, and so in what it starts
+
+# What the child runs first, with nothing of ours on its path yet: let go of everything that is the host's.
+BOOT = """import os,sys,time
+try: fds=[int(n) for n in os.listdir("/proc/self/fd")]
+except OSError: fds=range(3,1024)
+for fd in fds:
+    if fd>2:
+        try: os.close(fd)
+        except OSError: pass
+text=b""
+while 1:
+    part=os.read(0,65536)
+    if not part: break
+    text+=part
+fd=os.open(os.devnull,os.O_RDONLY)
+os.dup2(fd,0)
+os.close(fd)
+os.chdir("/")
+delay,order,settings=text.split(b"\\n",2)
+time.sleep(float(delay))
+from ast import literal_eval
+order=literal_eval(order.decode())
+sys.path[:]=order["path"]
+from otel_usage.delivery.start import start
+start(order,settings.decode())
+"""
+
+
+def start_sender(recorder, orphan):
+    # type: (Recorder, bool) -> None
+    """Start a sender, unless one is due soon, the circuit breaker is open, or nothing may be sent.
+
+    orphan: leave no child that the host's own ``os.wait()`` could meet. Raises OSError.
+    """
+    mode, forced = recorder.decision.mode, os.environ.get("OTEL_USAGE_SENDER", "")
+    if mode == "log":
+        lines, recorder.log = recorder.log, []
+        _spawn(recorder, 0.0, LOG_S, lines, orphan)  # waited for at exit alone
+        return
+    asked = recorder.settings["sender"]
+    inline = forced == "inline" or (not forced and (asked == "inline" or bool(recorder.decision.ci) or _in_container()))
+    if mode != "on" or "none" in (forced, asked) or not hasattr(os, "posix_spawn") or getattr(sys, "frozen", False):
+        _load("recording.folders").trim(recorder.spool)
+        return
+    delay = SEND_DELAY_S
+    try:
+        delay = max(0.0, float(os.environ.get("OTEL_USAGE_SEND_DELAY_S", "") or delay))
+    except ValueError:
+        pass
+    now, token = time(), recorder.spool + "/" + WAKE
+    try:
+        status = os.stat(token)
+        ahead = status.st_mtime - now
+    except FileNotFoundError:
+        ahead = 0.0
+        os.close(os.open(token, os.O_WRONLY | os.O_CREAT, 0o600))
+    # A pause for wrong settings has their checksum in its token, and ends with them.
+    if (delay if inline else 0.0) < ahead <= STALE_S and (
+        ahead <= delay
+        or not status.st_size
+        or not _load("recording.fingerprint").changed(token, repr(recorder.settings))
+    ):
+        return
+    if inline:
+        _spawn(recorder, 0.0, INLINE_S, [], orphan=False)
+    else:
+        os.utime(token, (now + delay, now + delay))
+        _spawn(recorder, delay, 0.0, [], orphan)
+
+
+def _spawn(recorder, delay, wait_s, lines, orphan):
+    # type: (Recorder, float, float, list[bytes], bool) -> None
+    """Start the child: own session, no stream, descriptor or folder of the host's, nothing secret to be seen.
+
+    wait_s: wait for it that long, at most. orphan: by way of a shell that ends at once, so that it is nobody's child.
+    """
+    settings, decision = recorder.settings, recorder.decision
+    program = settings.get("python") or sys.executable
+    if not program:
+        return
+    # The script's folder comes last, so that its modules shadow none of ours.
+    path = settings.get("path") or [p if p[0] == "/" else os.path.abspath(p) for p in sys.path[1:] + sys.path[:1] if p]
+    order = {"app": recorder.app, "path": path, "home": decision.home, "mode": decision.mode}
+    order.update(since_s=decision.since_s, ci=decision.ci, lines=lines)
+    text = f"{delay}\n{order!r}\n{settings!r}".encode()
+    if hasattr(os, "memfd_create"):
+        source = os.memfd_create("otel-usage")
+        os.write(source, text)
+        os.lseek(source, 0, 0)
+    else:
+        source, sink = os.pipe()
+        os.set_blocking(sink, False)
+        whole = os.write(sink, text) == len(text)
+        os.close(sink)
+        if not whole:  # larger than a pipe holds: the records wait
+            os.close(source)
+            return
+    os.set_inheritable(source, True)
+    quiet = ["-B"] if sys.dont_write_bytecode else []
+    command = [program, "-I", "-S", *quiet, "-c", BOOT, "otel-usage", recorder.app]
+    stdin = 0
+    if orphan and os.access("/bin/sh", os.X_OK):
+        # By way of 3: a shell takes the standard input of what it puts into the background from /dev/null.
+        stdin, command, wait_s = 3, ["/bin/sh", "-c", '"$@" <&3 3<&- &', "sh", *command], 1.0
+    actions: list[Any] = [
+        (os.POSIX_SPAWN_DUP2, source, stdin),
+        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+    ]
+    if decision.mode != "log":
+        actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
+    environ = {**os.environ._data, BRAKE: b"1"}  # type: ignore[attr-defined]
+    try:
+        try:
+            pid = os.posix_spawn(command[0], command, environ, file_actions=actions, setsid=True)
+        except NotImplementedError:
+            pid = os.posix_spawn(command[0], command, environ, file_actions=actions, setpgroup=0)
+    finally:
+        os.close(source)
+    end = monotonic() + wait_s
+    while wait_s and monotonic() < end and not os.waitpid(pid, os.WNOHANG)[0]:
+        sleep(0.001 if orphan else 0.005)
+
+
+def _in_container():
+    # type: () -> bool
+    """True if a container ends when we do, and would take the sender along."""
+    return 1 in (os.getpid(), os.getppid()) and (
+        os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv") or "KUBERNETES_SERVICE_HOST" in os.environ
+    )

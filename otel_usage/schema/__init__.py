@@ -1,0 +1,5 @@
+"""What may be recorded: the table of attributes, a host's declarations, and the checks of both."""
+
+from .. import _alias
+
+_alias("schema")

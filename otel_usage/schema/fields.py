@@ -1,0 +1,76 @@
+"""Field types: what a declared field may hold, and how a value is recorded.
+
+The foreground loads it with the first action, error, heartbeat or count.
+"""
+
+from time import gmtime, strftime, time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    Pairs = list[tuple[str, object]]
+
+
+def accept(
+    schema: "Mapping[str, Any]", kind: str, name: str, fields: "Mapping[str, object]"
+) -> "tuple[Pairs | None, list[str]]":
+    """Return the declared fields with allowed values, and why the others are dropped.
+
+    The fields are None if *name* itself is not declared as *kind*, or no longer recorded.
+    """
+    declared = schema.get(name)
+    if declared is None or declared.get("kind", "action") != kind:
+        return None, ["undeclared"]
+    if "until" in declared and declared["until"] < strftime("%Y-%m-%d", gmtime(time())):
+        return None, ["expired"]
+    pairs: Pairs = []
+    reasons: list[str] = []
+    if fields:
+        types = declared.get("fields") or {}
+        for field, value in fields.items():
+            if field not in types:
+                reasons.append("undeclared_field")
+                continue
+            recorded = fit(types[field], value)
+            if recorded is None:
+                reasons.append("value")
+            else:
+                pairs.append((field, recorded))
+    return pairs, reasons
+
+
+def fit(declared: "Any", value: object) -> "str | bool | int | None":
+    """Return *value* as the declared field type records it, or None if it does not fit."""
+    if declared is bool or declared == "bool":
+        return value if isinstance(value, bool) else None
+    if isinstance(declared, list):
+        # The declared choice, not the value: a subclass of str may be equal to it, and hold something else.
+        return next((choice for choice in declared if choice == value), None) if isinstance(value, str) else None
+    kind = declared[0]
+    if kind == "version":
+        parts = str.split(value, ".") if isinstance(value, str) else []
+        plain = 0 < len(parts) <= 4 and all([p.isascii() and p.isdigit() and len(p) < 7 for p in parts])
+        return ".".join(parts) if plain else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        return None
+    if kind == "integer":
+        return min(int.__pos__(value), declared[1]) if isinstance(value, int) and value >= 0 else None
+    return bucket_label(declared, value)
+
+
+def bucket_label(declared: "Sequence[Any]", value: float) -> str:
+    """Return the label of the range that *value* falls in."""
+    labels = bucket_labels(declared)
+    for bound, label in zip(declared[2:], labels):  # noqa: B905  one label more than bounds
+        if value < bound:
+            return label
+    return labels[-1]
+
+
+def bucket_labels(declared: "Sequence[Any]") -> "list[str]":
+    """Return every label that ``bucket(unit, *bounds)`` can record."""
+    unit, bounds = declared[1], declared[2:]
+    middle = [f"{low}-{high} {unit}" for low, high in zip(bounds, bounds[1:])]  # noqa: B905, RUF007
+    return [f"<{bounds[0]} {unit}", *middle, f">={bounds[-1]} {unit}"]

@@ -1,0 +1,96 @@
+"""The HTTP server of the relay: uvicorn, with its ways of starting and stopping made those of a service."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+
+from .app import make_app
+from .connections import make_protocol
+from .options import Options
+from .workers import DestinationWorkers
+
+log = logging.getLogger("otel_usage.relay")
+
+GRACE_S = 2.0  # beyond the deadline of requests, when the relay is to stop: by then each has been answered
+KEEP_ALIVE_S = 75  # longer than a Collector remembers an idle connection
+
+
+class HttpServer(uvicorn.Server):
+    """Serves until SIGTERM or SIGINT, answers what it has taken, and returns from `run`.
+
+    A second signal has what is under way answered with 503 at once. destinations: their names, for the log.
+    """
+
+    def __init__(self, config: uvicorn.Config, destinations: Sequence[str]) -> None:
+        super().__init__(config)
+        self._destinations = destinations
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and log where."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        if self.started:
+            bound = [s.getsockname()[:2] for server in self.servers for s in server.sockets]
+            addresses = ", ".join(f"{address}:{number}" for address, number in bound)
+            log.info("listening on %s for %s", addresses, ", ".join(self._destinations))
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Stop; called again, hurry."""
+        # uvicorn's own gives up in the middle at the second signal: clients would hear a 500, which they do not retry.
+        if self.should_exit and self.started:
+            self._loop.call_soon_threadsafe(self._hurry)
+        self.should_exit = True
+
+    def _hurry(self) -> None:
+        """Have what is under way answered at once, with 503."""
+        for task in self.server_state.tasks:
+            task.cancel()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle SIGINT and SIGTERM meanwhile."""
+        # uvicorn's own ends the process by the signal afterwards; a service that was stopped is not a failure.
+        before = {s: signal.signal(s, self.handle_exit) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def build_http_server(
+    destinations: Sequence[DestinationWorkers],
+    options: Options,
+    *,
+    host: str,
+    port: int,
+    tls_cert: str | None = None,
+    tls_key: str | None = None,
+) -> HttpServer:
+    """Return a server for *destinations*, not started. tls_cert, tls_key: PEM files, both or neither."""
+    config = uvicorn.Config(
+        make_app(destinations, options),
+        host=host,
+        port=port,
+        http=make_protocol(),
+        log_config=None,
+        log_level=logging.ERROR,  # anybody could write a warning by sending what is not HTTP
+        access_log=False,  # who sends is nobody's business
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(options.deadline_s + GRACE_S),
+        ssl_certfile=tls_cert,
+        ssl_keyfile=tls_key,
+    )
+    return HttpServer(config, [destination.name for destination in destinations])

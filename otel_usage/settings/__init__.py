@@ -1,0 +1,1 @@
+"""What a host said to `init`: checked, read back from text, remembered, documented."""

@@ -1,0 +1,1 @@
+"""The folders on disk: every path and file format, once."""

@@ -1,0 +1,56 @@
+"""Write and list files that other processes read, write and remove at the same time.
+
+RACES
+1. A reader looks while a file is written: `write_whole` writes another file and renames it, so that a name has all of its
+   content or none. A writer that dies leaves ``<name>.part``, which nobody reads, and which the next sender removes.
+2. A folder vanishes while it is listed, because the user has just said off: it counts as empty.
+3. A process ends while `list_abandoned` looks at its file: the file is listed or not, and the next look will list it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .layout import OPEN, PART
+
+
+def write_whole(path: str, content: bytes) -> None:
+    """Make *path* hold *content*: all of it, and on the disk, or nothing. Raises OSError, and then leaves nothing new."""
+    part = path + PART
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(part, path)
+    except OSError:
+        if os.path.exists(part):
+            os.unlink(part)
+        raise
+
+
+def list_folder(folder: str) -> list[str]:
+    """Return the names of what is in *folder*; none if there is no such folder."""
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def list_abandoned(spool: str) -> list[str]:
+    """Return the names of the files in ``open/`` that nobody holds locked: the processes that wrote them are dead."""
+    abandoned = []
+    for name in list_folder(os.path.join(spool, OPEN)):
+        try:
+            descriptor = os.open(os.path.join(spool, OPEN, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            os.lockf(descriptor, os.F_TEST, 0)
+            abandoned.append(name)
+        except OSError:
+            continue
+        finally:
+            os.close(descriptor)
+    return abandoned

@@ -1,0 +1,68 @@
+"""Every folder and file of ours on disk, spelled here and nowhere else. A test bans the names from all other modules.
+
+FORMAT  ::
+
+    <state>/                  OTEL_USAGE_HOME, else $XDG_STATE_HOME/otel-usage, else ~/.local/state/otel-usage
+      <app>/                  "home" in the code; 0700, every file in it 0600
+        consent               the user's choice                                            consent/choice.py
+        settings.json         the host's settings, without secrets                         settings/remembered.py
+        id                    the installation's id                                        delivery/installation_id.py
+        ledger.jsonl, .1      what was sent, when and to whom                              delivery/ledger.py
+        <what>.json           what an exporter remembers                                   the exporters' memory.py
+        1/                    "spool" in the code: one folder per format version
+          open/               a file per living process, locked; ``.<name>``: being written
+          new/                finished files, for the sender                               recording/recorder.py
+          wake                its time: no sender before then                              spool/wake_token.py
+          lock                held by the one sender at work                               delivery/sender.py
+          batch, batch.done   what is being moved from new/ into the queues                delivery/intake.py
+          dropped             counts of what was lost, not reported yet                    delivery/sender.py
+          bad/                files that could not be read                                 delivery/intake.py
+          queue/<destination>/
+            wait/             segments that wait                                           delivery/queue.py
+            flight/           the segment that is being sent
+            pause             the circuit breaker
+          local/              open/ and new/ of the mode "local": no sender looks there
+      services/<service>/     id and memory of exporters in programs that do not call init
+      debug/faults.log        faults of ours, where somebody has made the folder           recording/failure.py
+    /etc/otel-usage/          "machine" in the code: off, <app>.off                        consent/gate.py
+"""
+
+FORMAT = "1"
+LOCAL = "local"
+CONSENT = "consent"
+OPEN = "open"
+NEW = "new"
+WAKE = "wake"
+TRACES = ".traces.jsonl"
+METRICS = ".metrics.jsonl"
+MACHINE = "/etc/otel-usage"
+
+# What the background alone reads and writes.
+ID = "id"
+SETTINGS = "settings.json"
+LEDGER = "ledger.jsonl"
+OLDER_LEDGER = "ledger.jsonl.1"
+LOCK = "lock"
+BATCH = "batch"
+BATCH_DONE = "batch.done"
+DROPPED = "dropped"
+BAD = "bad"
+QUEUE = "queue"
+WAIT = "wait"
+FLIGHT = "flight"
+PAUSE = "pause"
+SERVICES = "services"
+DEBUG = "debug"
+FAULTS = "faults.log"
+
+# Endings and beginnings of names.
+PART = ".part"  # after a name: being written, to be renamed into place
+JSON_LINES = ".jsonl"  # ends every file of records, in whatever folder
+JSON = ".json"  # ends what is remembered in the home: settings.json, and the exporters' files
+HIDDEN = "."  # begins a file of open/ whose host has not finished its first write
+DISCARDED = ".gone-"  # begins a folder that is being removed
+PROBE = ".otel-usage-"  # begins a folder that is made to see whether one can be made there, and removed at once
+
+# What the relay keeps in its --state folder.
+WINDOW_SUFFIX = ".window"  # <destination>.window                                                server/window.py
+WINDOW_LOCK_SUFFIX = ".lock"  # <destination>.window.lock: held by the relay that uses the file

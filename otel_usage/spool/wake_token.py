@@ -1,0 +1,51 @@
+"""The file ``wake``: until when hosts start no sender.
+
+FORMAT  ``<spool>/wake``. Its modification time is the moment before which no host starts a sender. Its content is empty; or,
+        where the settings are to blame, two lines: their fingerprint (recording/fingerprint.py) and what is wrong.
+ALGORITHM
+1. A host that starts a sender sets the time a few seconds ahead (recording/sender_start.py), so that runs in quick
+   succession start one sender between them.
+2. A sender that finds every destination failing sets it to the end of the shortest pause: no host starts another one in
+   vain. It does the same, with a fingerprint, if the settings are wrong or name no destination.
+3. A host whose settings have another fingerprint starts a sender all the same: somebody may have put them right.
+RACES
+1. A sender and a host may set the time at once. The earlier time may win: then one sender more is started, finds its
+   destinations paused, and postpones the next one again.
+2. A host may read while a sender writes, and find half a fingerprint. It differs from the host's own, and a sender is started.
+3. The clock may jump back. A time more than `MAX_AHEAD_S` ahead can only come from that, and is taken for none.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .layout import WAKE
+
+WRONG_SETTINGS_PAUSE_S = 3600.0  # while the settings are wrong, or name no destination; ends at once when they change
+MAX_AHEAD_S = 86_400.0  # no pause is longer, so that a moment further ahead is a clock that has jumped
+
+
+def postpone_senders(spool: str, until_s: float, fingerprint: str = "", problem: str = "") -> None:
+    """Have hosts start no sender before *until_s*; with a *problem*, only those hosts whose settings have *fingerprint*.
+
+    >>> postpone_senders(spool, time.time() + 600)  # doctest: +SKIP
+    """
+    token = os.path.join(spool, WAKE)
+    with open(token, "w", encoding="utf-8") as file:
+        file.write(f"{fingerprint}\n{problem}\n" if problem else "")
+    os.utime(token, (until_s, until_s))
+
+
+def senders_postponed_until(spool: str, now_s: float) -> tuple[float, str]:
+    """Return (until when hosts start no sender, what is wrong if the settings are to blame).
+
+    (0, "") if the next run starts one.
+    """
+    token = os.path.join(spool, WAKE)
+    try:
+        until_s = os.stat(token).st_mtime
+        with open(token, encoding="utf-8", errors="replace") as file:
+            problem = file.read().partition("\n")[2].strip()
+    except OSError:
+        return 0.0, ""
+    return (until_s, problem) if now_s < until_s <= now_s + MAX_AHEAD_S else (0.0, "")

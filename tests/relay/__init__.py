@@ -1,1 +1,0 @@
-"""The relay, on this machine."""
