@@ -10,7 +10,18 @@ import traceback
 
 from . import lab
 
-NAMES = ("foreground", "exit_delay", "running", "drain", "exporters", "relay", "collector", "secrets")
+NAMES = (
+    "foreground",
+    "pythons",
+    "outside",
+    "exit_delay",
+    "running",
+    "drain",
+    "exporters",
+    "relay",
+    "collector",
+    "secrets",
+)
 
 
 def machine():

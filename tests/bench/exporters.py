@@ -46,20 +46,18 @@ def per_event(work: Callable[[list[Any]], object], n: int = 2_048) -> float:
 
 
 def translate_ga4(given: list[Any]) -> list[bytes]:
-    from otel_usage_exporters.ga4.translate import TAIL, Style, translate
+    from otel_usage_exporters.ga4.translate import TAIL, GA4Options, translate
+    from otel_usage_exporters.usage_event import events_from_spans
 
-    from otel_usage.event import events_from_spans
-
-    done = translate(events_from_spans(given)[0], Style(), now_ns=NOW)
+    done = translate(events_from_spans(given)[0], GA4Options(), now_ns=NOW)
     return [request.body(TAIL) for request in done.requests]
 
 
 def translate_segment(given: list[Any]) -> list[bytes]:
-    from otel_usage_exporters.segment.translate import Style, tail, translate
+    from otel_usage_exporters.segment.translate import SegmentOptions, tail, translate
+    from otel_usage_exporters.usage_event import events_from_spans
 
-    from otel_usage.event import events_from_spans
-
-    done = translate(events_from_spans(given)[0], Style())
+    done = translate(events_from_spans(given)[0], SegmentOptions())
     return [request.body(tail("wk", NOW)) for request in done.requests]
 
 

@@ -6,7 +6,12 @@ import time
 
 from . import lab
 
-RECORDED, OFF, WALL_MS = 5_000_000, 1_500_000, 2.0  # promised; the goal for RECORDED is 3,000,000
+RECORDED, CLICK, OFF, WALL_MS = (
+    4_200_000,
+    4_500_000,
+    1_500_000,
+    2.0,
+)  # promised, on CPython 3.11; pythons.py has the others
 DECISION = 300_000  # promised of it, for the decision whether anything may be recorded
 PAIRS = {"plain_click": 41, "plain_argparse": 61, "peer": 21, "log": 11}
 FEWEST, ROUNDS_S = 21, 75.0  # on a busy machine: no more rounds after so long, but so many
@@ -14,8 +19,8 @@ PAUSE_S = 0.03  # before every run: a sender started by the one before sleeps by
 
 # (what, program, base, mode of ours, is a sender due, instructions promised)
 OURS = (
-    ("recorded, sender started (click)", "ours_click", "plain_click", "on", True, RECORDED),
-    ("recorded, sender under way (click)", "ours_click", "plain_click", "on", False, RECORDED),
+    ("recorded, sender started (click)", "ours_click", "plain_click", "on", True, CLICK),
+    ("recorded, sender under way (click)", "ours_click", "plain_click", "on", False, CLICK),
     ("off (click)", "ours_click", "plain_click", "off", False, OFF),
     ("log: waits for the printer (click)", "ours_click", "plain_click", "log", False, None),
     ("recorded, sender started (argparse)", "ours_argparse", "plain_argparse", "on", True, RECORDED),
@@ -182,7 +187,7 @@ def main():
         ["", "instructions", "", "wall ms", "", "ratio", "CPU ms", "pairs", "sender CPU s", "sender MB"],
         rows,
         [
-            f"Promised: recorded ≤ {RECORDED:,} instructions (goal 3,000,000), off ≤ {OFF:,}, both ≤ {WALL_MS:.0f} ms.",
+            f"Promised: on CPython 3.11: recorded ≤ {RECORDED:,} instructions, click {CLICK:,}, off ≤ {OFF:,}, both ≤ {WALL_MS:.0f} ms.",
             f"Of these the decision: {decisions[0]:,} by a stored choice, {decisions[1]:,} by DO_NOT_TRACK; promised "
             f"≤ {DECISION:,}: {lab.ok(max(decisions), DECISION)}."
             if decisions[0] is not None

@@ -42,15 +42,17 @@ from benchcli.{name} import main
 if __name__ == "__main__":
     sys.exit(main())
 """
-PHASES = (100, 300, 500)
+PHASES = (100, 200, 300, 400, 500)
 
 
 # -- the environment ----------------------------------------------------------------------------------------------
 
 
 def _digest(*folders):
-    """Return a hash of the Python files in *folders*, and of the interpreter."""
+    """Return a hash of the Python files in *folders*, of how a wheel is made of them, and of the interpreter."""
     found = hashlib.sha256(sys.version.encode())
+    with open(os.path.join(ROOT, "hatch_build.py"), "rb") as file:
+        found.update(file.read())
     for folder in folders:
         for where, _, names in sorted(os.walk(os.path.join(ROOT, folder))):
             for name in sorted(names):
@@ -291,14 +293,15 @@ def timed(name, env, **more):
     return (None, None) if status is None else (seconds, cpu_s)
 
 
-def instructions(name, env, arguments=ARGV, *, pipe=False):
+def instructions(name, env, arguments=ARGV, *, pipe=False, python=None, script_path=None):
     """Return the instructions that the program *name* takes, its children's not counted. None without valgrind.
 
-    pipe: its output goes into a pipe.
+    pipe: its output goes into a pipe. python, script_path: of another environment than the usual one.
     """
     if not shutil.which("valgrind"):
         return None
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", PYTHON, script(name), *arguments]
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+    command += [python or PYTHON, script_path or script(name), *arguments]
     done = subprocess.run(
         command,
         env={**env, "PYTHONHASHSEED": "0"},

@@ -19,10 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from otel_usage.event import _uuid
+from otel_usage_exporters.usage_event import _uuid
+
 from tests.collector.harness import cpu_s, get, memory_mib, traces
-from tests.relay.serving import Process
-from tests.relay.vendors import Vendors
+from tests.server.serving import Process
+from tests.server.vendors import Vendors
 
 SCALE = float(os.environ.get("BENCH_SCALE", "1"))
 SOAK_S = float(os.environ.get("BENCH_SOAK_S", str(600 * min(1.0, SCALE))))
@@ -153,7 +154,7 @@ class Lab:
         self.held: list[int] = []  # requests for GA4 that the relay had accepted and not answered, at each kill
 
     def __enter__(self) -> Lab:
-        command = [sys.executable, "-m", "tests.relay.vendors", str(self.vendors.port)]
+        command = [sys.executable, "-m", "tests.server.vendors", str(self.vendors.port)]
         self._vendors = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self._vendors.stdout is not None
         self._vendors.stdout.readline()

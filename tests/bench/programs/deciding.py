@@ -8,4 +8,4 @@ import otel_usage
 def main():
     """Run it."""
     for _ in range(int(os.environ["BENCH_TIMES"])):
-        otel_usage.decide("mycli", "opt-out", 1, os.environ)
+        otel_usage._load("consent.gate").decide("mycli", "opt-out", 1, os.environ)

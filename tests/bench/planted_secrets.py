@@ -1,4 +1,4 @@
-"""Whether any of thousands of generated cases lets a secret out: the long form of tests/consent/test_secrets.py."""
+"""Whether any of thousands of generated cases lets a secret out: the long form of tests/test_secrets.py."""
 
 import os
 import random
@@ -7,8 +7,9 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests import secrets
-from tests.background.conftest import Sink
+from tests import planted_secrets as secrets
+
+from ..spools import Sink
 
 CASES = int(os.environ.get("SECRETS_CASES", "3000"))
 TOGETHER = 100
