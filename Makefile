@@ -7,8 +7,11 @@ BIN := $(VENV)/bin
 help:
 	@echo "make demo       run real programs, and see what they would tell their maintainers"
 	@echo "make test       run the tests"
+	@echo "make test-wheel run the foreground's tests on the wheel that users install"
+	@echo "make test-all   run everything: the wheel too, the oldest OpenTelemetry we support, the slow matrices"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure what we promise, beside others"
+	@echo "make bench-outside  run real programs with us and without, and compare"
 	@echo "make docs       write the generated parts of docs/"
 	@echo "make collector  build the OpenTelemetry Collector of collector-config/ (needs Go)"
 
@@ -26,6 +29,24 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n 2
 
+# The wheel, unpacked as an installer does, with the tests beside it: nothing of the source tree is on the path.
+test-wheel: install
+	rm -rf build/wheel build/wheel-suite
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w build/wheel .
+	$(BIN)/python -m zipfile -e build/wheel/*.whl build/wheel-suite
+	cp -r tests docs examples pyproject.toml README.md build/wheel-suite
+	$(BIN)/python -m compileall -q build/wheel-suite/otel_usage
+	cd build/wheel-suite && ../../$(BIN)/python -m pytest -n 2 tests/recording tests/consent tests/house/test_imports.py tests/house/test_public.py
+
+# The first OpenTelemetry that pyproject.toml allows, in an environment of its own.
+test-oldest: install
+	$(PYTHON) -m venv build/oldest
+	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[instrument,relay]' -r requirements-dev.txt -c tests/oldest.txt
+	build/oldest/bin/python -m pytest -n 2 tests/exporters tests/delivery tests/outside
+
+test-all: test-wheel test-oldest
+	OTEL_USAGE_SLOW=1 $(BIN)/python -m pytest -n 2 -o timeout=900
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,6 +55,9 @@ lint: install
 bench: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	$(BIN)/python -m tests.bench
+
+bench-outside: install
+	$(BIN)/python -m tests.bench outside
 
 docs: install
 	$(BIN)/python docs/generate.py
@@ -44,4 +68,4 @@ collector:
 clean:
 	rm -rf $(VENV) build dist
 
-.PHONY: help install demo test lint bench docs collector clean
+.PHONY: help install demo test test-wheel test-oldest test-all lint bench bench-outside docs collector clean
