@@ -119,6 +119,35 @@ def test_two_senders_at_once(spool: Spool, sink: Sink) -> None:
     assert len(wanted) == len(sink.ids())
 
 
+# What 0.1 had its senders run, after closing what was the host's.
+BOOT_OF_0_1 = """
+import os,sys,time
+text=sys.stdin.buffer.read()
+os.chdir("/")
+delay,ours,told=text.split(b"\\n",2)
+time.sleep(float(delay))
+from ast import literal_eval
+ours=literal_eval(ours.decode())
+sys.path[:]=ours["path"]
+from otel_usage.sender import start
+start(ours,told.decode())
+"""
+
+
+def test_a_sender_of_the_previous_version_finds_its_module(spool: Spool, sink: Sink) -> None:
+    """One that sleeps while this version is installed wakes up, and delivers."""
+    wanted = {spool.run() for _ in range(3)}
+    ours = {"app": "prog", "path": [p for p in sys.path if p], "home": spool.settings["home"], "mode": "on"}
+    ours |= {"since_s": 0, "ci": "", "lines": []}
+    settings = {key: value for key, value in spool.settings.items() if key not in ours}
+    command = [sys.executable, "-I", "-S", "-c", BOOT_OF_0_1, "otel-usage", "prog"]
+
+    ended = subprocess.run(command, input=f"0.1\n{ours!r}\n{settings!r}".encode(), capture_output=True, timeout=60)
+
+    assert (0, b"") == (ended.returncode, ended.stderr)
+    assert wanted == set(sink.ids())
+
+
 def test_the_sender_holds_nothing_of_its_host(host: Host, sink: Sink) -> None:
     """Its own session; null streams; no descriptor, folder, secret or argument of the host's."""
     host.environ["OTEL_USAGE_SEND_DELAY_S"] = "8"
