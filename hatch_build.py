@@ -203,13 +203,13 @@ class Part:
     def body(self, *, docstrings: bool) -> str:
         """Return the part's text without docstring, imports and blocks for type checkers; comments are kept.
 
-        docstrings: keep those of functions and classes; else they become comments.
+        docstrings: keep those of public functions and classes; the others become comments.
         """
         lines = self.text.splitlines()
-        if not docstrings:
-            for node in ast.walk(self.tree):
-                if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node):
-                    _make_comment(lines, node.body[0], alone=len(node.body) == 1)
+        for node in ast.walk(self.tree):
+            documented = isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node)
+            if documented and (not docstrings or node.name.startswith("_")):
+                _make_comment(lines, node.body[0], alone=len(node.body) == 1)
         kept = self._kept_nodes()
         rows: list[str] = []
         for node in self.tree.body:
