@@ -5,8 +5,6 @@ import os
 from ..recording.folders import make_parents
 from ..spool.layout import CONSENT
 
-TYPE_CHECKING = False
-
 
 def store_choice(home: str, mode: str, since_s: int, policy: int) -> None:
     """Store a choice, or that something was shown, in *home*: ``consent``, whole or not at all. Raises OSError.

@@ -74,8 +74,8 @@ def watch_exit(run):
         __reduce_ex__ = plain.__reduce_ex__
 
     Exit.__call__ = Exit
-    sys.exit = watching = object.__new__(Exit)
-    watching.__dict__.update(__name__="exit", __qualname__="exit", __wrapped__=plain, __self__=sys)
+    sys.exit = stand_in = object.__new__(Exit)
+    stand_in.__dict__.update(__name__="exit", __qualname__="exit", __wrapped__=plain, __self__=sys)
 
 
 def unwatch_exit(run):
