@@ -8,6 +8,7 @@ FORMAT  ``<home>/ledger.jsonl``: a JSON object per line,
         ``result``       a value of `Result`
         ``status``       of HTTP, or null
         ``dropped``      ``{reason: how many}``
+        ``reason``       why not everything was sent, as `Verdict.reason`; left out where nothing failed
         ``why``          where settings were refused, what is wrong with them
         Never payloads or keys.
 ALGORITHM  Lines are appended, until the file is larger than `MAX_LEDGER_BYTES`: then it becomes ``ledger.jsonl.1``, and the
@@ -61,6 +62,7 @@ class Ledger:
         status: int | None,
         dropped: Mapping[str, int],
         *,
+        reason: str = "",
         why: str = "",
     ) -> None:
         """Add one delivery."""
@@ -72,6 +74,7 @@ class Ledger:
             "result": result.value,
             "status": status,
             "dropped": dict(dropped),
+            **({"reason": reason} if reason else {}),
             **({"why": why} if why else {}),
         }
         if os.path.exists(self.path) and os.path.getsize(self.path) > MAX_LEDGER_BYTES:

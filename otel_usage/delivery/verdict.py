@@ -10,6 +10,11 @@ from email.utils import parsedate_to_datetime
 
 MAX_RETRY_AFTER_S = 86_400.0  # as far ahead as a pause of a queue may reach
 
+# Why a delivery failed, in one word. A closed list, so that no text of a library or of a stranger's server is in the ledger;
+# an answer's status is a word too, ``http_503``.
+NOT_SENT = ("dns", "refused", "tls", "proxy", "connect_timeout", "connection")  # nothing of the request has left
+MAYBE_SENT = ("timeout", "lost", "fault")  # it may have arrived; "fault": an exception that nobody expected
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -25,6 +30,7 @@ class Verdict:
     skipped: how many were not meant for this destination.
     gone: ``{position: reason}`` of those in `dropped` whose position is known: the same drops, by position, so that the relay
     can tell each client which of its own were dropped.
+    reason: why not everything was sent: a word of `NOT_SENT` or `MAYBE_SENT`, ``http_`` and a status, or "".
 
     >>> Verdict(unsent=(3, 4), retry_after_s=30.0, dropped={"too_old": 1}, status=429, gone={0: "too_old"}).status
     429
@@ -36,6 +42,7 @@ class Verdict:
     status: int | None = None
     skipped: int = 0
     gone: Mapping[int, str] = field(default_factory=dict, compare=False)  # repeats what dropped counts
+    reason: str = field(default="", compare=False)  # for people; nothing is decided by it
 
 
 def parse_retry_after(text: str | None, *, now_s: float | None = None) -> float | None:
