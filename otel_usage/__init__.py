@@ -1,6 +1,9 @@
 """Record how a program is used, at no cost to the people who use it.
 
 The front door: the public names, `init`, and the loader of everything behind them. Importing it does no work.
+
+PYTEST_DONT_REWRITE: our plugin for pytest marks this package for its rewriting; it has no assertions to rewrite, and in a
+program that we watch it is imported before, of which pytest would warn.
 """
 
 import os

@@ -2,4 +2,6 @@
 
 They stand on their own in any OpenTelemetry program: see docs/exporters.md. How to add one: see
 docs/contributing/add-an-exporter.md.
+
+PYTEST_DONT_REWRITE: see otel_usage/__init__.py.
 """

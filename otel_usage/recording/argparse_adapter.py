@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
     from .run import Run
 
-# The program's own parse: chain (the root parser, and the sub-parsers reached), words, full, pending.
+# The program's own parse: chain (the root parser, and the sub-parsers reached), words, full, pending, root, declared.
 # A program may look at a few options first (``parse_known_args``) and parse in full later: the first full parse
-# counts, and what was parsed before it only until then. Parses after it, or inside it, are somebody else's.
+# counts, and what was parsed before it only until then. Parses after it, or inside it, are somebody else's: so is a full
+# parse by another parser once a sub-command was reached. A full parse that took nothing may have been asked for the
+# defaults alone (``parse_args([])``): then the same parser may be asked again.
+# declared: {id of a parser: (it, its actions when it first looked at argv)}. What it is given later may be words that a
+# user typed, made into options: they are never recorded. Nor are those that stand in no list of actions, such as the
+# answers of a table that knows every word.
 _parse = None  # type: Any
 State = type(sys.implementation)  # type: Any  # types.SimpleNamespace; a class of its own would cost 65,000 instructions
 
@@ -27,12 +32,13 @@ def began(run, module, name, parser):
     global _parse
     parse = _parse
     if parse is None:
-        parse = _parse = State(chain=[], words=[], full=run.path_is_final, pending=None)
+        parse = _parse = State(chain=[], words=[], full=run.path_is_final, pending=None, root=None, declared={})
         _watch_options(run, module, parse)
     if name == "parse_args":
         if not parse.full:
             parse.pending = parser
         return
+    parse.declared.setdefault(id(parser), (parser, [*parser._actions]))
     if parse.chain:
         word = _word(module, parse.chain[-1], parser)
         if word is not None:
@@ -41,14 +47,16 @@ def began(run, module, name, parser):
             run.name_command(tuple(parse.words), final=parser._subparsers is None)
             return
     if parse.full:
-        if parser in parse.chain:  # once more: it has told all it knows of the run
-            parse.chain = []
+        if parser in parse.chain and (run.options or parse.words or len(sys.argv) < 2):
+            parse.chain = []  # once more: it has told all it knows of the run
+        return
+    if parse.words and parser is not parse.root:
         return
     if parser is parse.pending:
         parse.full = run.path_is_final = True
     elif parse.words:
         return
-    parse.chain, parse.words = [parser], []
+    parse.chain, parse.words, parse.root = [parser], [], parser
     run.name_command((), final=parser._subparsers is None)
 
 
@@ -68,14 +76,17 @@ def _watch_options(run, module, parse):
     # argparse asks for this pattern whenever it takes an option, before any code of the host runs.
     original = module.ArgumentParser._get_nargs_pattern
 
-    def note_option(parser, names):
-        # type: (Any, list[str]) -> None
+    def note_option(parser, action):
+        # type: (Any, Any) -> None
+        names = action.option_strings
         if names and parser in parse.chain:
-            run.add_option(next((name for name in names if name.startswith("--")), names[0]))
+            _, declared = parse.declared.get(id(parser), (None, ()))
+            if any([action is one for one in declared]):
+                run.add_option(next((name for name in names if name.startswith("--")), names[0]))
 
     def _get_nargs_pattern(self, action):
         # type: (Any, Any) -> Any
-        _guarded(note_option, self, action.option_strings)
+        _guarded(note_option, self, action)
         return original(self, action)
 
     module.ArgumentParser._get_nargs_pattern = _get_nargs_pattern

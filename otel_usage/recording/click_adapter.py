@@ -74,6 +74,12 @@ def popping(state):
                 source = context.get_parameter_source(parameter.name)
                 if source is not None and source.name == "COMMANDLINE":
                     state.run.add_option(max(parameter.opts, key=len))
+        # Click's own option for help is in no list; click keeps it aside once it has made it.
+        own = getattr(context.command, "_help_option", None)
+        if raised is not None and own is not None:
+            source = context.get_parameter_source(own.name)
+            if source is not None and source.name == "COMMANDLINE":
+                state.run.add_option(max(own.opts, key=len))
     if parsed or state.root() is context:
         left(state, raised, parsed)
 
@@ -98,21 +104,26 @@ def left(state, raised, parsed):
 
 def word(state, context):
     # type: (Any, Any) -> str
-    """Return the declared name of a sub-command: what the user typed only if the program lists it."""
+    """Return the declared name of a sub-command: what the user typed only if the program lists it.
+
+    Of a name with several words the first: programs declare ``list | ls`` for a command and its alias.
+    """
     group, typed, command = context.parent.command, context.info_name, context.command
     before: dict[str, Any] = {}
     for known, declared in state.parsed:
         if known() is context.parent:
             before = declared
+    declared = "(unknown)"
     if before.get(typed) is command:
-        return str(typed)
-    for name, other in before.items():
-        if other is command:
-            return str(name)
-    for name in (typed, command.name):
-        if name in before or name in _listed(group, context.parent, before):
-            return str(name)
-    return "(unknown)"
+        declared = str(typed)
+    else:
+        same = [name for name, other in before.items() if other is command]
+        names = same or [
+            name for name in (typed, command.name) if name in before or name in _listed(group, context.parent, before)
+        ]
+        if names:
+            declared = str(names[0])
+    return (declared.split() or ["(unknown)"])[0]
 
 
 def _listed(group, context, before):
