@@ -34,15 +34,17 @@ PEER_NAMES = (
 )
 ARGV = ["report", "upload", "--format", "html", "march"]
 # What a program is started with: as pip writes it into bin/, but for `phase`. When the garbage collector runs depends
-# on how many objects there are; that alone moves the cost of a run by a quarter million instructions. So instructions
-# are averaged over PHASES: so many objects more at the start.
+# on how many objects there are; that alone moves the cost of a run by a quarter million instructions, and by two million
+# where the middle generation falls within it. So instructions are averaged over PHASES: so many objects more at the start.
 SCRIPT = """import os, sys
 phase = [[] for _ in range(int(os.environ["BENCH_PHASE"]))]
 from benchcli.{name} import main
 if __name__ == "__main__":
     sys.exit(main())
 """
-PHASES = (100, 200, 300, 400, 500)
+# The young generation comes round every 700 objects, the middle one every 11 times that (gc.get_threshold of 3.10 to 3.13).
+# Five phases, evenly spread over both cycles: 1540 is a fifth of 7700, and 140, a fifth of 700, more than a multiple of 700.
+PHASES = (0, 1540, 3080, 4620, 6160)
 
 
 # -- the environment ----------------------------------------------------------------------------------------------

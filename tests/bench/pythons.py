@@ -16,7 +16,6 @@ VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 # Promised, in instructions: recorded with the sender's start. Click may cost CLICK more.
 RECORDED = {"3.10": 4_500_000, "3.11": 4_200_000, "3.12": 5_400_000, "3.13": 5_000_000, "3.14": 5_000_000}
 CLICK, OFF = 300_000, 1_500_000
-PHASES = (100, 200, 300, 400, 500)  # of the garbage collector: see lab.SCRIPT
 PLACES = ("~/.pyenv/versions/{0}.*/bin/python", "build/python{0}/usr/bin/python{0}", "/opt/python{0}/usr/bin/python{0}")
 
 
@@ -73,10 +72,10 @@ def measure(here, python, scripts):
 
     rows = [("plain_" + kind, "") for kind in ("argparse", "click")]
     rows += [("ours_" + kind, mode) for kind in ("argparse", "click") for mode in ("on", "off")]
-    jobs = [(name, mode, phase) for name, mode in rows for phase in PHASES]
+    jobs = [(name, mode, phase) for name, mode in rows for phase in lab.PHASES]
     counts = dict(zip(jobs, lab.together([lambda job_=each: job(*job_) for each in jobs])))  # noqa: B905
     here.end_senders()
-    return {row: [counts[(*row, phase)] for phase in PHASES] for row in rows}
+    return {row: [counts[(*row, phase)] for phase in lab.PHASES] for row in rows}
 
 
 def main():
