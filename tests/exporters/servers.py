@@ -1,7 +1,9 @@
-"""Servers on this machine that behave well, or badly on purpose, and the spans and counts to send to them."""
+"""Servers on this machine that behave well, or badly on purpose; spans and counts, and exporters that send them."""
 
 from __future__ import annotations
 
+import gzip
+import json
 import socket
 import threading
 import time
@@ -25,7 +27,15 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
+from otel_usage_exporters.ga4 import GA4SpanExporter
+from otel_usage_exporters.segment import SegmentSpanExporter
 
+from otel_usage.receiver import ga4 as ga4_wire
+from otel_usage.receiver import segment as segment_wire
+
+SECRET = "sh-secret-9"
+GA4: dict[str, Any] = {"measurement_id": "G-AB12CD", "api_secret": SECRET}
+OK = (200, {}, b'{"success":true}')
 INSTALLATION = "0a0b0c0d-1111-4222-8333-444455556666"
 RESOURCE = {
     "service.name": "mycli",
@@ -293,3 +303,31 @@ def wait_until(condition: Callable[[], bool], *, limit_s: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
+
+
+def ga4(server: Any, **more: Any) -> GA4SpanExporter:
+    """Return an exporter to *server* that remembers nothing on disk."""
+    return GA4SpanExporter(endpoint=server.url, **{**GA4, "folder": "", **more})
+
+
+def segment(server: Any, **more: Any) -> SegmentSpanExporter:
+    """Return an exporter to *server* that remembers nothing on disk."""
+    return SegmentSpanExporter(write_key=SECRET, endpoint=server.url, **{"folder": "", **more})
+
+
+def messages(server: Any) -> list[dict[str, Any]]:
+    """Return all messages that a server got, after Segment's rules agreed."""
+    sent: list[dict[str, Any]] = []
+    for path, headers, body in server.requests:
+        assert [] == segment_wire.answer(path, headers, body)[3]
+        sent += json.loads(gzip.decompress(body))["batch"]
+    return sent
+
+
+def events(server: Any) -> list[dict[str, Any]]:
+    """Return all events that a server got, after GA4's rules agreed."""
+    sent: list[dict[str, Any]] = []
+    for path, _, body in server.requests:
+        assert [] == ga4_wire.answer(path, "", body)[3]
+        sent += json.loads(body)["events"]
+    return sent
