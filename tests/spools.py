@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from otel_usage.delivery.ledger import Ledger
 from otel_usage.delivery.sender import Sender
 from otel_usage.otlp import attributes_of, json_from_protobuf
 from otel_usage.recording import otlp_events, otlp_text
@@ -208,3 +209,8 @@ def plain_environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
 def spool(tmp_path: Path, sink: Sink, plain_environ: None) -> Spool:
     """An empty spool whose runs go to the sink."""
     return Spool(tmp_path / "state", {"otlp": sink.address})
+
+
+def results(spool: Spool) -> list[tuple[str, str, int | None]]:
+    """Return (signal, result, status) of the ledger's entries."""
+    return [(e["signal"], e["result"], e["status"]) for e in Ledger(str(spool.home)).entries()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import subprocess
@@ -120,3 +121,18 @@ def settled(user: User) -> None:
 def python(code: str, *argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a few lines of Python."""
     return subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=False, **options)
+
+
+def asked(user: User, verb: str, *words: str, **env: str | None) -> Any:
+    """Return what ``otel-usage VERB --json`` prints, as Python has it."""
+    ended = user.ours(verb, "--app", "prog", "--json", *words, **env)
+    assert (0, b"") == (ended.status, ended.err)
+    return json.loads(ended.out)
+
+
+def sent_once(user: User, sink: Sink) -> None:
+    """Have one report recorded and sent."""
+    user.choose("on")
+    user.sends(sink, "report")
+    until(lambda: sink.ids() and sink.points())
+    settled(user)
