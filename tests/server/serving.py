@@ -1,16 +1,19 @@
-"""A relay in this process, with a destination that does as it is told; and a relay in a process of its own."""
+"""A relay in this process, with a destination that does as it is told; clients; and a relay in a process of its own."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+from google.rpc.status_pb2 import Status
 from opentelemetry.sdk.metrics.export import MetricsData
 
 from otel_usage.delivery.verdict import Verdict
@@ -18,7 +21,12 @@ from otel_usage.server.app import make_app
 from otel_usage.server.connections import make_protocol
 from otel_usage.server.options import Options
 from otel_usage.server.workers import DestinationWorkers
-from tests.collector.harness import DEADLINE_S, free_port
+from tests.collector.harness import DEADLINE_S, free_port, post, traces
+
+TRACES = "/fake/v1/traces"
+HEAD = f"POST {TRACES} HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n".encode()
+METRICS = "/fake/v1/metrics"
+JSON = {"content-type": "application/json"}
 
 
 class Fake:
@@ -157,3 +165,39 @@ class Process:
 
     def __exit__(self, *error: object) -> None:
         self.end(signal.SIGKILL)
+
+
+def status_of(answer: tuple[int, Mapping[str, str], bytes]) -> tuple[int, int, str]:
+    """Return (HTTP status, google.rpc code, message) of a failure."""
+    told = Status.FromString(answer[2])
+    return answer[0], told.code, told.message
+
+
+@contextmanager
+def clients(serving: Serving, n: int, begun: bytes) -> Iterator[list[socket.socket]]:
+    """Open *n* connections, one after the other, each of which sends *begun* and then nothing."""
+    opened = []
+    try:
+        for _ in range(n):
+            opened.append(socket.create_connection(("127.0.0.1", serving.port), DEADLINE_S))
+            opened[-1].sendall(begun)
+        yield opened
+    finally:
+        for one in opened:
+            one.close()
+
+
+def heard(client: socket.socket) -> bytes:
+    """Return all that *client* hears until the relay closes the connection."""
+    said = b""
+    try:
+        while part := client.recv(65_536):
+            said += part
+    except ConnectionError:
+        pass
+    return said
+
+
+def send(serving: Serving, *numbers: int) -> tuple[int, Any, bytes]:
+    """Post runs as another client."""
+    return post(serving.port, TRACES, traces(numbers).SerializeToString())
