@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 from tests.bench.relay import INSTALLATION, SCALE, Bodies, Lab, Load, machine, message_id, quantiles
-from tests.collector.harness import Gateway, binary, cpu_s, free_port, memory_mib, post, traces
+from tests.collector.gateway import Gateway, binary
+from tests.collector.harness import cpu_s, free_port, memory_mib, post, traces
 
 SPANS = int(200_000 * min(1.0, SCALE)) // 1_000 * 1_000
 INSTALLATIONS = 1_000

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.collector.harness import Backend, Gateway, binary
+from tests.collector.gateway import Gateway, binary
+from tests.collector.harness import Backend
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

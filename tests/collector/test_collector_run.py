@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.collector.harness import CONFIG, Backend, Gateway, binary, post, traces
+from tests.collector.gateway import CONFIG, Gateway, binary
+from tests.collector.harness import Backend, post, traces
 
 BACKEND = {"BACKEND_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.collector.harness import Backend, Gateway, get, metrics, number_of, post, spans_of, traces
+from tests.collector.gateway import Gateway
+from tests.collector.harness import Backend, get, metrics, number_of, post, spans_of, traces
 
 
 class Load:

@@ -18,8 +18,9 @@ from opentelemetry.sdk.metrics.export import MetricExportResult
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from otel_usage.server.decode import Decoder
-from tests.collector.harness import RUN, Backend, Gateway, metrics, plain, post, resource, traces
-from tests.collector.test_gateway_hostile import ACTION, ACTIONS, POINTS, RUNS
+from tests.collector.gateway import Gateway
+from tests.collector.harness import RUN, Backend, metrics, plain, post, resource, traces
+from tests.collector.hostile_data import ACTION, ACTIONS, POINTS, RUNS
 from tests.server.serving import Process
 from tests.server.vendors import Vendors
 
