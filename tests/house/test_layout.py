@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 
 import pytest
 
+from ..hosts import ROOT
 from .code import MODULES, PACKAGES, PATHS, THIN, TREES, imports, nodes, ring
 
 MAX_LINES = 400
@@ -23,6 +25,10 @@ OUTWARD = {
     ("otel_usage.cli", "otel_usage.server.serve"),  # the command, where the extra is installed
     ("otel_usage.cli", "otel_usage.server.command"),
 }
+TESTS = ROOT / "tests"
+TEST_FILES = sorted(TESTS.rglob("*.py"))
+# Folders of tests of what is no folder of the package.
+OTHER_TESTS = {"collector", "exporters", "house", "outside"}
 BANNED = {"told", "found", "kept", "made", "data", "given", "noted", "said", "info", "stuff", "fate", "_ours"}
 
 
@@ -71,6 +77,24 @@ def test_files_are_short(path) -> None:
     if path in longer:
         assert lines > MAX_LINES, "no longer longer: take it out of the list"
         assert "One file" in (ast.get_docstring(TREES[path]) or ""), "its head does not say why it is one file"
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.relative_to(TESTS).as_posix())
+def test_files_of_the_tests_are_short(path) -> None:
+    """At most 400 lines, and a docstring that names their subject; there are no exceptions."""
+    text = path.read_text(encoding="utf-8")
+
+    assert len(text.splitlines()) <= MAX_LINES, "split it by subject"
+    assert ast.get_docstring(ast.parse(text)) or not text.strip(), "its head does not say what it is about"
+
+
+def test_the_tests_mirror_the_package() -> None:
+    """A folder of tests is one of the package's, or one that is listed; no two files of tests have one name."""
+    folders = {path.name for path in (ROOT / "otel_usage").iterdir() if path.is_dir()}
+    files = [path for path in TEST_FILES if path.name.startswith("test_")]
+
+    assert {path.parent.name for path in files if path.parent != TESTS} <= folders | OTHER_TESTS
+    assert [] == sorted(name for name, n in Counter(path.name for path in files).items() if n > 1)
 
 
 def test_every_module_says_what_it_is_for() -> None:
