@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 ROOT = Path(__file__).parent.parent
-PROGRAM = ROOT / "tests" / "programs" / "careless.py"
+PROGRAM = ROOT / "tests" / "programs" / "mishandles_secret.py"
 FRAMEWORKS = ("argparse", "click", "typer", "none", "digest", "todo", "units")
 OUTCOMES = (
     "success", "exception", "note", "exit text", "exit code", "wrong option", "wrong command", "wrong value", "help",
@@ -226,7 +226,7 @@ def schema_of(name: str) -> dict[str, Any]:
     from otel_usage.control.host_settings import settings_of
 
     if name == "careless":
-        return dict(runpy.run_path(str(PROGRAM.with_name("careless_schema.py")))["SCHEMA"])
+        return dict(runpy.run_path(str(PROGRAM.with_name("mishandles_secret_schema.py")))["SCHEMA"])
     return dict(settings_of(f"{ROOT / 'examples' / name}.py:usage")["schema"])
 
 

@@ -1,4 +1,4 @@
-"""A user who has said nothing about telemetry yet, with or without a terminal, and the program ``controlled.py``."""
+"""A user who has said nothing about telemetry yet, with or without a terminal, and the program ``every_switch.py``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from .hosts import Ended, Host, until
 from .spools import Sink
 
-PROGRAM = "controlled.py"
+PROGRAM = "every_switch.py"
 
 
 class User(Host):

@@ -12,7 +12,7 @@ from otel_usage.cli.proof import compare
 from ..hosts import PROGRAMS, ROOT
 from ..users import User
 
-PROGRAM = [sys.executable, str(PROGRAMS / "controlled.py"), "report"]
+PROGRAM = [sys.executable, str(PROGRAMS / "every_switch.py"), "report"]
 
 
 def verified(user: User, *options: str, strace: bool = False, **env: str) -> Any:

@@ -110,7 +110,7 @@ def events(vendors: Vendors, vendor: str) -> list[Any]:
 def test_a_program_of_ours_reaches_every_destination(chain: Chain, tmp_path: Path) -> None:
     """What a host program recorded, and our sender took from there, arrives at all three destinations."""
     gateway, backend, vendors = chain
-    program = Path(__file__).parents[1] / "programs" / "argparses.py"
+    program = Path(__file__).parents[1] / "programs" / "argparse_program.py"
     environ = {
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(tmp_path),

@@ -14,7 +14,7 @@ def test_a_retired_host_accepts_flag_and_variables_and_cleans_up(user: User, sin
     settled(user)
     assert (user.folder / "id").exists()
 
-    ended = user.run("gone.py", "work", "--disable-analytics", env={"PROG_TELEMETRY": "on"})
+    ended = user.run("retired_program.py", "work", "--disable-analytics", env={"PROG_TELEMETRY": "on"})
 
     assert (0, b"did work\n", b"") == (ended.status, ended.out, ended.err)
     assert not user.folder.exists()

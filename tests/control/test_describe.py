@@ -14,12 +14,12 @@ from otel_usage.schema.attributes import ATTRIBUTES, DERIVED, OUTCOMES
 from ..hosts import PROGRAMS, ROOT
 from ..users import User
 
-CONTROLLED = f"{PROGRAMS / 'controlled.py'}:usage"
+EVERY_SWITCH = f"{PROGRAMS / 'every_switch.py'}:usage"
 SECTIONS = ["Why", "What exactly", "Never", "When and where", "Who sees it", "How long", "See it, stop it, delete it"]
 
 
 def described(user: User, *words: str, **env: str | None):
-    return user.ours("describe", CONTROLLED, *words, **env)
+    return user.ours("describe", EVERY_SWITCH, *words, **env)
 
 
 def test_the_page_has_every_section_and_everything_declared(user: User):
@@ -60,7 +60,7 @@ def test_check_passes_while_the_page_is_current_and_fails_on_drift(user: User):
 
 
 @pytest.mark.parametrize(
-    "target", ["nosuchmodule:usage", "json:usage", "json:loads", f"{PROGRAMS / 'plain.py'}:nothing"]
+    "target", ["nosuchmodule:usage", "json:usage", "json:loads", f"{PROGRAMS / 'no_framework.py'}:nothing"]
 )
 def test_what_cannot_be_described_is_an_error(user: User, target):
     """A module that is not there or holds no handle: 2, and what was expected."""

@@ -32,7 +32,7 @@ def test_after_off_nothing_is_left_but_the_choice(user: User, sink: Sink, mounte
 def test_off_while_programs_begin_and_end(user: User, request):
     """However much waits and whoever writes meanwhile, off succeeds, and nothing is left once they have ended."""
     loop = "import subprocess, sys\nwhile True: subprocess.run([sys.executable, *sys.argv[1:]], stdout=-3)"
-    hosts = [user.start("-c", loop, str(PROGRAMS / "controlled.py"), "report", start_new_session=True) for _ in "123"]
+    hosts = [user.start("-c", loop, str(PROGRAMS / "every_switch.py"), "report", start_new_session=True) for _ in "123"]
     request.addfinalizer(lambda: [(os.killpg(host.pid, signal.SIGKILL), host.communicate()) for host in hosts])
     new = user.spool / "new"
     for _ in range(2):

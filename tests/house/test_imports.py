@@ -37,7 +37,7 @@ def settle(host: Host, mode: str) -> dict[str, str]:
     """Make it an ordinary run: not the first, and a sender is due, but not yet. Return the environment that says so."""
     token = host.spool / "wake"
     if not token.exists():
-        host.run("plain.py", "pass")
+        host.run("no_framework.py", "pass")
         token.touch()
     os.utime(token, (time.time() + 600, time.time() + 600))
     return {"PROG_TELEMETRY": mode, "OTEL_USAGE_SENDER": "detached"}

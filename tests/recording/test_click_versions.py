@@ -33,7 +33,7 @@ def versions() -> list[str]:
 )
 def test_other_versions(host, folder, argv, ending, command, options):
     """The same with every version of click that is at hand."""
-    ended = host.run("clicks.py", *argv.split(), env={"PYTHONPATH": f"{folder}:{host.environ['PYTHONPATH']}"})
+    ended = host.run("click_program.py", *argv.split(), env={"PYTHONPATH": f"{folder}:{host.environ['PYTHONPATH']}"})
     run = host.the_run
 
     assert (ending, command) == (run.ending[:2], run.command), ended.err
@@ -46,7 +46,7 @@ def test_older_typer(host, folder):
     """Typer from before it had a click of its own."""
     env = {"PYTHONPATH": f"{folder}:{host.environ['PYTHONPATH']}"}
     for argv, code in ((["report", "upload", "--format", "x"], 0), (["do", "raise typer.Exit(4)"], 4), (["nope"], 2)):
-        assert code == host.run("typers.py", *argv, env=env).status
+        assert code == host.run("typer_program.py", *argv, env=env).status
 
     assert [
         ("report upload", ["--format"], "success"),

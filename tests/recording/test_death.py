@@ -17,7 +17,7 @@ DEATHS = {
     "import ctypes; ctypes.string_at(0)": -signal.SIGSEGV,
     "import os; os.execv('/bin/true', ['true'])": 0,
 }
-PROGRAMS = ["plain.py", "argparses.py", "clicks.py", "typers.py"]
+PROGRAMS = ["no_framework.py", "argparse_program.py", "click_program.py", "typer_program.py"]
 
 
 def locked(path: Path) -> bool:
@@ -39,19 +39,19 @@ def the_stub(host: Host):
 @pytest.mark.parametrize("source", DEATHS, ids=repr)
 def test_a_death_leaves_a_stub(host, program, source):
     """Whatever kills the process, what is to be reported lies in an unlocked file in ``open/``."""
-    ended = host.run(program, *([source] if program == "plain.py" else ["do", source]))
+    ended = host.run(program, *([source] if program == "no_framework.py" else ["do", source]))
 
     assert DEATHS[source] == ended.status
     assert [] == host.files("new")
     assert (None, "unfinished", None) == the_stub(host).ending
-    assert ("scan" if program == "plain.py" else "do") == the_stub(host).command
+    assert ("scan" if program == "no_framework.py" else "do") == the_stub(host).command
     assert not the_stub(host).failed
     assert [False] == [locked(file) for file in host.files("open")]
 
 
 def test_a_stub_has_the_options(host):
     """The stub has what was known when the command was: the options given before it."""
-    host.run("argparses.py", "--verbose", "do", "--to", "x", "import os; os._exit(7)")
+    host.run("argparse_program.py", "--verbose", "do", "--to", "x", "import os; os._exit(7)")
 
     assert ("do", ["--verbose"]) == (the_stub(host).command, the_stub(host).options)
 
@@ -60,7 +60,7 @@ def test_a_stub_has_the_options(host):
 def test_a_living_process_holds_its_file(host, program):
     """While a program runs its file is locked, so nobody takes it for dead."""
     source = "print('here', flush=True); sys.stdin.read()"
-    process = host.start(program, *([source] if program == "plain.py" else ["do", source]), stdin=-1)
+    process = host.start(program, *([source] if program == "no_framework.py" else ["do", source]), stdin=-1)
     assert b"here\n" == process.stdout.readline()
 
     held = [locked(file) for file in host.files("open")]
@@ -74,7 +74,7 @@ def test_a_living_process_holds_its_file(host, program):
 def test_a_run_that_ends_keeps_the_ids_of_its_stub(host):
     """The stub and the record of a run have the same span id, so that a run is never reported as two."""
     source = "print('here', flush=True); sys.stdin.read()"
-    process = host.start("argparses.py", "do", source, stdin=-1)
+    process = host.start("argparse_program.py", "do", source, stdin=-1)
     assert b"here\n" == process.stdout.readline()
 
     stub = the_stub(host)
@@ -101,7 +101,7 @@ def test_sigterm_handled_by_the_host_is_an_exit(host):
         "print('here', flush=True)\n"
         "while True: signal.pause()"
     )
-    process = host.start("argparses.py", "do", source)
+    process = host.start("argparse_program.py", "do", source)
     assert b"here\n" == process.stdout.readline()
 
     process.terminate()
@@ -133,7 +133,7 @@ def test_a_child_does_not_hide_its_parents_death(host, how):
         f"globals().update(locals())\n{children[how]}\n"
         "print('here', flush=True)\nimport time; time.sleep(60)"
     )
-    process = host.start("plain.py", source)
+    process = host.start("no_framework.py", source)
     assert b"here\n" == process.stdout.readline()
     sink = os.open(gate, os.O_WRONLY)  # returns when the child reads
 
@@ -149,14 +149,14 @@ def test_a_child_does_not_hide_its_parents_death(host, how):
 
 def test_a_host_that_dies_in_an_exit_handler(host):
     """An exit handler that kills the process leaves it unfinished."""
-    host.run("argparses.py", "do", "import atexit, os; atexit.register(os._exit, 9)")
+    host.run("argparse_program.py", "do", "import atexit, os; atexit.register(os._exit, 9)")
 
     assert "unfinished" == the_stub(host).ending[1]
 
 
 def test_the_sender_took_the_file(host):
     """A run whose file was taken away, because it seemed dead, is not reported again."""
-    process = host.start("argparses.py", "do", "print('here', flush=True); sys.stdin.read()", stdin=-1)
+    process = host.start("argparse_program.py", "do", "print('here', flush=True); sys.stdin.read()", stdin=-1)
     assert b"here\n" == process.stdout.readline()
     (file,) = until(lambda: host.files("open"))
 

@@ -98,13 +98,13 @@ ALL = {**EXIT, **RAISED, **MISLEADING}
 @pytest.mark.parametrize("source", ALL, ids=repr)
 def test_argparse_programs_end_as_the_parent_sees(host, source, python):
     """Every ending of an argparse program, on every Python here, is recorded with the exit code that the parent got."""
-    ended = host.run("argparses.py", "do", source, python=python)
+    ended = host.run("argparse_program.py", "do", source, python=python)
 
     check(host, ended, ALL[source])
     assert "do" == host.the_run.command
 
 
-@pytest.mark.parametrize("program", ["plain.py", "runs.py"])
+@pytest.mark.parametrize("program", ["no_framework.py", "calls_run.py"])
 @pytest.mark.parametrize("source", ALL, ids=repr)
 def test_programs_without_framework_end_as_the_parent_sees(host, source, program):
     """The same without a framework, with and without `run`."""
@@ -114,7 +114,7 @@ def test_programs_without_framework_end_as_the_parent_sees(host, source, program
     assert "scan" == host.the_run.command
 
 
-@pytest.mark.parametrize("program", ["clicks.py", "typers.py"])
+@pytest.mark.parametrize("program", ["click_program.py", "typer_program.py"])
 @pytest.mark.parametrize("source", ALL, ids=repr)
 def test_click_and_typer_programs_end_as_the_parent_sees(host, source, program):
     """The same for click and typer, which catch some exceptions and turn them into exit codes."""
@@ -124,11 +124,13 @@ def test_click_and_typer_programs_end_as_the_parent_sees(host, source, program):
     assert "do" == host.the_run.command
 
 
-@pytest.mark.parametrize("program", ["plain.py", "runs.py", "argparses.py", "clicks.py", "typers.py"])
+@pytest.mark.parametrize(
+    "program", ["no_framework.py", "calls_run.py", "argparse_program.py", "click_program.py", "typer_program.py"]
+)
 @pytest.mark.parametrize("source", UNKNOWABLE, ids=repr)
 def test_a_status_that_nobody_can_know_is_unknown(host, source, program):
     """A SystemExit raised directly is recorded right or as unknown, never as something else."""
-    argv = (source,) if program in ("plain.py", "runs.py") else ("do", source)
+    argv = (source,) if program in ("no_framework.py", "calls_run.py") else ("do", source)
     ended = host.run(program, *argv)
     code, outcome, error = host.the_run.ending
 
@@ -169,11 +171,11 @@ TYPER = {
 
 
 @pytest.mark.parametrize(
-    ("program", "source"), [("clicks.py", s) for s in CLICK] + [("typers.py", s) for s in TYPER], ids=repr
+    ("program", "source"), [("click_program.py", s) for s in CLICK] + [("typer_program.py", s) for s in TYPER], ids=repr
 )
 def test_exceptions_of_click_end_as_click_says(host, program, source):
     """Exit, Abort and click's errors raised by a command are recorded as what click makes of them."""
-    code, outcome, error = (CLICK if program == "clicks.py" else TYPER)[source]
+    code, outcome, error = (CLICK if program == "click_program.py" else TYPER)[source]
     if error and error.startswith("exceptions."):
         error = program.replace("s.py", ".") + error
 
@@ -182,7 +184,7 @@ def test_exceptions_of_click_end_as_click_says(host, program, source):
     check(host, ended, (code, outcome, error))
 
 
-@pytest.mark.parametrize("program", ["argparses.py", "clicks.py", "typers.py"])
+@pytest.mark.parametrize("program", ["argparse_program.py", "click_program.py", "typer_program.py"])
 @pytest.mark.parametrize(
     ("argv", "code", "outcome", "command"),
     [
@@ -209,7 +211,7 @@ def test_help_and_usage_errors_are_told_apart(host, program, argv, code, outcome
     assert (command == "(root)") == (host.the_run.name == "prog")
 
 
-@pytest.mark.parametrize("program", ["argparses.py", "clicks.py"])
+@pytest.mark.parametrize("program", ["argparse_program.py", "click_program.py"])
 def test_version_is_help(host, program):
     """``--version`` is not a use of the program."""
     ended = host.run(program, "--version")
@@ -218,10 +220,10 @@ def test_version_is_help(host, program):
     assert 0 == ended.status
 
 
-@pytest.mark.parametrize("program", ["clicks.py", "typers.py"])
+@pytest.mark.parametrize("program", ["click_program.py", "typer_program.py"])
 def test_shell_completion_is_help(host, program):
     """A shell that asks for completions is not a use of the program."""
-    env = {"_PROG_COMPLETE": "complete_bash" if program == "typers.py" else "bash_complete"}
+    env = {"_PROG_COMPLETE": "complete_bash" if program == "typer_program.py" else "bash_complete"}
     env |= {"COMP_WORDS": "prog re", "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "prog re"}
     ended = host.run(program, env=env)
 
@@ -230,23 +232,29 @@ def test_shell_completion_is_help(host, program):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="exception groups")
-@pytest.mark.parametrize("program", ["plain.py", "argparses.py", "clicks.py", "typers.py"])
+@pytest.mark.parametrize("program", ["no_framework.py", "argparse_program.py", "click_program.py", "typer_program.py"])
 def test_an_exception_group_is_a_failure(host, program):
     """An exception group is recorded under its own name, not its members'."""
     source = "raise ExceptionGroup('x', [ValueError('y'), KeyError('z')])"
-    ended = host.run(program, *([source] if program == "plain.py" else ["do", source]))
+    ended = host.run(program, *([source] if program == "no_framework.py" else ["do", source]))
 
     check(host, ended, (1, "failure", "ExceptionGroup"))
 
 
 @pytest.mark.parametrize(
     ("program", "code"),
-    [("plain.py", 130), ("runs.py", 130), ("argparses.py", 130), ("clicks.py", 1), ("typers.py", 130)],
+    [
+        ("no_framework.py", 130),
+        ("calls_run.py", 130),
+        ("argparse_program.py", 130),
+        ("click_program.py", 1),
+        ("typer_program.py", 130),
+    ],
 )
 def test_ctrl_c_is_an_interruption(host, program, code):
     """Ctrl-C ends plain programs by the signal, click with 1, typer with 130; all are ``interrupted``."""
     source = "print('here', flush=True); import time; time.sleep(60)"
-    process = host.start(program, *([source] if program in ("plain.py", "runs.py") else ["do", source]))
+    process = host.start(program, *([source] if program in ("no_framework.py", "calls_run.py") else ["do", source]))
     assert b"here\n" == process.stdout.readline()
 
     process.send_signal(signal.SIGINT)
@@ -256,11 +264,11 @@ def test_ctrl_c_is_an_interruption(host, program, code):
     assert (code, "interrupted") == host.the_run.ending[:2]
 
 
-@pytest.mark.parametrize("program", ["plain.py", "argparses.py", "clicks.py", "typers.py"])
+@pytest.mark.parametrize("program", ["no_framework.py", "argparse_program.py", "click_program.py", "typer_program.py"])
 def test_a_broken_pipe_at_the_last_flush_is_120(host, program):
     """Nobody reads what is left in the buffer: the interpreter exits with 120, whatever the program did."""
     source = "print('lost')"
-    argv = [source] if program == "plain.py" else ["do", source]
+    argv = [source] if program == "no_framework.py" else ["do", source]
     read, write = os.pipe()
     os.close(read)
     ended = host.run(program, *argv, stdout=write)
@@ -274,7 +282,7 @@ def test_a_broken_pipe_while_running_is_a_failure(host):
     """A print that fails because nobody reads is an ordinary exception."""
     read, write = os.pipe()
     os.close(read)
-    ended = host.run("argparses.py", "do", "print('lost', flush=True)", stdout=write)
+    ended = host.run("argparse_program.py", "do", "print('lost', flush=True)", stdout=write)
     os.close(write)
 
     assert host.the_run.ending[0] == ended.status
@@ -285,7 +293,7 @@ def test_a_broken_pipe_while_running_is_a_failure(host):
 @pytest.mark.parametrize("source", ["pass", "sys.exit(3)", "1 / 0", "sys.exit('text')"])
 def test_modules_run_with_dash_m(host, source, python):
     """``python -m`` programs end as the parent sees."""
-    ended = host.run("-m", "argparses", "do", source, python=python)
+    ended = host.run("-m", "argparse_program", "do", source, python=python)
 
     assert ended.status == host.the_run.ending[0]
 

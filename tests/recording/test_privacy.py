@@ -160,7 +160,7 @@ def test_the_search_finds_typed_words_in_words(host):
 
 def test_what_is_recorded_is_what_the_table_says(host):
     """The keys of a run, its resource and its files' names are a closed list."""
-    host.run("argparses.py", "-v", "do", "1 / 0")
+    host.run("argparse_program.py", "-v", "do", "1 / 0")
     run = host.the_run
 
     assert {

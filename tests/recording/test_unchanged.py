@@ -55,35 +55,35 @@ OUTPUT = "print('out'); print('err', file=sys.stderr)\n"
 @pytest.mark.parametrize("source", ENDINGS, ids=repr)
 def test_argparse_programs_are_unchanged(host, source):
     """Output, tracebacks and exit status of an argparse program, over all endings."""
-    same(host, "argparses.py", "do", OUTPUT + source)
+    same(host, "argparse_program.py", "do", OUTPUT + source)
 
 
 @pytest.mark.parametrize("source", ENDINGS, ids=repr)
 def test_plain_programs_are_unchanged(host, source):
     """The same without a framework."""
-    same(host, "plain.py", OUTPUT + source)
+    same(host, "no_framework.py", OUTPUT + source)
 
 
 @pytest.mark.parametrize("source", [*ENDINGS, *CLICK], ids=repr)
 def test_click_programs_are_unchanged(host, source):
     """The same for click."""
-    same(host, "clicks.py", "do", OUTPUT + source)
+    same(host, "click_program.py", "do", OUTPUT + source)
 
 
 @pytest.mark.parametrize("source", [*RAISED, *TYPER, *list(UNKNOWABLE)[:3]], ids=repr)
 def test_typer_programs_are_unchanged(host, source):
     """The same for typer."""
-    same(host, "typers.py", "do", OUTPUT + source)
+    same(host, "typer_program.py", "do", OUTPUT + source)
 
 
 @pytest.mark.parametrize("python", INTERPRETERS[1:], ids=version_of)
 @pytest.mark.parametrize("source", ["pass", "sys.exit(3)", "1 / 0", *list(UNKNOWABLE)[:4]], ids=repr)
 def test_programs_on_other_pythons_are_unchanged(host, source, python):
     """The same on every Python here."""
-    same(host, "argparses.py", "do", OUTPUT + source, python=python)
+    same(host, "argparse_program.py", "do", OUTPUT + source, python=python)
 
 
-@pytest.mark.parametrize("program", ["argparses.py", "clicks.py", "typers.py"])
+@pytest.mark.parametrize("program", ["argparse_program.py", "click_program.py", "typer_program.py"])
 @pytest.mark.parametrize(
     "argv",
     [
@@ -103,17 +103,17 @@ def test_help_and_usage_errors_are_unchanged(host, program, argv):
 
 
 @pytest.mark.parametrize("to", ["file", "closed", "all closed"])
-@pytest.mark.parametrize("program", ["argparses.py", "clicks.py", "typers.py"])
+@pytest.mark.parametrize("program", ["argparse_program.py", "click_program.py", "typer_program.py"])
 @pytest.mark.parametrize("source", ["print('out')", "print('out'); sys.exit(3)", "1 / 0", "raise KeyboardInterrupt"])
 def test_where_stdout_goes_makes_no_difference(host, program, source, to):
     """Stdout is a file, or closed, or no standard stream is open at all."""
     same(host, program, "do", source, to=to)
 
 
-@pytest.mark.parametrize("program", ["plain.py", "argparses.py", "clicks.py"])
+@pytest.mark.parametrize("program", ["no_framework.py", "argparse_program.py", "click_program.py"])
 def test_a_reader_that_left_makes_no_difference(host, program):
     """Python's own words about a broken pipe, and its exit code 120."""
-    argv = ["print('lost')"] if program == "plain.py" else ["do", "print('lost')"]
+    argv = ["print('lost')"] if program == "no_framework.py" else ["do", "print('lost')"]
     seen = []
     for ours in (False, True):
         read, write = os.pipe()
@@ -128,27 +128,27 @@ def test_a_reader_that_left_makes_no_difference(host, program):
 @pytest.mark.parametrize("source", ["pass", "sys.exit(3)", "1 / 0", "sys.exit('text')"])
 def test_what_a_program_sees_of_its_process(host, source):
     """argv, environment and its children's, working directory, descriptors, signals, hooks, settings, children."""
-    same(host, "curious.py", "--number", "3", source)
+    same(host, "prints_process_state.py", "--number", "3", source)
 
 
 @pytest.mark.parametrize("flags", [("-W", "error"), ("-W", "always"), ("-O",), ("-u",), ("-I", "-S"), ("-E",)], ids=str)
-@pytest.mark.parametrize("program", ["argparses.py", "plain.py"])
+@pytest.mark.parametrize("program", ["argparse_program.py", "no_framework.py"])
 def test_interpreter_flags_make_no_difference(host, program, flags):
     """No warning of ours, not even as an error."""
-    argv = ("open('/dev/null'); 1 / 0",) if program == "plain.py" else ("do", "open('/dev/null'); 1 / 0")
+    argv = ("open('/dev/null'); 1 / 0",) if program == "no_framework.py" else ("do", "open('/dev/null'); 1 / 0")
     if {"-I", "-E"} & set(flags):
         pytest.skip("PYTHONPATH is ignored")
     same(host, program, *argv, flags=flags)
 
 
-@pytest.mark.parametrize("program", ["argparses.py", "clicks.py", "typers.py"])
+@pytest.mark.parametrize("program", ["argparse_program.py", "click_program.py", "typer_program.py"])
 @pytest.mark.parametrize("source", ["pass", "sys.exit(3)", "1 / 0", "open('/dev/null')"])
 def test_development_mode_makes_no_difference(host, program, source):
     """``python -X dev -W error``: no resource left open, no deprecated call."""
     same(host, program, "do", source, flags=("-X", "dev", "-W", "error"))
 
 
-@pytest.mark.parametrize("program", ["argparses.py", "clicks.py"])
+@pytest.mark.parametrize("program", ["argparse_program.py", "click_program.py"])
 def test_a_bare_environment_makes_no_difference(host, program):
     """An environment without HOME, PATH and our variables."""
     env = dict.fromkeys(["HOME", "PATH", "LANG", "TERM", "OTEL_USAGE_HOME"], None)

@@ -1,4 +1,4 @@
-"""What ``careless.py`` declares."""
+"""What ``mishandles_secret.py`` declares."""
 
 SCHEMA = {
     "did": {

@@ -6,7 +6,7 @@ import sys
 import otel_usage
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from careless_schema import SCHEMA
+from mishandles_secret_schema import SCHEMA
 
 S = os.environ["T_SECRET"]
 OUTCOME = os.environ["T_OUTCOME"]
