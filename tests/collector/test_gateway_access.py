@@ -36,7 +36,7 @@ def test_it_listens_on_this_machine_only(otelcol: str) -> None:
     assert all(one.startswith("127.0.0.1:") for one in defaults)
 
 
-def test_health_is_told(running: Running) -> None:
+def test_health_endpoint_answers(running: Running) -> None:
     """A load balancer can ask whether the gateway is up."""
     status, _ = get(running[0].health, "/")
 

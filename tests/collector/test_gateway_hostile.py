@@ -125,7 +125,7 @@ def test_text_that_is_not_utf8_is_dropped_alone(running: Running) -> None:
     assert {2_003, 2_004} == {number for number in backend.numbers if 2_000 <= number < 2_100}  # made anew
 
 
-def test_of_a_key_that_comes_twice_one_is_left(running: Running) -> None:
+def test_a_repeated_key_passes_with_the_value_that_was_checked(running: Running) -> None:
     """The wire allows it: the one that is checked is the one that passes."""
     gateway, backend = running
     request = traces([3_000], attributes=ACTION)

@@ -139,7 +139,7 @@ def test_a_program_of_ours_reaches_every_destination(chain: Chain, tmp_path: Pat
     assert "secret" not in repr([backend.spans, backend.points, vendors.bodies])
 
 
-def test_a_liar_costs_nobody_anything(chain: Chain) -> None:
+def test_hostile_records_in_a_request_cost_the_others_nothing(chain: Chain) -> None:
     """Everything hostile that we know, in one request with 50 runs and a count of others: those arrive everywhere."""
     gateway, backend, vendors = chain
     spans, points = traces(range(50_000, 50_050)), metrics(50_000)

@@ -48,7 +48,7 @@ ON = {"MY_CLI_TELEMETRY": "on"}
         ("log", "log"),
     ],
 )
-def test_the_apps_variable(gate, text, mode):
+def test_the_variable_named_for_the_app_takes_a_mode(gate, text, mode):
     """``<APP>_TELEMETRY`` takes a mode; what it does not understand is off."""
     decision = gate(MY_CLI_TELEMETRY=text)
 

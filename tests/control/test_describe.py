@@ -114,7 +114,7 @@ def test_the_page_names_the_commands_that_the_program_has():
     assert "`otel-usage off --app prog`" in page(SETTINGS)
 
 
-def test_wrong_settings_are_not_described(user: User):
+def test_no_page_is_made_of_wrong_settings(user: User):
     """They are named instead: a page about them would be untrue."""
     file = user.tmp / "wrong.py"
     file.write_text("import otel_usage\nusage = otel_usage.init('prog', version='1', consent='optout')\n")

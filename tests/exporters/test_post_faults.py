@@ -128,7 +128,7 @@ def _no_resolver(monkeypatch):
 
 @pytest.mark.parametrize("vendor", ["ga4", "segment"])
 @pytest.mark.parametrize("row", CONNECTION, ids=lambda row: row.case)
-def test_faults_of_the_connection(row, vendor, rude, nobody_accepts):
+def test_what_a_broken_connection_means_for_each_vendor(row, vendor, rude, nobody_accepts):
     """Nothing sent: tried again. Something sent and no answer: GA4 drops, Segment tries again with the same ids."""
     url, limit_s = (nobody_accepts, 0.2) if row.case == "connect_timeout" else address_of(row.case, rude)
     exporter = globals()[vendor](url, timeout_s=limit_s)

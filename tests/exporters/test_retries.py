@@ -50,7 +50,7 @@ def test_ga4_tries_again_only_if_nothing_left(serve, rude):
     assert 1 == len(refused.requests)
 
 
-def test_tries_are_few(serve):
+def test_a_busy_server_is_asked_four_times(serve):
     """A server that is always busy is asked four times, then the events are dropped and counted."""
     server = serve((503, {"Retry-After": "0"}, b""))
     exporter = segment(server)

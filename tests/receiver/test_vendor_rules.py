@@ -102,7 +102,7 @@ def test_a_good_ga4_request_has_no_problems():
 
 
 @pytest.mark.parametrize(("path", "value", "problem"), GA4_RULES, ids=lambda value: str(value)[:30])
-def test_ga4_rules(path, value, problem):
+def test_each_ga4_rule_is_named_when_broken(path, value, problem):
     """One change, and the rule it breaks is named."""
     found = ga4.problems(changed(GOOD, path, value), QUERY, now_s=NOW_S)
 
@@ -121,7 +121,7 @@ def test_ga4_rules(path, value, problem):
     ],
     ids=["text", "bytes", "list", "nan", "deep", "large"],
 )
-def test_ga4_bodies(body, problem):
+def test_a_ga4_body_that_is_no_small_json_object_is_named(body, problem):
     """What is no JSON object under 130 kB is none."""
     assert any(problem in line for line in ga4.problems(body, QUERY, now_s=NOW_S))
 
@@ -135,7 +135,7 @@ def test_ga4_bodies(body, problem):
         ("measurement_id=UA-1-1&api_secret=x", "G-XXXXXXXXXX"),
     ],
 )
-def test_ga4_queries(query, problem):
+def test_a_ga4_query_without_stream_or_secret_is_named(query, problem):
     """The stream and the secret belong into the query."""
     assert any(problem in line for line in ga4.problems(GOOD, query, now_s=NOW_S))
 
@@ -222,7 +222,7 @@ def test_a_good_segment_request_has_no_problems():
 
 
 @pytest.mark.parametrize(("path", "value", "problem"), SEGMENT_RULES, ids=lambda value: str(value)[:30])
-def test_segment_rules(path, value, problem):
+def test_each_segment_rule_is_named_when_broken(path, value, problem):
     """One change, and the rule it breaks is named."""
     found = segment.problems(changed(BATCH, path, value))
 
@@ -239,7 +239,7 @@ def test_segment_rules(path, value, problem):
         (headers_of("wk", **{"Content-Encoding": "gzip"}), "not gzip"),
     ],
 )
-def test_segment_headers(headers, problem):
+def test_wrong_segment_headers_are_named(headers, problem):
     """Authentication, type and encoding are looked at."""
     assert any(problem in line for line in segment.problems(json.dumps(BATCH).encode(), headers))
 

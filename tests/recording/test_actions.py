@@ -149,7 +149,7 @@ def test_a_dropped_field_leaves_the_action(host):
     assert {"usage.field.retried"} == {key for key in action.attributes if key.startswith("usage.field.")}
 
 
-def test_nothing_in_hand_nothing_in_files(host):
+def test_a_run_without_counts_has_no_metrics_file(host):
     """A run without counts has no metrics file."""
     assert [] == record(host, "pass\n")
     assert [] == host.files("new", ".metrics.jsonl")

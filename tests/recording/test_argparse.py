@@ -202,7 +202,7 @@ print(parser.{method}())
     assert ("(root)", ["--to", "--also"], "success") == record(host, source, "a", "--to", "x", "b", "--also", "y")
 
 
-def test_intermixed_errors(host):
+def test_a_usage_error_of_an_intermixed_parse_is_one(host):
     """A usage error of an intermixed parse is one."""
     source = "import argparse\nparser = argparse.ArgumentParser()\nparser.parse_intermixed_args()\n"
 
@@ -228,7 +228,7 @@ parser.parse_args()
     assert ("report", ["--verbose", "--to"], "success") == record(host, source, "--verbose", "report", "--to", "x")
 
 
-def test_other_prefixes(host):
+def test_options_may_begin_with_other_characters(host):
     """Options may begin with something else than a dash."""
     source = 'import argparse\np = argparse.ArgumentParser(prefix_chars="+/")\n'
     source += 'p.add_argument("+x", "++long")\np.parse_args()\n'

@@ -31,7 +31,7 @@ def versions() -> list[str]:
         ("nope", (2, "usage_error"), "(root)", []),
     ],
 )
-def test_other_versions(host, folder, argv, ending, command, options):
+def test_other_versions_of_click_record_the_same(host, folder, argv, ending, command, options):
     """The same with every version of click that is at hand."""
     ended = host.run("click_program.py", *argv.split(), env={"PYTHONPATH": f"{folder}:{host.environ['PYTHONPATH']}"})
     run = host.the_run
@@ -42,7 +42,7 @@ def test_other_versions(host, folder, argv, ending, command, options):
 
 
 @pytest.mark.parametrize("folder", [f for f in versions() if (Path(f) / "typer").exists()], ids=lambda f: Path(f).name)
-def test_older_typer(host, folder):
+def test_a_typer_that_uses_click_records_the_same(host, folder):
     """Typer from before it had a click of its own."""
     env = {"PYTHONPATH": f"{folder}:{host.environ['PYTHONPATH']}"}
     for argv, code in ((["report", "upload", "--format", "x"], 0), (["do", "raise typer.Exit(4)"], 4), (["nope"], 2)):

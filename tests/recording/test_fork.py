@@ -195,7 +195,7 @@ def test_a_descriptor_of_the_hosts_at_our_number(host):
     assert "scan" == host.the_run.command
 
 
-def test_few_descriptors(host):
+def test_a_low_limit_of_descriptors_is_no_problem(host):
     """A limit below the number that we like is no problem, nor is none left."""
     source = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))\n" + HEAD
 

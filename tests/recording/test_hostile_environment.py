@@ -82,7 +82,7 @@ def test_a_home_on_a_file_system_without_writing(host):
     ],
     ids=str,
 )
-def test_homes_that_are_none(host, env):
+def test_a_home_folder_that_makes_no_sense(host, env):
     """No home folder, or one that makes no sense."""
     before = os.path.exists(os.path.expanduser("~/.local/state/otel-usage"))
 

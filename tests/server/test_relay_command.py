@@ -172,7 +172,7 @@ def test_sigterm_finishes_what_was_taken() -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_told_twice_it_stops_at_once(how: signal.Signals) -> None:
+def test_a_second_signal_stops_the_relay_at_once(how: signal.Signals) -> None:
     """The second signal has what is under way answered with 503, and ends the relay after the vendor's answer."""
     reached = threading.Event()
 
@@ -325,7 +325,9 @@ def test_a_schema_that_is_wrong_is_one_line(kind: object, tmp_path: Path, capsys
     assert f"--schema mycli: {str(file)!r}: schema: 'report.upload': type of 'size'" in said
 
 
-def test_an_encrypted_key_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_encrypted_tls_key_is_refused_without_asking_for_its_passphrase(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Nobody is asked for a passphrase at a terminal that may not be there."""
     cert, key = tmp_path / "tls.crt", tmp_path / "tls.key"
     made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "2"]

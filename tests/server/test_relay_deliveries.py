@@ -197,7 +197,7 @@ def test_what_is_under_way_is_not_sent_twice() -> None:
     assert 1 == len(fake.given)
 
 
-def test_dropped_is_told_and_not_tried_again() -> None:
+def test_what_an_exporter_drops_is_a_partial_success() -> None:
     """What an exporter drops for good is a partial success."""
     with Serving(Fake(lambda given: Verdict(dropped={"http_400": 1}))) as serving:
         body = traces([1, 2]).SerializeToString()
