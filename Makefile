@@ -29,14 +29,15 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n 2
 
-# The wheel, unpacked as an installer does, with the tests beside it: nothing of the source tree is on the path.
+# The wheel, unpacked as an installer does, with the tests beside it. It comes before the source tree on the path, for
+# programs that tests start in other folders too.
 test-wheel: install
 	rm -rf build/wheel build/wheel-suite
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w build/wheel .
 	$(BIN)/python -m zipfile -e build/wheel/*.whl build/wheel-suite
 	cp -r tests docs examples pyproject.toml README.md build/wheel-suite
 	$(BIN)/python -m compileall -q build/wheel-suite/otel_usage
-	cd build/wheel-suite && ../../$(BIN)/python -m pytest -n 2 tests/recording tests/consent tests/house/test_imports.py tests/house/test_public.py
+	cd build/wheel-suite && PYTHONPATH="$(CURDIR)/build/wheel-suite" ../../$(BIN)/python -m pytest -n 2 tests/recording tests/consent tests/house/test_imports.py tests/house/test_public.py
 
 # The first OpenTelemetry that pyproject.toml allows, in an environment of its own; it has no declarative configuration.
 test-oldest: install

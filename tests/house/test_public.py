@@ -7,6 +7,8 @@ from pathlib import Path
 
 import otel_usage
 
+from ..hosts import ROOT
+
 NAMES = Path(__file__).parent / "public_names.txt"
 
 
@@ -25,6 +27,14 @@ def names() -> list[str]:
 def test_public_names_are_those_of_the_list():
     """A name or parameter that is new, gone or different is on purpose: change tests/house/public_names.txt with it."""
     assert NAMES.read_text().splitlines() == names()
+
+
+def test_programs_import_the_library_beside_these_tests():
+    """The source tree's or the wheel's, whichever is tested: not another one that is installed."""
+    code = "import otel_usage; print(otel_usage.__file__)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout
+
+    assert f"{ROOT / 'otel_usage' / '__init__.py'}\n" == output
 
 
 def test_nothing_else_is_public():
