@@ -44,10 +44,11 @@ from otel_usage.setting_error import SettingError
 
 from .identity import Identities, folder_of
 from .memory import Memory
+from .once import log_once, print_once
 from .packing import Request, Translation
 from .post import Answer, Post
 from .usage_event import FILTERED, UsageEvent, events_from_metrics, events_from_spans
-from .vendor import RequestOutcome, Vendor
+from .vendor import VALIDATED, RequestOutcome, Vendor, translate_without_odd
 
 try:
     from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -65,7 +66,6 @@ DELTAS: dict[type, AggregationTemporality] = {
     SDKHistogram: AggregationTemporality.DELTA,
 }
 
-_logged: set[str] = set()  # what was logged once in this process
 _memories: dict[tuple[str, str], Memory] = {}  # of all exporters of this process, by folder and name
 
 
@@ -101,8 +101,9 @@ class Exporter:
         """Raise SettingError unless *settings* alone are enough for an exporter. Reads no variable. Any: as written."""
         cls.vendor_class({name: value for name, value in settings.items() if value is not None}, {})
 
-    def _configure(self, settings: Mapping[str, Any]) -> None:
-        """Do what constructors do. Apart from them, since a vendor's has named keywords and a `Lenient` one takes any."""
+    def _configure(self, settings: dict[str, Any]) -> None:
+        """Do what constructors do, and empty *settings* before a SettingError is raised. Apart
+        from them, since a vendor's has named keywords and a `Lenient` one takes any."""
         self.problem = ""  # why nothing is sent, if a setting is wrong
         self.dropped: Counter[str] = Counter()  # events that never were sent, by reason, so far
         self.altered: Counter[str] = Counter()  # cut, renamed, left out: so far
@@ -116,14 +117,16 @@ class Exporter:
         self._identities = Identities()
         self._exports_usage = False  # True from the first event on
         self._vendor: Vendor | None = None
-        settings = {name: value for name, value in settings.items() if value is not None}
+        some = any(value is not None for value in settings.values())
         try:
-            self._vendor = self.vendor_class(settings, os.environ)
+            self._vendor = self.vendor_class({k: v for k, v in settings.items() if v is not None}, os.environ)
         except SettingError as exc:
-            if settings and not self.lenient:
-                raise
             self.problem = str(exc)
-            self._log_once(logging.ERROR, f"{self.vendor_class.label}: nothing is sent: {exc}")
+        settings.clear()  # tools that report an error show the variables of its frames too, and these hold keys
+        if self.problem and some and not self.lenient:
+            raise SettingError(self.problem)
+        if self.problem:
+            log_once(self._log, logging.ERROR, f"{self.vendor_class.label}: nothing is sent: {self.problem}")
 
     # Delivering.
 
@@ -152,6 +155,7 @@ class Exporter:
         waiting = deque(translation.requests)
         status: int | None = None
         wait_s: float | None = None
+        word, objections = "", ""
         with suppress_instrumentation():
             while waiting:
                 left_s, limit_s = end - time.monotonic(), vendor.common.timeout_s
@@ -160,6 +164,7 @@ class Exporter:
                 request = waiting.popleft()
                 outcome, reason, answer = self._send(vendor, request, min(left_s, limit_s) if cut_short else limit_s)
                 status = answer.status if answer.status is not None else status
+                objections = vendor.objections(answer) or objections
                 wait_s = answer.retry_after_s if outcome is not RequestOutcome.SENT else wait_s
                 if outcome is RequestOutcome.SENT:
                     memory.update(request.learned)
@@ -170,17 +175,20 @@ class Exporter:
                     waiting.appendleft(replace(request, units=request.units[:half], learned={}))
                     continue
                 elif outcome is RequestOutcome.RETRY:
+                    word = _word(answer)
                     waiting.appendleft(request)
                     break
                 else:
                     dropped[reason] += len(request.units)
                     gone.update((unit.position, reason) for unit in request.units)
-                if reason and reason != "validated":
-                    self._log_once(logging.WARNING, f"{vendor.label}: {reason}", _cause(answer))
+                    if reason != VALIDATED:
+                        word = _word(answer)
+                        log_once(self._log, logging.WARNING, f"{vendor.label}: events were dropped, {reason}: {word}")
                 if outcome is RequestOutcome.DROP_AND_STOP:
                     break
         unsent = tuple(sorted([unit.position for request in waiting for unit in request.units]))
-        return self._counted(Verdict(unsent, wait_s if unsent else None, dict(+dropped), status, filtered, gone))
+        wait_s = wait_s if unsent else None
+        return self._counted(Verdict(unsent, wait_s, dict(+dropped), status, filtered, gone, word, objections))
 
     def _translate(self, vendor: Vendor, events: list[UsageEvent]) -> tuple[Translation, Memory]:
         """Return the requests for *events*, and the memory to which belongs what they teach."""
@@ -188,7 +196,10 @@ class Exporter:
             events = self._identities.identify(events, vendor.common)
         now_ns = time.time_ns()
         memory = self._memory(vendor, events[0].origin.app)
-        translation = vendor.translate(events, now_ns, memory.read())
+        try:
+            translation = vendor.translate(events, now_ns, memory.read())
+        except Exception:  # one of them is so odd that no rule has thought of it
+            translation = translate_without_odd(vendor, events, now_ns, memory.read())
         memory.update(translation.learned)
         self.altered.update(translation.altered)
         return translation, memory
@@ -234,8 +245,8 @@ class Exporter:
             tries += 1
         if verdict.unsent:
             self.dropped["undelivered"] += len(verdict.unsent)
-            cause = f"HTTP {verdict.status}" if verdict.status else "no connection, or no answer"
-            self._log_once(logging.WARNING, f"{self.vendor_class.label}: events could not be delivered", cause)
+            text = f"{self.vendor_class.label}: events could not be delivered: {verdict.reason or 'no time was left'}"
+            log_once(self._log, logging.WARNING, text)
         return none_dropped and not verdict.unsent
 
     # Rehearsing: all of the above, but for the posting.
@@ -271,18 +282,12 @@ class Exporter:
         memories = _memories if folder and self.shown is None else self._memories
         return memories.setdefault(key, Memory(folder, name, writes=self.shown is None))
 
-    # Logging.
+    # Saying what is wrong.
 
-    def _log_once(self, level: int, text: str, *details: str) -> None:
-        """Log *text* once in this process. Details are shown, but do not make it another."""
-        if text not in _logged:
-            _logged.add(text)
-            self._log.log(level, "%s", " · ".join([text, *details]))
-
-    def _warn_if_filtered(self, warning: str, exported: int, events: int) -> None:
-        """Log *warning* once if a program exports much, and nothing of it has ever been about use."""
+    def _print_if_filtered(self, hint: str, exported: int, events: int) -> None:
+        """Print *hint* once if a program exports much, and nothing of it has ever been about use."""
         if exported and not events and not self._exports_usage and self._vendor is not None:
-            self._log_once(logging.WARNING, f"{self.vendor_class.label}: {warning}")
+            print_once(self._log, f"otel-usage, {self.vendor_class.label}: {hint}")
         self._exports_usage = self._exports_usage or events > 0
 
     # What OTel calls. Flushing has nothing to do: nothing is held back.
@@ -312,8 +317,8 @@ class UsageSpanExporter(Exporter, SpanExporter):
         """Send *spans*, trying again for as long as the time limit allows."""
         events, skipped = events_from_spans(spans, all_spans=self._all_spans())
         variable = f"OTEL_EXPORTER_{self.vendor_class.prefix}_SPANS"
-        warning = f"none of the spans is about use; set {variable}=all to send every span"
-        self._warn_if_filtered(warning, len(spans), len(events))
+        hint = f"none of the spans is about use; set {variable}=all to send every span"
+        self._print_if_filtered(hint, len(spans), len(events))
         return SpanExportResult.SUCCESS if self._export(events, skipped, math.inf) else SpanExportResult.FAILURE
 
     def requests_for(self, spans: Sequence[ReadableSpan]) -> list[tuple[str, str, dict[str, str], bytes]]:
@@ -333,7 +338,7 @@ class UsageSpanExporter(Exporter, SpanExporter):
 class UsageMetricExporter(Exporter, MetricExporter):
     """A metric exporter whose `deliver` says what became of each data point. Asks the SDK for deltas."""
 
-    def _configure(self, settings: Mapping[str, Any]) -> None:
+    def _configure(self, settings: dict[str, Any]) -> None:
         MetricExporter.__init__(self, preferred_temporality=dict(DELTAS))
         super()._configure(settings)
 
@@ -353,8 +358,8 @@ class UsageMetricExporter(Exporter, MetricExporter):
     ) -> MetricExportResult:
         """Send *metrics_data*, trying again for as long as the time limits allow. Any: as the SDK's."""
         events, skipped = events_from_metrics(metrics_data, derived=self._derived())
-        warning = "none of the metrics is about use; only usage.count.* counters are sent"
-        self._warn_if_filtered(warning, skipped["not_usage"], len(events))
+        hint = "none of the metrics is about use; only usage.count.* counters are sent"
+        self._print_if_filtered(hint, skipped["not_usage"], len(events))
         all_sent = self._export(events, skipped, timeout_millis / 1_000 or math.inf)  # 0: none but the settings' own
         return MetricExportResult.SUCCESS if all_sent else MetricExportResult.FAILURE
 
@@ -378,5 +383,6 @@ class Lenient(Exporter):
         self._configure(settings)
 
 
-def _cause(answer: Answer) -> str:
-    return f"HTTP {answer.status}" if answer.status is not None else answer.fault
+def _word(answer: Answer) -> str:
+    """Return why a request was not sent, as `Verdict.reason`."""
+    return f"http_{answer.status}" if answer.status is not None else answer.fault

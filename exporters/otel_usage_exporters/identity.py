@@ -51,6 +51,7 @@ def folder_of(common: CommonSettings, app: str) -> str:
     root = home(getter(os.environ))
     if not root:
         return ""
-    name = quote(app or "unknown_service", safe="")[:100]
+    # A name that is not UTF-8 in the environment has surrogates.
+    name = quote(app or "unknown_service", safe="", errors="surrogatepass")[:100]
     # "." and ".." are names that a service may have, and no names for a folder.
     return os.path.join(root, SERVICES, name.replace(".", "%2E") if not name.strip(".") else name)

@@ -1,27 +1,27 @@
-"""Post one request, and say what happened on the connection. The only module of the exporters that uses the network.
+"""Post one request, and say what happened on the connection. With connection.py the only module that uses the network.
 
 GA4 cannot tell a repeated event from another, so a request may be repeated only if no byte of it has left. The libraries
 report both sides of that line by the same exceptions, so it is drawn where bytes are written, and not by an error's name::
 
-    Post.__call__                     in _progress, the thread's own: deadline, secret query, sent = False
+    Post.__call__                     in `progress`, the thread's own: deadline, hidden part, sent = False
       requests' adapter               no Session: no cookies, no .netrc, no redirect followed
         urllib3's pool, _IdleCheck    a connection that was idle for more than IDLE_S is closed first
-          connection, _Watched
+          connection, Watched
             connect()       opened = False
               |             DNS, TCP, a proxy's tunnel, TLS. Bytes leave, and none is the request's:
               |             whatever fails here, nothing of the request was sent
               v             opened = True
-            putrequest()    appends the secret query to the request line; nothing is written yet
-            send()          if opened: sent = True, and only then the first byte is written
+            send()          if opened: sent = True, and only then the first byte is written; keys are added here
               |             whatever fails from here on, the request may have arrived
               v
             the answer      _DeadlineReader: one deadline for all of it, however slowly it drips
       Answer                sent, and the status line if there was one; at most 64 KiB of the body
 
 What is noted is on the safe side: a ``send`` that fails at once counts as sent. docs/decisions/0014-exporters-what-left.md has
-the reasons.
+the reasons. Whatever is raised in between is an answer too, of the same two sides: code that nobody expects there (gevent, a
+tool that wraps these functions, a machine without memory) must not make of a request that never left one that may have.
 
-RACES  1. Threads share connections' pools, but a connection is used by one thread at a time, and `_Progress` is the
+RACES  1. Threads share connections' pools, but a connection is used by one thread at a time, and `progress` is the
           thread's own.
        2. The other side closes an idle connection just as we begin to write: whether the request arrived is unknown, and
           for GA4 it is lost. `IDLE_S` is shorter than the time after which servers close.
@@ -30,29 +30,23 @@ RACES  1. Threads share connections' pools, but a connection is used by one thre
 
 from __future__ import annotations
 
-import io
 import os
 import socket
 import ssl
-import threading
+import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from otel_usage.delivery.verdict import parse_retry_after
 from otel_usage.settings.endpoint import is_loopback
 
+from .connection import PUBLIC_HEADERS, Adapter, Hidden, choose_proxy, progress
+
 MAX_ANSWER_BYTES = 64 * 1024
-MAX_CONNECTIONS = 64  # kept to one place, as many as threads of the relay may post there
-# How long a connection may have been idle to be used again. Servers close idle ones, and of a request that was sent into
-# one just then nobody can tell whether it arrived. Less than any waits: gunicorn 2 s, Node.js and uvicorn 5 s, nginx 75 s,
-# by default; their documentation, read 2026-11-24.
-IDLE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +54,7 @@ class Answer:
     """What became of one request.
 
     status: None if there was no answer. sent: a byte of the request may have left; False only if none has.
-    fault: why there is no answer: dns, refused, tls, connect_timeout, connection, timeout or lost; else "".
+    fault: why there is no answer: a word of `verdict.NOT_SENT` or, if something may have left, of `verdict.MAYBE_SENT`.
     """
 
     status: int | None = None
@@ -70,131 +64,11 @@ class Answer:
     fault: str = ""
 
 
-# -- the connection ---------------------------------------------------------------------------------------------
-
-
-class _Progress(threading.local):
-    """How far the request under way in this thread has come."""
-
-    sent = False
-    deadline = 0.0
-    query = ""  # what must not be logged: requests and urllib3 never get to know it
-
-
-_progress = _Progress()
-
-
-class _DeadlineReader(io.RawIOBase):
-    """Reads from a socket until the deadline, however slowly the other side drips."""
-
-    def __init__(self, sock: Any) -> None:
-        self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left_s = _progress.deadline - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("the answer took too long")
-        self._sock.settimeout(left_s)
-        return self._raw.readinto(buffer)  # type: ignore[no-any-return]
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Socket:
-    """A socket whose file for reading is a `_DeadlineReader`; all else is the socket's own."""
-
-    def __init__(self, sock: Any) -> None:
-        self._sock = sock
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def makefile(self, *_: object, **__: object) -> io.BufferedReader:
-        return io.BufferedReader(_DeadlineReader(self._sock))
-
-
-class _Watched:
-    """Mixed into urllib3's connections: sees the moment in which a request begins to leave."""
-
-    sock: Any
-    opened = False
-    used_s = 0.0  # when a request was last begun, on the monotonic clock
-
-    def connect(self) -> None:
-        self.opened = False  # what connecting sends to a proxy or in a TLS handshake is not the request
-        super().connect()  # type: ignore[misc]
-        self.sock = _Socket(self.sock)
-        self.opened = True
-
-    def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-        self.used_s = time.monotonic()
-        super().putrequest(method, url + _progress.query, *args, **kwargs)  # type: ignore[misc]
-
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        if self.opened:
-            left_s = _progress.deadline - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError("connecting took too long")
-            self.sock.settimeout(left_s)
-            _progress.sent = True  # before the attempt: afterwards it would be too late to know
-        super().send(data)  # type: ignore[misc]
-
-
-class _HTTPConnection(_Watched, urllib3.connection.HTTPConnection):
-    pass
-
-
-class _HTTPSConnection(_Watched, urllib3.connection.HTTPSConnection):
-    pass
-
-
-class _IdleCheck:
-    """Mixed into urllib3's pools: closes a connection that was idle for too long; urllib3 opens it anew."""
-
-    def _get_conn(self, timeout: float | None = None) -> Any:
-        connection = super()._get_conn(timeout)  # type: ignore[misc]
-        if time.monotonic() - connection.used_s > IDLE_S:
-            connection.close()
-        return connection
-
-
-class _HTTPPool(_IdleCheck, urllib3.connectionpool.HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(_IdleCheck, urllib3.connectionpool.HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
-class _Adapter(HTTPAdapter):
-    poolmanager: urllib3.PoolManager
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-        return manager
-
-
-# -- posting ----------------------------------------------------------------------------------------------------
-
-
 class Post:
     """Posts requests, over connections that are kept for `IDLE_S`. Concurrency: safe in threads and after a fork."""
 
     def __init__(self) -> None:
-        self._adapter = _Adapter(pool_maxsize=MAX_CONNECTIONS)
+        self._adapter = Adapter()
         self._pid = os.getpid()
 
     def close(self) -> None:
@@ -202,41 +76,54 @@ class Post:
         self._adapter.close()
 
     def __call__(self, url: str, headers: dict[str, str], body: bytes, *, timeout_s: float, secret: str = "") -> Answer:
-        """Return what became of posting *body*, within *timeout_s* but for the resolver's time.
+        """Return what became of posting *body*, within *timeout_s* but for the resolver's time. Raises no Exception.
 
-        secret: appended to the address only where it is written to the connection, so that no log or error of the
-        libraries in between can hold it.
+        secret: the end of the address's query. It, *body*, and all *headers* but `PUBLIC_HEADERS` are hidden from the
+        libraries in between, so that no log, error or tool can hold them: see connection.py.
         """
         if self._pid != os.getpid():  # the connections are the parent's
-            self._adapter, self._pid = _Adapter(pool_maxsize=MAX_CONNECTIONS), os.getpid()
-        request = requests.Request("POST", url, headers=headers, data=body).prepare()
-        _progress.sent, _progress.query = False, secret
-        _progress.deadline = time.monotonic() + timeout_s
-        verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        proxies = {} if is_loopback(urlsplit(url).hostname or "") else requests.utils.get_environ_proxies(url)
+            self._adapter, self._pid = Adapter(), os.getpid()
+        progress.sent = False
+        progress.deadline = time.monotonic() + timeout_s
+        public = {name: value for name, value in headers.items() if name.lower() in PUBLIC_HEADERS}
+        progress.hidden = Hidden(secret, {name: headers[name] for name in headers if name not in public}, body)
         try:
-            response = self._adapter.send(
-                request, stream=True, timeout=(timeout_s, timeout_s), verify=verify, proxies=proxies
-            )
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
-            return Answer(sent=_progress.sent, fault=_fault(exc, sent=_progress.sent))
-        with response:
+            return self._exchange(url, public, len(body), timeout_s)
+        except Exception as exc:  # of whatever kind, since hosts patch sockets, and tools wrap libraries
+            return Answer(sent=progress.sent, fault=_fault(exc, sent=progress.sent))
+        finally:
+            progress.hidden = progress.proxy_login = None
+
+    def _exchange(self, url: str, headers: dict[str, str], body_bytes: int, timeout_s: float) -> Answer:
+        """Send the request, whose body and keys are in `progress`, and return what was answered."""
+        # The libraries get no body, and would say so in a header of theirs.
+        headers["Content-Length"] = str(body_bytes)
+        request = requests.Request("POST", url, headers=headers).prepare()
+        verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        if isinstance(verify, str) and not os.path.exists(verify):
+            return Answer(fault="tls")
+        proxies: dict[str, str] = {}
+        if not is_loopback(urlsplit(url).hostname or ""):
+            proxies, progress.proxy_login = choose_proxy(url)
+        with self._adapter.send(
+            request, stream=True, timeout=(timeout_s, timeout_s), verify=verify, proxies=proxies
+        ) as response:
+            wait_s = parse_retry_after(response.headers.get("Retry-After"))
             try:
                 answer_body = response.raw.read(MAX_ANSWER_BYTES, decode_content=False)
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError):
+            except Exception:
                 answer_body = b""  # the status line says all that counts
-            wait_s = parse_retry_after(response.headers.get("Retry-After"))
             return Answer(response.status_code, wait_s, answer_body, sent=True)
 
 
 def _fault(error: BaseException, *, sent: bool) -> str:
-    """Return one word for *error*. Its text is never shown: it holds the address, and that holds the key."""
+    """Return one word for *error*. Its text is never shown: it holds addresses, and those may hold a password."""
     # The libraries wrap one error in another, in four different ways: the innermost says what happened.
     errors: list[BaseException] = []
     candidates: list[object] = [error]
     while candidates:
         candidate = candidates.pop()
-        if isinstance(candidate, BaseException) and candidate not in errors:
+        if isinstance(candidate, BaseException) and not any(candidate is each for each in errors):
             errors.append(candidate)
             candidates += [
                 candidate.__cause__,
@@ -249,6 +136,9 @@ def _fault(error: BaseException, *, sent: bool) -> str:
         return any(isinstance(each, kinds) for each in errors)
 
     if not sent:
+        # A proxy's fault comes first: that a proxy's name is unknown says nothing about the destination's.
+        if any_of(requests.exceptions.ProxyError, urllib3.exceptions.ProxyError, *_socks_errors()):
+            return "proxy"
         if any_of(socket.gaierror):
             return "dns"
         if any_of(ConnectionRefusedError):
@@ -257,4 +147,12 @@ def _fault(error: BaseException, *, sent: bool) -> str:
             return "tls"
     if any_of(TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError):
         return "timeout" if sent else "connect_timeout"
-    return "lost" if sent else "connection"
+    if not sent:
+        return "connection"
+    return "lost" if any_of(requests.RequestException, urllib3.exceptions.HTTPError, OSError) else "fault"
+
+
+def _socks_errors() -> tuple[type[BaseException], ...]:
+    """Return what PySocks raises, where it is in use."""
+    module = sys.modules.get("socks")
+    return (module.ProxyError,) if module is not None and hasattr(module, "ProxyError") else ()

@@ -6,6 +6,7 @@ a value: people mix keys and ids up, and a key must not stand in a log.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -158,4 +159,5 @@ def _seconds(value: Any) -> float:
 def _path(value: Any) -> str | None:
     if not isinstance(value, str) or "\0" in value:
         raise ValueError
+    os.fsencode(value)  # a ValueError, if no file can have that name
     return value

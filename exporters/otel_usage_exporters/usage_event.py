@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
+from numbers import Integral, Real
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,8 @@ FIELD = "usage.field."
 COUNT = "usage.count."
 DROPPED = "usage.dropped"
 DERIVED = frozenset({"usage.runs", "usage.run.duration", "usage.actions", "usage.errors"})
+
+MALFORMED = "malformed"  # the reason for what is not as the SDK's types say
 
 # Reasons for which something gives no event, and nothing is lost by it.
 FILTERED = frozenset({"not_usage", "derived", "zero"})
@@ -86,60 +89,70 @@ def events_from_spans(
     """Return the events of *spans*, in their order, and how many spans gave none, by reason.
 
     all_spans: spans of no usage kind become events too, with all their attributes.
-    Reasons: not_usage, unknown_kind, no_time. Those in `FILTERED` are no loss.
+    Reasons: not_usage, unknown_kind, no_time, malformed. Those in `FILTERED` are no loss.
     """
     events: list[UsageEvent] = []
     skipped: Counter[str] = Counter()
     origins = _Origins()
     for position, span in enumerate(spans):
-        attributes = _plain(span.attributes)
-        kind = attributes.get("usage.kind")
-        if kind is None and not all_spans:
-            skipped["not_usage"] += 1
-            continue
-        start_ns, end_ns = _times(span.start_time, span.end_time)
-        if end_ns <= 0:
-            skipped["no_time"] += 1
-            continue
-        origin = origins.of(span.resource)
-        context = span.context
-        if context is not None and context.trace_id and context.span_id:
-            event_id = _uuid(f"{context.trace_id:032x}{context.span_id:016x}")
+        try:
+            event = _event_of_span(span, position, origins, all_spans=all_spans)
+        except Exception:  # the SDK checks little of what a program says, and one odd span must not cost the others
+            event = MALFORMED
+        if isinstance(event, str):
+            skipped[event] += 1
         else:
-            event_id = _uuid(repr((origin, span.name, start_ns, end_ns)))
-        error_type = _text(attributes.get("error.type"))
-        if kind == "run":
-            code = attributes.get("process.exit.code")
-            options = attributes.get("usage.options")
-            event = UsageEvent(
-                position,
-                "run",
-                span.name,
-                event_id,
-                origin,
-                start_ns,
-                end_ns,
-                command=_text(attributes.get("usage.command")),
-                outcome=_text(attributes.get("usage.outcome")),
-                exit_code=code if isinstance(code, int) and not isinstance(code, bool) else None,
-                error_type=error_type,
-                options=tuple([o for o in options if isinstance(o, str)]) if isinstance(options, (tuple, list)) else (),
-                ci=_flag(attributes.get("usage.ci")),
-                tty=_flag(attributes.get("usage.tty")),
-            )
-        elif kind in ("action", "error", "heartbeat"):
-            name = "heartbeat" if kind == "heartbeat" else _text(attributes.get(f"usage.{kind}")) or span.name
-            fields = {key[12:]: value for key, value in attributes.items() if key.startswith(FIELD)}
-            event = UsageEvent(
-                position, str(kind), name, event_id, origin, start_ns, end_ns, error_type=error_type, fields=fields
-            )
-        elif kind is None:
-            event = UsageEvent(position, "span", span.name, event_id, origin, start_ns, end_ns, fields=attributes)
-        else:
-            skipped["unknown_kind"] += 1
-            continue
-        events.append(event)
+            events.append(event)
     return events, skipped
+
+
+def _event_of_span(span: ReadableSpan, position: int, origins: _Origins, *, all_spans: bool) -> UsageEvent | str:
+    """Return the event of *span*, or the reason why there is none. Raises whatever an odd span raises."""
+    attributes = _plain(span.attributes)
+    kind = attributes.get("usage.kind")
+    if kind is None and not all_spans:
+        return "not_usage"
+    start_ns, end_ns = _times(span.start_time, span.end_time)
+    if end_ns <= 0:
+        return "no_time"
+    name = span.name
+    origin = origins.of(span.resource)
+    context = span.context
+    if context is not None and context.trace_id and context.span_id:
+        event_id = _uuid(f"{context.trace_id:032x}{context.span_id:016x}")
+    else:
+        event_id = _uuid(repr((origin, name, start_ns, end_ns)))
+    error_type = _text(attributes.get("error.type"))
+    if kind == "run":
+        code = attributes.get("process.exit.code")
+        options = attributes.get("usage.options")
+        event = UsageEvent(
+            position,
+            "run",
+            name,
+            event_id,
+            origin,
+            start_ns,
+            end_ns,
+            command=_text(attributes.get("usage.command")),
+            outcome=_text(attributes.get("usage.outcome")),
+            exit_code=code if isinstance(code, int) and not isinstance(code, bool) else None,
+            error_type=error_type,
+            options=tuple([o for o in options if isinstance(o, str)]) if isinstance(options, (tuple, list)) else (),
+            ci=_flag(attributes.get("usage.ci")),
+            tty=_flag(attributes.get("usage.tty")),
+        )
+    elif kind in ("action", "error", "heartbeat"):
+        name = "heartbeat" if kind == "heartbeat" else _text(attributes.get(f"usage.{kind}")) or name
+        fields = {key[12:]: value for key, value in attributes.items() if key.startswith(FIELD)}
+        event = UsageEvent(
+            position, str(kind), name, event_id, origin, start_ns, end_ns, error_type=error_type, fields=fields
+        )
+    elif kind is None:
+        event = UsageEvent(position, "span", name, event_id, origin, start_ns, end_ns, fields=attributes)
+    else:
+        return "unknown_kind"
+    return event if isinstance(name, str) else MALFORMED
 
 
 def events_from_metrics(metrics: MetricsData, *, derived: bool = False) -> tuple[list[UsageEvent], Counter[str]]:
@@ -147,66 +160,73 @@ def events_from_metrics(metrics: MetricsData, *, derived: bool = False) -> tuple
 
     Position is that in ``data_points(metrics)``. derived: the run counters, which repeat the spans, too.
     Reasons: not_usage, derived, zero, cumulative (its increments are unknown), unsupported (gauges, sums that go
-    down, histograms but that of the run's duration), no_time, value. Those in `FILTERED` are no loss.
+    down, histograms but that of the run's duration), no_time, value, malformed. Those in `FILTERED` are no loss.
     """
     events: list[UsageEvent] = []
     skipped: Counter[str] = Counter()
     origins = _Origins()
     for position, (resource, metric, point) in enumerate(data_points(metrics)):
-        name = metric.name
-        if not (name.startswith(COUNT) or name == DROPPED or name in DERIVED):
-            skipped["not_usage"] += 1
-            continue
-        if name in DERIVED and not derived:
-            skipped["derived"] += 1
-            continue
-        aggregated = metric.data
-        start_ns, end_ns = _times(point.start_time_unix_nano, point.time_unix_nano)
-        attributes: Mapping[str, Any] = point.attributes or {}
-        fields = {
-            key.removeprefix(FIELD).removeprefix("usage."): value
-            for key, value in attributes.items()
-            if key.startswith("usage.") or key == "reason"
-        }
-        reason = ""
-        count: int | float = 0
-        if isinstance(aggregated, Sum) and aggregated.is_monotonic and isinstance(point, NumberDataPoint):
-            count = point.value
-        elif isinstance(aggregated, Histogram) and name in DERIVED:
-            count = point.count
-            fields["sum_s"] = round(float(point.sum), 6)
+        try:
+            event = _event_of_point(resource, metric, point, position, origins, derived=derived)
+        except Exception:  # as for spans
+            event = MALFORMED
+        if isinstance(event, str):
+            skipped[event] += 1
         else:
-            reason = "unsupported"
-        if not reason:
-            if aggregated.aggregation_temporality != AggregationTemporality.DELTA:
-                reason = "cumulative"
-            elif count == 0:
-                reason = "zero"
-            elif isinstance(count, bool) or not isinstance(count, (int, float)) or not 0 < count < 2**63:
-                reason = "value"
-            elif end_ns <= 0:
-                reason = "no_time"
-        if reason:
-            skipped[reason] += 1
-            continue
-        origin = origins.of(resource)
-        instance = resource.attributes.get("service.instance.id", "")  # tells processes apart; never sent
-        identity = (
-            origin,
-            instance,
-            name,
-            sorted((key, _token(value)) for key, value in attributes.items()),
-            start_ns,
-            end_ns,
-        )
-        kind = "derived" if name in DERIVED else "dropped" if name == DROPPED else "count"
-        declared = name.removeprefix(COUNT)
-        events.append(
-            UsageEvent(
-                position, kind, declared, _uuid(repr(identity)), origin, start_ns, end_ns, fields=fields, count=count
-            )
-        )
+            events.append(event)
     return events, skipped
+
+
+def _event_of_point(
+    resource: Any, metric: Any, point: Any, position: int, origins: _Origins, *, derived: bool
+) -> UsageEvent | str:
+    """Return the event of a data point, or the reason why there is none. Raises, and Any: as `data_points` has them."""
+    name = metric.name
+    if not (name.startswith(COUNT) or name == DROPPED or name in DERIVED):
+        return "not_usage"
+    if name in DERIVED and not derived:
+        return "derived"
+    aggregated = metric.data
+    start_ns, end_ns = _times(point.start_time_unix_nano, point.time_unix_nano)
+    attributes: Mapping[str, Any] = point.attributes or {}
+    fields = {
+        key.removeprefix(FIELD).removeprefix("usage."): value
+        for key, value in attributes.items()
+        if key.startswith("usage.") or key == "reason"
+    }
+    count: int | float
+    if isinstance(aggregated, Sum) and aggregated.is_monotonic and isinstance(point, NumberDataPoint):
+        count = point.value
+    elif isinstance(aggregated, Histogram) and name in DERIVED:
+        count = point.count
+        fields["sum_s"] = round(float(point.sum), 6)
+    else:
+        return "unsupported"
+    if aggregated.aggregation_temporality != AggregationTemporality.DELTA:
+        return "cumulative"
+    if count == 0:
+        return "zero"
+    if isinstance(count, Integral) and not isinstance(count, bool):
+        count = int(count)  # of a program that counts with numpy
+    if isinstance(count, bool) or not isinstance(count, (int, float)) or not 0 < count < 2**63:
+        return "value"
+    if end_ns <= 0:
+        return "no_time"
+    origin = origins.of(resource)
+    instance = resource.attributes.get("service.instance.id", "")  # tells processes apart; never sent
+    identity = (
+        origin,
+        instance if isinstance(instance, str) else _token(instance),
+        name,
+        sorted((key, _token(value)) for key, value in attributes.items()),
+        start_ns,
+        end_ns,
+    )
+    kind = "derived" if name in DERIVED else "dropped" if name == DROPPED else "count"
+    declared = name.removeprefix(COUNT)
+    return UsageEvent(
+        position, kind, declared, _uuid(repr(identity)), origin, start_ns, end_ns, fields=fields, count=count
+    )
 
 
 def data_points(metrics: MetricsData) -> Iterator[tuple[Any, Any, Any]]:
@@ -214,7 +234,7 @@ def data_points(metrics: MetricsData) -> Iterator[tuple[Any, Any, Any]]:
     for of_resource in metrics.resource_metrics:
         for scope in of_resource.scope_metrics:
             for metric in scope.metrics:
-                for point in metric.data.data_points:
+                for point in getattr(metric.data, "data_points", (None,)):  # one position for what has no points
                     yield of_resource.resource, metric, point
 
 
@@ -264,15 +284,27 @@ def _uuid(name: str) -> str:
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
-def _times(start: int | None, end: int | None) -> tuple[int, int]:
-    end_ns = end or start or 0
-    return start or end_ns, end_ns
+def _times(start: Any, end: Any) -> tuple[int, int]:
+    """Return start and end, the end where there is no usable start, and 0 twice without either. Any: of any program."""
+    start_ns = _time_ns(start)
+    end_ns = _time_ns(end) or start_ns
+    return (start_ns if 0 < start_ns <= end_ns else end_ns), end_ns
+
+
+def _time_ns(value: Any) -> int:
+    """Return *value* in whole nanoseconds, 0 if it is no time. ``time.time() * 1e9`` is a float. Any: of any program."""
+    if isinstance(value, Integral):  # of numpy too, and without a float's loss
+        return int(value)
+    try:
+        return int(float(value)) if isinstance(value, Real) else 0
+    except (ValueError, OverflowError):  # NaN, infinity
+        return 0
 
 
 def _token(value: object) -> str:
     try:
         return repr(value)
-    except ValueError:  # a number of more digits than Python writes
+    except Exception:  # a number of more digits than Python writes, or somebody's object
         return "?"
 
 

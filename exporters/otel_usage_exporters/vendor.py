@@ -6,7 +6,9 @@ A vendor's folder has one class of this kind. All else that exporters do, they d
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -15,9 +17,10 @@ from otel_usage import __version__
 from .packing import Request, Translation
 from .post import Answer
 from .settings import CommonSettings
-from .usage_event import UsageEvent
+from .usage_event import MALFORMED, UsageEvent
 
 USER_AGENT = f"otel-usage/{__version__}"
+VALIDATED = "validated"  # the reason for what was only checked, and never was to be recorded
 REDACTED = "REDACTED"  # stands for a key, wherever a request is shown to people
 
 
@@ -65,3 +68,23 @@ class Vendor(ABC):
     @abstractmethod
     def judge(self, answer: Answer, events: int) -> tuple[RequestOutcome, str]:
         """Return what *answer* means for a request of *events* units, and the reason if they are dropped."""
+
+    def objections(self, answer: Answer) -> str:  # noqa: ARG002
+        """Return what *answer* objects to, in few words that may be written down: nothing of what was sent; "" for nothing."""
+        return ""
+
+
+def translate_without_odd(
+    vendor: Vendor, events: Sequence[UsageEvent], now_ns: int, known: Mapping[str, Any]
+) -> Translation:
+    """Return the requests for those of *events* that *vendor* can translate at all; the others are malformed."""
+    ordinary, odd = [], {}
+    for event in events:
+        try:
+            vendor.translate([event], now_ns, known)
+            ordinary.append(event)
+        except Exception:
+            odd[event.position] = MALFORMED
+    translation = vendor.translate(ordinary, now_ns, known)
+    dropped = Counter(translation.dropped) + Counter({MALFORMED: len(odd)})
+    return replace(translation, dropped=dropped, gone={**translation.gone, **odd})

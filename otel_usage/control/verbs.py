@@ -149,12 +149,18 @@ def history(app: App, args: argparse.Namespace, console: Console) -> int:
                 str(entry["records"]),
                 entry["result"],
                 str(entry["status"] or "-"),
-                entry.get("why") or ", ".join(f"{n} {reason}" for reason, n in entry["dropped"].items()) or "-",
+                _dropped_or_wrong(entry) or "-",
             )
             for entry in entries
         ],
     )
     return 0
+
+
+def _dropped_or_wrong(entry: dict[str, Any]) -> str:
+    """Return what the ledger's *entry* says of drops, and of what is wrong. Any: JSON."""
+    words = [f"{n} {reason}" for reason, n in entry["dropped"].items()]
+    return ", ".join([*words, entry["why"]] if entry.get("why") else words)
 
 
 def reset_id(app: App, args: argparse.Namespace, console: Console) -> int:

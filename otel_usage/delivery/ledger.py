@@ -9,7 +9,8 @@ FORMAT  ``<home>/ledger.jsonl``: a JSON object per line,
         ``status``       of HTTP, or null
         ``dropped``      ``{reason: how many}``
         ``reason``       why not everything was sent, as `Verdict.reason`; left out where nothing failed
-        ``why``          where settings were refused, what is wrong with them
+        ``why``          where settings were refused, what is wrong with them; where a destination only checked the records,
+                         what it objects to
         Never payloads or keys.
 ALGORITHM  Lines are appended, until the file is larger than `MAX_LEDGER_BYTES`: then it becomes ``ledger.jsonl.1``, and the
         one that had this name is lost.

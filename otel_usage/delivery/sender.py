@@ -244,7 +244,8 @@ class Sender:
         result = Result.SENT if sent > 0 else Result.RETRY if verdict.unsent else Result.DROPPED
         if sent > 0 or verdict.unsent or verdict.dropped:
             n = sent if sent > 0 else len(verdict.unsent) + dropped
-            self.ledger.append(queue.name, signal, n, result, verdict.status, verdict.dropped)
+            words = {"reason": verdict.reason, "why": verdict.objections}
+            self.ledger.append(queue.name, signal, n, result, verdict.status, verdict.dropped, **words)
         return not verdict.unsent
 
     def _recover_flights(self) -> None:

@@ -31,6 +31,7 @@ class Verdict:
     gone: ``{position: reason}`` of those in `dropped` whose position is known: the same drops, by position, so that the relay
     can tell each client which of its own were dropped.
     reason: why not everything was sent: a word of `NOT_SENT` or `MAYBE_SENT`, ``http_`` and a status, or "".
+    objections: what the destination objects to in the records, as codes and places; "" for nothing.
 
     >>> Verdict(unsent=(3, 4), retry_after_s=30.0, dropped={"too_old": 1}, status=429, gone={0: "too_old"}).status
     429
@@ -43,6 +44,7 @@ class Verdict:
     skipped: int = 0
     gone: Mapping[int, str] = field(default_factory=dict, compare=False)  # repeats what dropped counts
     reason: str = field(default="", compare=False)  # for people; nothing is decided by it
+    objections: str = field(default="", compare=False)  # likewise
 
 
 def parse_retry_after(text: str | None, *, now_s: float | None = None) -> float | None:

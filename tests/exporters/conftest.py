@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from otel_usage_exporters import exporting
+from otel_usage_exporters import exporting, once
 
 from .servers import Receiver, Rude
 
@@ -19,7 +19,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         if name.startswith("OTEL_") or name.lower().endswith("_proxy") or name.endswith("CA_BUNDLE"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("OTEL_USAGE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(exporting, "_logged", set())
+    monkeypatch.setattr(once, "_texts", set())
     monkeypatch.setattr(exporting, "_memories", {})
 
 

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 import trustme
-from otel_usage_exporters import post
+from otel_usage_exporters import connection, post
 from otel_usage_exporters.ga4 import GA4SpanExporter
 from otel_usage_exporters.settings import parse_endpoint
 
@@ -34,7 +34,7 @@ def test_a_connection_that_was_idle_is_not_used_again(serve, monkeypatch):
     exporter = ga4(server)
 
     exporter.deliver([run(1)])
-    monkeypatch.setattr(post, "IDLE_S", -1.0)
+    monkeypatch.setattr(connection, "IDLE_S", -1.0)
     exporter.deliver([run(2)])
 
     assert (2, 2) == (len(server.requests), server.connections)

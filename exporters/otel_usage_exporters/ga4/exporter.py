@@ -12,18 +12,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from otel_usage.setting_error import SettingError
 from otel_usage_exporters.exporting import Exporter, Lenient, UsageMetricExporter, UsageSpanExporter
 from otel_usage_exporters.packing import Request, Translation
 from otel_usage_exporters.post import Answer
 from otel_usage_exporters.settings import SettingReader, parse_choice, parse_flag, parse_key
 from otel_usage_exporters.text import clean
 from otel_usage_exporters.usage_event import UsageEvent
-from otel_usage_exporters.vendor import REDACTED, USER_AGENT, RequestOutcome, Vendor
+from otel_usage_exporters.vendor import REDACTED, USER_AGENT, VALIDATED, RequestOutcome, Vendor
 
 from .translate import TAIL, GA4Options, translate
 
 ENDPOINT = "https://www.google-analytics.com"
 ENDPOINT_EU = "https://region1.google-analytics.com"
+
+UNREADABLE = "the validation server's answer can't be read"
+MAX_OBJECTIONS = 500  # characters
+_CODE_OR_PATH = re.compile(r"[A-Za-z0-9_.\[\]]{1,100}")
 
 _WEB = re.compile(r"G-[A-Z0-9]{4,20}")
 _APP = re.compile(r"[0-9]:[0-9]+:[A-Za-z]+:[A-Za-z0-9]+")  # ga-dev-tools, formatCheckLib.ts
@@ -92,13 +97,26 @@ class GA4(Vendor):
         if 200 <= status < 300:
             if self.validate:
                 _log_validation(answer.body)
-                return RequestOutcome.DROP, "validated"
+                return RequestOutcome.DROP, VALIDATED
             return RequestOutcome.SENT, ""
         if 300 <= status < 400:
             return RequestOutcome.DROP_AND_STOP, "redirect"
         return (
             RequestOutcome.DROP_AND_STOP if status in (408, 429) or status >= 500 else RequestOutcome.DROP
         ), f"http_{status}"
+
+    def objections(self, answer: Answer) -> str:
+        """Return the validation server's codes, and where each applies; its sentences may repeat what was sent."""
+        if not self.validate or answer.status is None:
+            return ""
+        messages = _validation_messages(answer.body)
+        if messages is None:
+            return UNREADABLE
+        objections = [
+            " ".join([word for word in (_plain(each.get("validationCode")), _plain(each.get("fieldPath"))) if word])
+            for each in messages
+        ]
+        return "; ".join(dict.fromkeys(objections))[:MAX_OBJECTIONS]
 
 
 class GA4Exporter(Exporter):
@@ -109,7 +127,7 @@ class GA4Exporter(Exporter):
     client_id: who the client is, instead of one per installation.
     endpoint: `ENDPOINT_EU`, or a proxy of your own.
     screens: "page_view" or "screen_view", to send one for every run too.
-    validate: have GA4 check what would be sent, log what it says, and record nothing.
+    validate: have GA4 check what would be sent, log what it says, and record nothing. In the sender it is in the ledger.
     spans: "usage" (the default), or "all" for spans that are not about use too.
     derived: also send the run counters, which repeat what the spans say.
     timeout_s: of one export, or of one request in ``deliver``.
@@ -135,19 +153,23 @@ class GA4Exporter(Exporter):
         timeout_s: float | None = None,
         folder: str | None = None,
     ) -> None:
-        super().__init__(
-            measurement_id=measurement_id,
-            firebase_app_id=firebase_app_id,
-            api_secret=api_secret,
-            client_id=client_id,
-            endpoint=endpoint,
-            screens=screens,
-            validate=validate,
-            spans=spans,
-            derived=derived,
-            timeout_s=timeout_s,
-            folder=folder,
-        )
+        try:
+            super().__init__(
+                measurement_id=measurement_id,
+                firebase_app_id=firebase_app_id,
+                api_secret=api_secret,
+                client_id=client_id,
+                endpoint=endpoint,
+                screens=screens,
+                validate=validate,
+                spans=spans,
+                derived=derived,
+                timeout_s=timeout_s,
+                folder=folder,
+            )
+        except SettingError:
+            del api_secret  # tools that report an error show the variables of its frames
+            raise
 
 
 class GA4SpanExporter(GA4Exporter, UsageSpanExporter):
@@ -180,14 +202,27 @@ class LenientGA4MetricExporter(Lenient, GA4MetricExporter):
 
 def messages_of(body: bytes) -> list[str]:
     """Return what the validation server says, one line per message."""
+    messages = _validation_messages(body)
+    if messages is None:
+        return [UNREADABLE]
+    return [
+        clean(f"{each.get('fieldPath') or '(request)'}: {each.get('description')} [{each.get('validationCode')}]")
+        for each in messages
+    ]
+
+
+def _validation_messages(body: bytes) -> list[dict[str, Any]] | None:
+    """Return the messages of the validation server's answer, None if it is not as its reference says. Any: JSON."""
     try:
         messages = json.loads(body)["validationMessages"]
-        return [
-            clean(f"{each.get('fieldPath') or '(request)'}: {each.get('description')} [{each.get('validationCode')}]")
-            for each in messages
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return ["the validation server's answer can't be read"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return messages if isinstance(messages, list) and all(isinstance(each, dict) for each in messages) else None
+
+
+def _plain(value: Any) -> str:
+    """Return *value*, a code or a path of names, if it is one; "" for all else. Any: JSON."""
+    return value if isinstance(value, str) and _CODE_OR_PATH.fullmatch(value) else ""
 
 
 def _log_validation(body: bytes) -> None:

@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from otel_usage.setting_error import SettingError
 from otel_usage_exporters.exporting import Exporter, Lenient, UsageMetricExporter, UsageSpanExporter
 from otel_usage_exporters.packing import Request, Translation
 from otel_usage_exporters.post import Answer
@@ -110,16 +111,20 @@ class SegmentExporter(Exporter):
         timeout_s: float | None = None,
         folder: str | None = None,
     ) -> None:
-        super().__init__(
-            write_key=write_key,
-            anonymous_id=anonymous_id,
-            endpoint=endpoint,
-            names=names,
-            spans=spans,
-            derived=derived,
-            timeout_s=timeout_s,
-            folder=folder,
-        )
+        try:
+            super().__init__(
+                write_key=write_key,
+                anonymous_id=anonymous_id,
+                endpoint=endpoint,
+                names=names,
+                spans=spans,
+                derived=derived,
+                timeout_s=timeout_s,
+                folder=folder,
+            )
+        except SettingError:
+            del write_key  # tools that report an error show the variables of its frames
+            raise
 
 
 class SegmentSpanExporter(SegmentExporter, UsageSpanExporter):
