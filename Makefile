@@ -1,5 +1,7 @@
 # Everything happens in .venv, inside the checkout; nothing else needs to be installed but python3 and make.
 PYTHON ?= python3
+# The oldest Python that we support, where there is one.
+OLDEST ?= $(or $(lastword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python)),$(PYTHON))
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
@@ -9,6 +11,7 @@ help:
 	@echo "make test       run the tests"
 	@echo "make test-wheel run the foreground's tests on the wheel that users install"
 	@echo "make test-all   run everything: the wheel too, the oldest OpenTelemetry we support, the slow matrices"
+	@echo "make tracers    install Sentry, ddtrace and others, from which the exporters hide their keys"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure what we promise, beside others"
 	@echo "make bench-outside  run real programs with us and without, and compare"
@@ -39,15 +42,22 @@ test-wheel: install
 	$(BIN)/python -m compileall -q build/wheel-suite/otel_usage
 	cd build/wheel-suite && PYTHONPATH="$(CURDIR)/build/wheel-suite" ../../$(BIN)/python -m pytest -n 2 tests/recording tests/consent tests/house/test_imports.py tests/house/test_public.py
 
-# The first OpenTelemetry that pyproject.toml allows, in an environment of its own; it has no declarative configuration.
-test-oldest: install
-	$(PYTHON) -m venv build/oldest
+# The first OpenTelemetry that pyproject.toml allows, on the first Python where it is found, in an environment of its own. It
+# has no declarative configuration.
+test-oldest:
+	mkdir -p build
+	$(OLDEST) -m venv build/oldest
 	grep -v opentelemetry-configuration requirements-dev.txt > build/oldest/requirements.txt
 	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[instrument,relay]' -r build/oldest/requirements.txt -c tests/oldest.txt
 	build/oldest/bin/python -m pytest -n 2 tests/exporters tests/delivery tests/outside
 
-test-all: test-wheel test-oldest
+test-all: test-wheel test-oldest tracers
 	OTEL_USAGE_SLOW=1 $(BIN)/python -m pytest -n 2 -o timeout=900
+
+# Tools that watch a program's HTTP requests, for tests/exporters/test_tracers.py.
+tracers: install
+	$(PYTHON) -m venv build/tracers
+	build/tracers/bin/python -m pip install --quiet --disable-pip-version-check -e . -r requirements-tracers.txt
 
 lint: install
 	$(BIN)/ruff check .
@@ -70,4 +80,4 @@ collector:
 clean:
 	rm -rf $(VENV) build dist
 
-.PHONY: help install demo test test-wheel test-oldest test-all lint bench bench-outside docs collector clean
+.PHONY: help install demo test test-wheel test-oldest test-all tracers lint bench bench-outside docs collector clean

@@ -147,7 +147,7 @@ def test_through_variables(environ: dict[str, str], toy: Receiver, tmp_path: Pat
     (tmp_path / "mycli.py").write_text(SDK_PROGRAM)
     command = re.sub(r"http://127\.0\.0\.1:\d+", toy.url, block("sh", 1))
     others = {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none", "OTEL_SERVICE_NAME": "mycli"}
-    others["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"] = "*"
+    others["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"] = "*,usage"
 
     done("sh", "-euc", command, cwd=tmp_path, env={**environ, **others})
 
@@ -162,7 +162,7 @@ def test_the_copy_can_be_seen(environ: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "mycli.py").write_text(SDK_PROGRAM)
     arrived: list[Arrival] = []
     others = {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none", "OTEL_SERVICE_NAME": "mycli"}
-    others |= {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*"}
+    others |= {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*,usage"}
     others |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), environ["PYTHONPATH"]])}
 
     with Listener(0, arrived.append) as listener:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 import os
 import subprocess
@@ -109,7 +110,7 @@ def zero_code(url):
         "OTEL_TRACES_EXPORTER": "ga4,segment,otlp",
         "OTEL_METRICS_EXPORTER": "ga4,segment",
         "OTEL_LOGS_EXPORTER": "none",
-        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*,usage",
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_EXPORTER_OTLP_ENDPOINT": url,
         "OTEL_EXPORTER_GA4_MEASUREMENT_ID": "G-AB12CD",
@@ -171,6 +172,13 @@ CONFIGURATION = """
 """
 
 
+declarative = pytest.mark.skipif(
+    importlib.util.find_spec("opentelemetry.configuration") is None,
+    reason="no declarative configuration in this OpenTelemetry",
+)
+
+
+@declarative
 @pytest.mark.parametrize(
     ("measurement_id", "more", "expected", "error"),
     [
@@ -195,12 +203,13 @@ def test_a_configuration_file(everything, start, tmp_path, measurement_id, more,
     text = textwrap.dedent(CONFIGURATION)
     file.write_text(text.format(measurement_id=measurement_id, more=more, secret=SECRET, url=everything.url))
 
-    told = start(PROGRAM, OTEL_CONFIG_FILE=str(file), OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="*")
+    told = start(PROGRAM, OTEL_CONFIG_FILE=str(file), OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="*,usage")
 
     assert expected == everything.names, told
     assert told.count(error) == (1 if error else len(told) + 1)
 
 
+@declarative
 def test_the_configuration_file_of_the_documentation(everything, start, tmp_path):
     """docs/exporters.md, as it stands but for the addresses: traces and counts, under the name that it gives."""
     text = (ROOT / "docs" / "exporters.md").read_text().partition("```yaml\n")[2].partition("```")[0]
@@ -212,7 +221,7 @@ def test_the_configuration_file_of_the_documentation(everything, start, tmp_path
     told = start(
         PROGRAM,
         OTEL_CONFIG_FILE=str(file),
-        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="*",
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="*,usage",
         GA4_API_SECRET=SECRET,
         SEGMENT_WRITE_KEY=SECRET,
     )
