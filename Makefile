@@ -49,7 +49,7 @@ test-oldest:
 	$(OLDEST) -m venv build/oldest
 	grep -v opentelemetry-configuration requirements-dev.txt > build/oldest/requirements.txt
 	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[instrument,relay]' -r build/oldest/requirements.txt -c tests/oldest.txt
-	build/oldest/bin/python -m pytest -n 2 tests/exporters tests/delivery tests/outside
+	build/oldest/bin/python -m pytest -n 2 tests/exporters tests/delivery tests/outside tests/server
 
 test-all: test-wheel test-oldest tracers
 	OTEL_USAGE_SLOW=1 $(BIN)/python -m pytest -n 2 -o timeout=900

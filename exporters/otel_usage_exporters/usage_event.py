@@ -293,7 +293,9 @@ def _times(start: Any, end: Any) -> tuple[int, int]:
 
 def _time_ns(value: Any) -> int:
     """Return *value* in whole nanoseconds, 0 if it is no time. ``time.time() * 1e9`` is a float. Any: of any program."""
-    if isinstance(value, Integral):  # of numpy too, and without a float's loss
+    if type(value) is int:
+        return value
+    if isinstance(value, Integral):  # of numpy, and without a float's loss
         return int(value)
     try:
         return int(float(value)) if isinstance(value, Real) else 0
