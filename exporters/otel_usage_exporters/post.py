@@ -35,6 +35,7 @@ import socket
 import ssl
 import sys
 import time
+import traceback
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -55,6 +56,7 @@ class Answer:
 
     status: None if there was no answer. sent: a byte of the request may have left; False only if none has.
     fault: why there is no answer: a word of `verdict.NOT_SENT` or, if something may have left, of `verdict.MAYBE_SENT`.
+    content_type: what the answer says that its body is.
     """
 
     status: int | None = None
@@ -62,6 +64,7 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
     sent: bool = False
     fault: str = ""
+    content_type: str = ""
 
 
 class Post:
@@ -75,11 +78,22 @@ class Post:
         """Close the connections that are not in use."""
         self._adapter.close()
 
-    def __call__(self, url: str, headers: dict[str, str], body: bytes, *, timeout_s: float, secret: str = "") -> Answer:
+    def __call__(
+        self,
+        url: str,
+        headers: dict[str, str],
+        body: bytes,
+        *,
+        timeout_s: float,
+        secret: str = "",
+        trusted: str = "",
+        certificate: str | tuple[str, str] | None = None,
+    ) -> Answer:
         """Return what became of posting *body*, within *timeout_s* but for the resolver's time. Raises no Exception.
 
         secret: the end of the address's query. It, *body*, and all *headers* but `PUBLIC_HEADERS` are hidden from the
-        libraries in between, so that no log, error or tool can hold them: see connection.py.
+        libraries in between, so that no log, error or tool can hold them: see connection.py. trusted: the file of the
+        authorities to trust, in place of the usual ones. certificate: the client's own, as requests takes it.
         """
         if self._pid != os.getpid():  # the connections are the parent's
             self._adapter, self._pid = Adapter(), os.getpid()
@@ -88,37 +102,49 @@ class Post:
         public = {name: value for name, value in headers.items() if name.lower() in PUBLIC_HEADERS}
         progress.hidden = Hidden(secret, {name: headers[name] for name in headers if name not in public}, body)
         try:
-            return self._exchange(url, public, len(body), timeout_s)
+            return self._exchange(url, public, len(body), timeout_s, trusted, certificate)
         except Exception as exc:  # of whatever kind, since hosts patch sockets, and tools wrap libraries
-            return Answer(sent=progress.sent, fault=_fault(exc, sent=progress.sent))
+            errors = _chain(exc)
+            for each in errors:  # frames hold sockets, and keep each other alive: now, not whenever the collector runs
+                traceback.clear_frames(each.__traceback__)
+            return Answer(sent=progress.sent, fault=_fault(errors, sent=progress.sent))
         finally:
             progress.hidden = progress.proxy_login = None
 
-    def _exchange(self, url: str, headers: dict[str, str], body_bytes: int, timeout_s: float) -> Answer:
+    def _exchange(
+        self,
+        url: str,
+        headers: dict[str, str],
+        body_bytes: int,
+        timeout_s: float,
+        trusted: str,
+        certificate: str | tuple[str, str] | None,
+    ) -> Answer:
         """Send the request, whose body and keys are in `progress`, and return what was answered."""
         # The libraries get no body, and would say so in a header of theirs.
         headers["Content-Length"] = str(body_bytes)
         request = requests.Request("POST", url, headers=headers).prepare()
-        verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        verify = trusted or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         if isinstance(verify, str) and not os.path.exists(verify):
             return Answer(fault="tls")
         proxies: dict[str, str] = {}
         if not is_loopback(urlsplit(url).hostname or ""):
             proxies, progress.proxy_login = choose_proxy(url)
+        timeouts = (timeout_s, timeout_s)
         with self._adapter.send(
-            request, stream=True, timeout=(timeout_s, timeout_s), verify=verify, proxies=proxies
+            request, stream=True, timeout=timeouts, verify=verify, cert=certificate, proxies=proxies
         ) as response:
             wait_s = parse_retry_after(response.headers.get("Retry-After"))
             try:
                 answer_body = response.raw.read(MAX_ANSWER_BYTES, decode_content=False)
             except Exception:
                 answer_body = b""  # the status line says all that counts
-            return Answer(response.status_code, wait_s, answer_body, sent=True)
+            kind = response.headers.get("Content-Type", "")
+            return Answer(response.status_code, wait_s, answer_body, sent=True, content_type=kind)
 
 
-def _fault(error: BaseException, *, sent: bool) -> str:
-    """Return one word for *error*. Its text is never shown: it holds addresses, and those may hold a password."""
-    # The libraries wrap one error in another, in four different ways: the innermost says what happened.
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return *error* and all that led to it. The libraries wrap one error in another, in four different ways."""
     errors: list[BaseException] = []
     candidates: list[object] = [error]
     while candidates:
@@ -131,6 +157,11 @@ def _fault(error: BaseException, *, sent: bool) -> str:
                 getattr(candidate, "reason", None),
                 *candidate.args,
             ]
+    return errors
+
+
+def _fault(errors: list[BaseException], *, sent: bool) -> str:
+    """Return one word for *errors*. Their text is never shown: it holds addresses, and those may hold a password."""
 
     def any_of(*kinds: type[BaseException]) -> bool:
         return any(isinstance(each, kinds) for each in errors)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import ssl
+import warnings
 
 import pytest
 import trustme
@@ -34,7 +36,12 @@ def watcher(monkeypatch):
     """Sees what any tool can see."""
     watcher = Watcher()
     watcher.install(monkeypatch)
-    return watcher
+    yield watcher
+    with (
+        warnings.catch_warnings()
+    ):  # to look into a frame keeps its variables alive in Python 3.10, a socket among them
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.mark.parametrize("vendor", EXPORTERS)
@@ -66,7 +73,7 @@ def test_no_library_sees_a_key(case, vendor, watcher, serve, rude, monkeypatch):
 @pytest.mark.parametrize("vendor", ["ga4", "segment"])
 @pytest.mark.parametrize("scheme", ["http", "socks5h"])
 @pytest.mark.parametrize("answer", ["served", "refused"])
-def test_no_library_sees_a_proxys_password(answer, scheme, vendor, serve, rude, tmp_path, monkeypatch):
+def test_no_library_sees_a_proxys_password(answer, scheme, vendor, watcher, serve, rude, tmp_path, monkeypatch):
     """A password in HTTPS_PROXY reaches the proxy, and nobody else; neither does the key, through the tunnel."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -79,8 +86,6 @@ def test_no_library_sees_a_proxys_password(answer, scheme, vendor, serve, rude, 
         proxy = rude(socks5(port, f"me:{PASSWORD}".encode(), reply=5 if answer == "refused" else 0))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
     monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://me:{PASSWORD}@127.0.0.1:{proxy.port}")
-    watcher = Watcher()
-    watcher.install(monkeypatch)
 
     verdict = EXPORTERS[vendor](f"https://{HOST}").deliver(SPANS)
 
