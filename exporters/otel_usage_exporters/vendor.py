@@ -62,6 +62,7 @@ class Vendor(ABC):
     def write(self, request: Request, now_ns: int, *, redact: bool) -> tuple[str, str, dict[str, str], bytes]:
         """Return (address, the secret end of its query, headers, body).
 
+        All but the address and the `connection.PUBLIC_HEADERS` is hidden from tools that watch a program: no key in those.
         redact: as it is shown to people: `REDACTED` for every key, and the body before compression.
         """
 
