@@ -240,14 +240,14 @@ runpy.run_path({script!r}, run_name="__main__")
 """
 
 
-def token(home):
+def token(home, app="mycli"):
     """Return the path of the token that says when the next sender may be started."""
-    return os.path.join(home, "mycli", "1", "wake")
+    return os.path.join(home, app, "1", "wake")
 
 
-def make_due(home):
-    """Have the next run in *home* start a sender."""
-    os.utime(token(home), (time.time() - 60,) * 2)
+def make_due(home, app="mycli"):
+    """Have the next run of *app* in *home* start a sender."""
+    os.utime(token(home, app), (time.time() - 60,) * 2)
 
 
 # -- clocks -------------------------------------------------------------------------------------------------------

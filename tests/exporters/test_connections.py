@@ -9,7 +9,7 @@ import threading
 
 import pytest
 import trustme
-from otel_usage_exporters import connection, post
+from otel_usage_exporters import connection
 from otel_usage_exporters.ga4 import GA4SpanExporter
 from otel_usage_exporters.settings import parse_endpoint
 
