@@ -34,18 +34,22 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 it could not be done, 2 wrong usage."""
+    from ..control.terminal import give_up, prepare_streams
     from ..setting_error import SettingError
 
+    prepare_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["relay"]:
         return _run_relay(words[1:])
     args = build_parser().parse_args(words)
     try:
         exit_code: int = args.call(args)
+        sys.stdout.flush()
     except SettingError as exc:
         print(f"otel-usage: {exc}", file=sys.stderr)
         return 2
     except BrokenPipeError:
+        give_up(sys.stdout)
         return 1
     return exit_code
 

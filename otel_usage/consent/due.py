@@ -9,7 +9,7 @@ import time
 
 from ..spool.layout import CONSENT
 from .gate import stored, variable
-from .notice import say, text, whats_new
+from .notice import remembered_mount, say, text, whats_new
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,4 +69,4 @@ def show_due(settings: "dict[str, Any]", decision: "Decision") -> None:
         store_choice(home, before if again else "noticed", since if again else int(time.time()), settings["policy"])
     except OSError:
         return
-    say(text(settings, news))
+    say(text(settings, news, remembered_mount(home) if again else ""))

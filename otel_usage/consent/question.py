@@ -18,7 +18,7 @@ def ask(settings: "dict[str, Any]", home: str) -> None:
     what can't be stored is not asked.
     """
     from .choice import store_choice
-    from .notice import receivers
+    from .notice import receivers, width_of, wrap
 
     app, policy, now = settings["app"], settings["policy"], int(time.time())
     try:
@@ -29,10 +29,9 @@ def ask(settings: "dict[str, Any]", home: str) -> None:
     goes = f" It goes to {who}." if who else ""
     about = f" What and why: {settings['about']}" if settings["about"] else ""
     try:
-        sys.stderr.write(
-            f"May {app} record how it is used: which commands and options, and how they end?\n"
-            f"Never what you type: no arguments, no file names, no text.{goes}{about}\n[y/N] "
-        )
+        question = f"May {app} record how it is used: which commands and options, and how they end?\n"
+        question += f"Never what you type: no arguments, no file names, no text.{goes}{about}\n"
+        sys.stderr.write(wrap(question, width_of(sys.stderr)) + "[y/N] ")
         sys.stderr.flush()
         line = sys.stdin.readline()
     except KeyboardInterrupt:  # the user wants out: of the program too, and without seeing where we asked

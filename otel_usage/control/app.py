@@ -28,6 +28,7 @@ from .wording import iso_time
 if TYPE_CHECKING:
     from ..delivery.preview_request import Preview
 
+ENTRY_KEYS = {"time", "destination", "signal", "records", "result", "status", "dropped"}  # of the ledger, always there
 UNSENT = (NEW, QUEUE, DROPPED, BATCH, BATCH_DONE)  # in the spool: all that a sender would still send
 
 
@@ -134,10 +135,34 @@ class App:
                 spoken.append(("stored", self.choice_file, choice))
         return [Statement(layer, source, mode, _effect(source, mode, decision)) for layer, source, mode in spoken]
 
+    def unreadable(self) -> str:
+        """Return why what is stored here can't be read, in a sentence; "" if it can be, or if there is nothing."""
+        try:
+            if self.home:
+                os.lstat(self.home)
+                for folder, _, names in os.walk(self.home, onerror=_raise_unless_gone):
+                    for name in names if folder == self.home else ():
+                        os.close(os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NONBLOCK))
+        except (FileNotFoundError, NotADirectoryError) as exc:
+            if not os.path.lexists(self.home):
+                return ""
+            kind = "a link to what is not there" if os.path.islink(self.home) else "not a folder"
+            return f"{self.home!r} is {kind}" if exc.filename == self.home else ""
+        except OSError as exc:
+            return f"{exc.filename or self.home!r} can't be read ({explain_os_error(exc)})"
+        return ""
+
+    def require_readable(self) -> None:
+        """Raise ControlError if what is stored here can't be read."""
+        if problem := self.unreadable():
+            raise ControlError(problem)
+
     def reason(self, decision: Decision) -> str:
         """Return why it is off though nobody said so, or why nothing can be recorded though it is on; else ""."""
         if decision.layer == "nowhere":
             return "set HOME or OTEL_USAGE_HOME: without a folder to keep records in, nothing is recorded"
+        if problem := self.unreadable():
+            return problem
         if decision.mode in ("on", "local"):
             problem = find_obstacle(self.home)
             return f"nothing can be recorded: {self.home!r} can't be used ({problem})" if problem else ""
@@ -163,6 +188,7 @@ class App:
         decision = self.decision()
         if (decision.mode != "on" and not if_on) or not self.home:
             return Preview()
+        self.require_readable()
         settings = self.require_settings()
         try:
             check_without_exporters(settings)
@@ -186,13 +212,16 @@ class App:
         return mode in ("on", "noticed") and (policy or 1) >= self.policy
 
     def history(self) -> list[dict[str, Any]]:
-        """Return every delivery that is remembered, oldest first, as the ledger has it."""
-        return list(Ledger(self.home).entries()) if self.home else []
+        """Return every delivery that is remembered, oldest first, as the ledger has it. Raises ControlError."""
+        self.require_readable()
+        entries = list(Ledger(self.home).entries()) if self.home else []
+        return [entry for entry in entries if isinstance(entry, dict) and entry.keys() >= ENTRY_KEYS]
 
     def summarize_sent(self) -> dict[str, Any]:
         """Return what was sent to whom, and under which id: only what is remembered here, and ``off`` forgets it.
 
         Shape: ``{"sent": {destination: {"records": n, "first": time, "last": time}}, "installation_id": id or None}``.
+        Raises ControlError.
         """
         sent: dict[str, dict[str, Any]] = {}
         for entry in self.history():
@@ -296,3 +325,9 @@ def _effect(source: str, mode: str, decision: Decision) -> Effect:
     if source == decision.source:
         return Effect.PAUSED if mode == "on" and decision.mode == "off" else Effect.DECIDES
     return Effect.AGREES if mode == decision.mode else Effect.OVERRULED
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """Raise what `os.walk` met, but for a folder that somebody has removed meanwhile."""
+    if not isinstance(error, FileNotFoundError) or os.path.islink(error.filename):
+        raise error

@@ -12,8 +12,8 @@ RACES
 
 1. A new sender starts after the lock was seen free. Callers store the user's choice first, and a sender reads the
    choice before it sends anything; `removal.clear` calls us again for as long as something new appears.
-2. The holder ends between 3's question and its kill. If its number is free by then, the kill fails, the caller reports
-   that, and the user can try again. For the number to mean another process, all others would have to be used up between
+2. The holder ends between 3's question and its kill. If its number is free by then, it is gone, as it should be: the next
+   look at the lock says so. For the number to mean another process, all others would have to be used up between
    reading the command line and the kill, which are one instruction apart.
 3. The sender is killed in the middle of a request, which may have arrived or not. Its file stays in ``flight/``, and the
    next sender treats it as one that was cut off; mostly it is removed right after.
@@ -48,10 +48,17 @@ def stop_sender(spool: str) -> None:
             except OSError:
                 pid = _lock_holder(descriptor)
                 if pid and _is_sender(pid):
-                    os.kill(pid, signal.SIGKILL)
+                    _kill(pid)
                 time.sleep(0.01)
     finally:
         os.close(descriptor)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:  # it has ended by itself just now: RACE 2
+        pass
 
 
 def _lock_holder(descriptor: int) -> int:

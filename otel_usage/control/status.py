@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,13 +30,15 @@ def status_of(app: App) -> dict[str, Any]:
     choice, since_s, policy = stored(app.choice_file) if app.home else ("", 0, 0)
     last_deliveries: dict[str, dict[str, Any]] = {}
     dropped: Counter[str] = Counter()
-    for entry in app.history():
+    readable = not app.unreadable()
+    for entry in app.history() if readable else ():
         if entry["destination"]:
             last_deliveries[entry["destination"]] = entry
         dropped.update(entry["dropped"])
     now_s = time.time()
     until_s, blamed = senders_postponed_until(app.spool, now_s)
-    queues = {name: Queue(app.spool, name) for name in sorted(list_folder(f"{app.spool}/{QUEUE}"))}
+    names = sorted(list_folder(f"{app.spool}/{QUEUE}")) if readable else []
+    queues = {name: Queue(app.spool, name) for name in names}
     configured = _configured_destinations(app)
     return {
         "app": app.name,
@@ -52,9 +55,11 @@ def status_of(app: App) -> dict[str, Any]:
         "policy": app.policy,
         "folder": app.home,
         "installation_id": bool(app.home) and os.path.exists(app.id_file),
-        "waiting": _waiting_in(app.spool),
+        "readable": readable,
+        "no_sender": why_no_sender(app) or None,
+        "waiting": _waiting_in(app.spool) if readable else amount_of([]),
         "not_before": {"time": iso_time(until_s), "why": blamed},
-        "local": _waiting_in(f"{app.spool}/{LOCAL}"),
+        "local": _waiting_in(f"{app.spool}/{LOCAL}") if readable else amount_of([]),
         "destinations": {
             name: {
                 "configured": name in configured,
@@ -66,6 +71,26 @@ def status_of(app: App) -> dict[str, Any]:
         "dropped": dict(dropped),
         "about": app.about,
     }
+
+
+def why_no_sender(app: App) -> str:
+    """Return why the program's runs start no sender, so that what they record waits; "" if they do, as far as is known.
+
+    Only in the program's own process is it known which interpreter a run would start.
+    """
+    if app.environ.get("OTEL_USAGE_SENDER") == "none":
+        return "none is started: OTEL_USAGE_SENDER=none in the environment; records wait"
+    settings = app.settings or {}
+    if "sender" not in settings:  # remembered ones: this is another process
+        return ""
+    if settings["sender"] == "none":
+        return "none is started, as the program's own settings say; records wait"
+    if not hasattr(os, "posix_spawn") or getattr(sys, "frozen", False):
+        return "none can be started: the program has no Python interpreter that runs by itself; records wait"
+    python = settings.get("python") or sys.executable
+    if not python or not os.access(python, os.X_OK):
+        return f"none can be started: the interpreter {python!r} can't be run; records wait"
+    return ""
 
 
 def _configured_destinations(app: App) -> list[str]:

@@ -6,15 +6,18 @@ Every function takes the app, the parsed arguments and the console, and raises C
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from ..consent.decision import Decision
-from ..consent.gate import stored
+from ..consent.gate import getter, home, stored
 from ..settings.remembered import SECRET
-from .app import App
+from .app import App, ControlError
 from .console import Console
+from .known_apps import list_known
+from .reasons import reason_of
 from .status import status_of
-from .status_report import print_status
+from .status_report import print_overview, print_status
 from .wording import MODE_MEANINGS, count_of, iso_time, readable_time, who
 
 
@@ -28,10 +31,25 @@ def status(app: App, args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def status_of_all(args: argparse.Namespace, console: Console) -> int:
+    """Say what is in effect for every program that is known here, one line each."""
+    environ = os.environ
+    if not home(getter(environ)):
+        raise ControlError("there is no folder in which anything could be stored: set HOME, or OTEL_USAGE_HOME")
+    answers = [status_of(App(name)) for name in list_known(environ)]
+    if args.json:
+        console.print_json(answers)
+    elif answers:
+        print_overview(answers, console)
+    else:
+        console.print_line("no program is known here: nothing was recorded by any")
+    return 0
+
+
 def choose(app: App, args: argparse.Namespace, console: Console) -> int:
     """Store on, off or local, and say what is in effect now."""
     mode = args.verb
-    summary = app.summarize_sent() if mode == "off" else {}  # asked before off removes it
+    summary = _summarize_before_off(app) if mode == "off" else {}
     now = app.choose(mode)
     if args.json:
         answer = {"app": app.name, "saved": mode, "mode": now.mode, "layer": now.layer, "source": now.source}
@@ -54,6 +72,14 @@ def choose(app: App, args: argparse.Namespace, console: Console) -> int:
         )
         console.print_line("nothing until then.")
     return 0
+
+
+def _summarize_before_off(app: App) -> dict[str, Any]:
+    """Return what was sent, before off removes it. What can't be read keeps nobody from saying off."""
+    try:
+        return app.summarize_sent()
+    except ControlError:
+        return {"sent": {}, "installation_id": None}
 
 
 def schema(app: App, args: argparse.Namespace, console: Console) -> int:
@@ -148,7 +174,7 @@ def history(app: App, args: argparse.Namespace, console: Console) -> int:
                 entry["signal"] or "-",
                 str(entry["records"]),
                 entry["result"],
-                str(entry["status"] or "-"),
+                reason_of(entry) or str(entry["status"] or "-"),
                 _dropped_or_wrong(entry) or "-",
             )
             for entry in entries

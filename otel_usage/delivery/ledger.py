@@ -87,7 +87,7 @@ class Ledger:
         """Yield the deliveries, oldest first. Lines that can't be read are passed over."""
         for path in (self.older_path, self.path):
             try:
-                with open(path, encoding="utf-8") as file:
+                with open(path, encoding="utf-8", errors="replace") as file:
                     lines = file.readlines()
             except (FileNotFoundError, NotADirectoryError):
                 continue

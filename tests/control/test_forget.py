@@ -51,8 +51,9 @@ def test_forget_where_nothing_was_ever_sent(user: User):
 
 def test_forget_where_there_is_no_folder(user: User):
     """Says that there is nothing, and does not claim to have removed it."""
-    ended = user.ours("forget", "--app", "prog", OTEL_USAGE_HOME="/proc/nope")
-    told = asked(user, "forget", OTEL_USAGE_HOME="/proc/nope")
+    env = {"OTEL_USAGE_HOME": "/proc/nope", "PROG_TELEMETRY": "on"}
+    ended = user.ours("forget", "--app", "prog", **env)
+    told = asked(user, "forget", **env)
 
     assert (0, b"prog: there is nothing to remove: '/proc/nope/prog' does not exist.\n") == (ended.status, ended.out)
     assert not told["existed"]

@@ -70,7 +70,7 @@ def test_on_in_the_program_knows_what_is_collected(user: User):
 
 def test_off_where_nothing_can_be_kept(user: User):
     """It can't be saved, so it is 1, and the words fit what is wrong: nobody owns what can't be made."""
-    ended = user.ours("off", "--app", "prog", OTEL_USAGE_HOME="/proc/nope")
+    ended = user.ours("off", "--app", "prog", "--new", OTEL_USAGE_HOME="/proc/nope")
 
     assert 1 == ended.status
     assert b"who owns it" not in ended.err

@@ -140,6 +140,8 @@ def test_schema_in_words(user: User, sink: Sink):
 
 def test_what_nobody_knows_can_not_be_shown(user: User):
     """schema of a program that has sent nothing yet: 1, and where to ask."""
+    user.choose("on")
+
     ended = user.ours("schema", "--app", "prog")
 
     assert 1 == ended.status

@@ -116,15 +116,6 @@ def test_status_where_the_folder_is_another_users(user: User):
     assert "another user's" in told["reason"]
 
 
-def test_status_of_a_program_that_nobody_knows(user: User):
-    """Nothing stored, nothing sent: off, and honest that the default is not known. Leaves nothing behind."""
-    ended = user.ours("status", "--app", "prog")
-
-    assert 0 == ended.status
-    assert b"not known" in ended.out
-    assert [] == user.kept
-
-
 def test_an_app_name_that_is_none_is_wrong_usage(user: User):
     """``--app ../x`` is refused with 2: it names a folder."""
     ended = user.ours("forget", "--app", "../x")
