@@ -34,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 it could not be done, 2 wrong usage."""
+    from ..consent.notice import say
     from ..control.terminal import give_up, prepare_streams
     from ..setting_error import SettingError
 
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         exit_code: int = args.call(args)
         sys.stdout.flush()
     except SettingError as exc:
-        print(f"otel-usage: {exc}", file=sys.stderr)
+        say(f"otel-usage: {exc}\n")
         return 2
     except BrokenPipeError:
         give_up(sys.stdout)

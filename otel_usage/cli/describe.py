@@ -7,6 +7,7 @@ import difflib
 import sys
 from typing import Any
 
+from ..consent.notice import say
 from ..control.host_settings import settings_of
 from ..control.privacy_page import page
 
@@ -28,15 +29,26 @@ def add(subparsers: Any) -> None:
 
 def call(args: argparse.Namespace) -> int:
     """Print the page, or compare it with a file."""
-    current = page(settings_of(args.target))
+    settings = settings_of(args.target)
+    current = page(settings)
+    if not settings.get("mounted"):
+        say(
+            f"otel-usage: {settings['app']} does not mount our commands, at least not when it is imported: its users need "
+            "otel-usage on their PATH to see or stop anything, which installing the program alone does not give them. "
+            "otel_usage.mount gives them a command in the program itself\n"
+        )
     if not args.check:
+        if hasattr(sys.stdout, "reconfigure") and not sys.stdout.isatty():
+            sys.stdout.reconfigure(
+                encoding="utf-8"
+            )  # it is a file's content, and not a terminal's: as --check reads it
         sys.stdout.write(current)
         return 0
     try:
         with open(args.check, encoding="utf-8") as file:
             stored = file.read()
     except OSError as exc:
-        print(f"otel-usage: {args.check!r} can't be read: {exc.strerror}", file=sys.stderr)
+        say(f"otel-usage: {args.check!r} can't be read: {exc.strerror}\n")
         return 1
     if stored == current:
         return 0
@@ -45,8 +57,5 @@ def call(args: argparse.Namespace) -> int:
             stored.splitlines(True), current.splitlines(True), args.check, f"otel-usage describe {args.target}"
         )
     )
-    print(
-        f"otel-usage: {args.check!r} is out of date; write it with: otel-usage describe {args.target} > {args.check}",
-        file=sys.stderr,
-    )
+    say(f"otel-usage: {args.check!r} is out of date; write it with: otel-usage describe {args.target} > {args.check}\n")
     return 1

@@ -7,8 +7,11 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from typing import Any
 
+from ..consent.notice import say
+from ..control.console import Console
 from ..control.wording import who
 from .findings import Findings
 from .proof import compare
@@ -41,23 +44,20 @@ def call(args: argparse.Namespace) -> int:
     """Compare, and say what was found: 0 if off is off, 1 if not, 2 if nothing was proved."""
     words = args.program[1:] if args.program[:1] == ["--"] else args.program
     if not words:
-        print(
-            "otel-usage: no program to verify; write it after --, e.g. otel-usage verify -- mycli --help",
-            file=sys.stderr,
-        )
+        say("otel-usage: no program to verify; write it after --, e.g. otel-usage verify -- mycli --help\n")
         return 2
     path = shutil.which(words[0])
     if path is None or not is_python(path, words):
-        print(f"otel-usage: {words[0]!r} is not a Python program on PATH", file=sys.stderr)
+        say(f"otel-usage: {words[0]!r} is not a Python program on PATH\n")
         return 2
     findings = compare([path, *words[1:]], default=args.default)
     command_line = " ".join(words)
     if args.json:
         print(_json(findings))
     elif findings.proved_nothing:
-        print(f"otel-usage: {findings.complaint(command_line)}", file=sys.stderr)
+        say(f"otel-usage: {findings.complaint(command_line)}\n")
     else:
-        _print(findings, command_line)
+        _print(findings, command_line, Console(sys.stdout).print_line)
     return 2 if findings.proved_nothing else 1 if findings.only_with_us else 0
 
 
@@ -76,18 +76,18 @@ def _json(findings: Findings) -> str:
     return json.dumps(answer, indent=2)
 
 
-def _print(findings: Findings, command_line: str) -> None:
+def _print(findings: Findings, command_line: str, print_line: Callable[[str], None]) -> None:
     if findings.clean:
         counts = ", ".join(f"0 {kind}{'es' if kind == 'process' else 's'}" for kind in WATCHED_KINDS)
-        print(f"off is off: with us, `{command_line}` does nothing that it does not do without us ({counts})")
+        print_line(f"off is off: with us, `{command_line}` does nothing that it does not do without us ({counts})")
     else:
-        print(findings.complaint(command_line))
+        print_line(findings.complaint(command_line))
     if findings.decided_by is not None:
         layer, source = findings.decided_by
         words = who(layer, source, os.environ.get(source, "") if layer == "environment" else "")
-        print(f"kept off by: {words}" + ("; without that, it was seen to record" if findings.clean else ""))
+        print_line(f"kept off by: {words}" + ("; without that, it was seen to record" if findings.clean else ""))
     if findings.set_aside:
-        print(f"set aside: {', '.join(findings.set_aside)}")
-    print(f"watched by: {', '.join(findings.watched_by)}")
+        print_line(f"set aside: {', '.join(findings.set_aside)}")
+    print_line(f"watched by: {', '.join(findings.watched_by)}")
     if findings.allowed:
-        print(f"allowed: reading our own code and where a choice may be kept ({', '.join(findings.allowed)})")
+        print_line(f"allowed: reading our own code and where a choice may be kept ({', '.join(findings.allowed)})")

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
+from ..consent.notice import say
 from ..recording.forget import forget as leave_nothing
 from ..spool.removal import explain_os_error
 from . import verbs
@@ -85,7 +86,7 @@ def _run_standalone(args: argparse.Namespace) -> int:
             problem += f". To decide before its first run: otel-usage {args.verb} --app {args.app} --new"
     else:
         return run(lambda: App(args.app), args, _standalone_command_line(args.app))
-    print(f"otel-usage: {problem}", file=sys.stderr)
+    say(f"otel-usage: {problem}\n")
     return 2
 
 
@@ -112,12 +113,12 @@ def _answer(act: Callable[[TextIO], int], name: str, out: TextIO | None = None) 
         out.flush()
         return exit_code
     except ControlError as exc:
-        print(f"{name}: {exc}", file=sys.stderr)
+        say(f"{name}: {exc}\n")
     except BrokenPipeError:  # of `… | head`: nobody wants to read more
         give_up(out)
     except OSError as exc:
         where = f"{exc.filename!r} can't be used" if exc.filename else "the answer can't be written"
-        print(f"{name}: {where} ({explain_os_error(exc)})", file=sys.stderr)
+        say(f"{name}: {where} ({explain_os_error(exc)})\n")
         if not exc.filename:
             give_up(out)
     return 1

@@ -11,7 +11,18 @@ import os
 import sys
 from typing import TextIO
 
-SUBSTITUTES = {"…": "...", "→": "->", "·": "-", "\u2013": "-", "\u2014": "-", "\u2018": "'", "\u2019": "'", "\xa0": " "}
+SUBSTITUTES = {
+    "…": "...",
+    "→": "->",
+    "·": "-",
+    "\u2013": "-",
+    "\u2014": "-",
+    "\u2018": "'",
+    "\u2019": "'",
+    "\u201c": '"',
+    "\u201d": '"',
+    "\xa0": " ",
+}
 _HANDLER = "otel-usage-nearest"  # the name of our error handler, among Python's own
 
 
