@@ -66,7 +66,7 @@ FOLDERS = {
     "receiver": 1, "startup": 1, "server": 2,
 }  # fmt: skip
 ALONE = {"setting_error": 0, "otel": 1, "otlp": 1, "sender": 1, "testing": 1}
-NO_PACKAGE = {"startup": "What `otel-usage run` and `otel-usage verify` put on the path of a program."}
+NO_PACKAGE = {"startup": "What `otel-usage run`, `verify` and `doctor` put on the path of a program."}
 
 
 def purpose(path: Path) -> str:

@@ -16,7 +16,7 @@ from .. import __version__
 def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser. Each sub-command sets ``call``, the function that runs it."""
     from ..control import commands
-    from . import demo, describe, listen, run, verify
+    from . import demo, describe, doctor, listen, run, verify
 
     top = argparse.ArgumentParser(
         prog="otel-usage",
@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"otel-usage {__version__}")
     subparsers = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (commands, demo, run, listen, describe, verify):
+    for module in (commands, demo, run, listen, describe, verify, doctor):
         module.add(subparsers)
     subparsers.add_parser(
         "relay", add_help=False, help="receive OTLP for GA4 and Segment, and keep their keys (extra: relay)"
@@ -33,10 +33,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 done, 1 it could not be done, 2 wrong usage."""
+    """Run the command; return its exit code: 0 done, 1 it could not be done, 2 wrong usage, 130 interrupted."""
     from ..consent.notice import say
     from ..control.terminal import give_up, prepare_streams
     from ..setting_error import SettingError
+    from ..spool.removal import explain_os_error
 
     prepare_streams()
     words = list(sys.argv[1:] if argv is None else argv)
@@ -52,6 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         give_up(sys.stdout)
         return 1
+    except OSError as exc:
+        where = f"{exc.filename!r} can't be used" if exc.filename else "it can't be done"
+        say(f"otel-usage: {where} ({explain_os_error(exc)})\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
     return exit_code
 
 

@@ -152,6 +152,10 @@ class App:
             return f"{exc.filename or self.home!r} can't be read ({explain_os_error(exc)})"
         return ""
 
+    def obstacle(self) -> str:
+        """Return why no record can be stored here; "" if one can be. Leaves no trace."""
+        return find_obstacle(self.home)
+
     def require_readable(self) -> None:
         """Raise ControlError if what is stored here can't be read."""
         if problem := self.unreadable():
@@ -164,7 +168,7 @@ class App:
         if problem := self.unreadable():
             return problem
         if decision.mode in ("on", "local"):
-            problem = find_obstacle(self.home)
+            problem = self.obstacle()
             return f"nothing can be recorded: {self.home!r} can't be used ({problem})" if problem else ""
         choice = stored(self.choice_file)[0]
         if decision.mode == "off" and (decision.notice or decision.layer == "stored") and choice in ("on", "noticed"):

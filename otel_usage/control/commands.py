@@ -121,6 +121,8 @@ def _answer(act: Callable[[TextIO], int], name: str, out: TextIO | None = None) 
         say(f"{name}: {where} ({explain_os_error(exc)})\n")
         if not exc.filename:
             give_up(out)
+    except KeyboardInterrupt:
+        return 130
     return 1
 
 

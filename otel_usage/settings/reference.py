@@ -45,5 +45,6 @@ SETTINGS = (
     Setting("", "OTEL_USAGE_RELAY_TOKEN", "", "the relay's bearer token; see relay.md"),
     Setting("", "OTEL_USAGE_CHILD", "", "set by us in the sender and in what it starts: nothing is recorded there"),
     Setting("", "OTEL_USAGE_TRAP", "", "set by `otel-usage verify` for the program's start-up"),
+    Setting("", "OTEL_USAGE_DOCTOR", "", "set by `otel-usage doctor` for the program's start-up, and removed there"),
     Setting("", "OTEL_USAGE_RUN", "", "set by `otel-usage run` for the program's start-up, and removed there"),
 )  # fmt: skip
