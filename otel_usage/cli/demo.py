@@ -20,10 +20,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..consent.notice import say
 from ..receiver.arrival import Arrival
 from ..receiver.server import Listener
 from ..spool.layout import FORMAT, NEW, QUEUE
-from .demo_report import print_counters, print_ledgers, print_spans, print_vendors, spans_of
+from .demo_report import print_counters, print_ledgers, print_paragraph, print_spans, print_vendors, spans_of
 
 # (program, arguments): what a user does in a morning, mistakes included.
 RUNS: Sequence[tuple[str, Sequence[str]]] = (
@@ -66,9 +67,7 @@ def examples_folder() -> Path:
 def call(args: argparse.Namespace) -> int:  # noqa: ARG001  every command's shape
     """Run the demonstration; 1 if not everything arrived."""
     if not hasattr(os, "posix_spawn"):
-        print(
-            "otel-usage: the demo needs a system that can start a background process; this one can't", file=sys.stderr
-        )
+        say("otel-usage: the demo needs a system that can start a background process; this one can't\n")
         return 1
     arrivals: list[Arrival] = []
     server = Listener(0, arrivals.append)
@@ -112,7 +111,7 @@ def _run_demo(folder: Path, server: Listener, arrivals: list[Arrival]) -> int:
     (work / "notes.txt").write_text("remember the milk\n")
     (work / "secret-plan.txt").write_text("x" * 2_000_000)
     environ = _environment(folder, server.address)
-    print(f"A receiver on {server.address} plays an OTLP backend, Google Analytics 4 and Segment.")
+    print_paragraph(f"A receiver on {server.address} plays an OTLP backend, Google Analytics 4 and Segment.")
     planned = _runnable()
     _run_programs(planned, work, environ)
     spans = _await_spans(len(planned), folder, arrivals)
@@ -125,9 +124,9 @@ def _run_demo(folder: Path, server: Listener, arrivals: list[Arrival]) -> int:
     runs = sum(span["kind"] == "run" for span in spans)
     complete = runs == len(planned) and not leaked and not problems
     if complete:
-        print(f"\n{runs} of {len(planned)} runs arrived, once each.")
+        print_paragraph(f"\n{runs} of {len(planned)} runs arrived, once each.")
     else:
-        print(f"\n{runs} of {len(planned)} runs arrived; something is wrong: see above.")
+        print_paragraph(f"\n{runs} of {len(planned)} runs arrived; something is wrong: see above.")
     return 0 if complete else 1
 
 
@@ -136,18 +135,20 @@ def _runnable() -> list[tuple[str, Sequence[str]]]:
     missing = {program: module for program, module in NEEDS.items() if importlib.util.find_spec(module) is None}
     if missing:
         without = " and ".join(f"{program.removesuffix('.py')} (needs {module})" for program, module in missing.items())
-        print(f"Left out: {without}. To see all: {sys.executable} -m pip install {' '.join(missing.values())}")
+        print_paragraph(
+            f"Left out: {without}. To see all: {sys.executable} -m pip install {' '.join(missing.values())}"
+        )
     return [(program, words) for program, words in RUNS if program not in missing]
 
 
 def _run_programs(planned: Sequence[tuple[str, Sequence[str]]], work: Path, environ: Mapping[str, str]) -> None:
     """Run the programs in the folder *work*, and print what a user would have typed."""
     programs = len({program for program, _ in planned})
-    print(f"{programs} program{'s' if programs > 1 else ''}, one line of ours in each; what a user types:\n")
+    print_paragraph(f"{programs} program{'s' if programs > 1 else ''}, one line of ours in each; what a user types:\n")
     for program, words in planned:
         command = [sys.executable, str(examples_folder() / program), *words]
         ended = subprocess.run(command, cwd=work, env=environ, capture_output=True, check=False)
-        print(f"  $ {program.removesuffix('.py')} {' '.join(words)}".ljust(74) + f"exit {ended.returncode}")
+        print_paragraph(f"  $ {program.removesuffix('.py')} {' '.join(words)}".ljust(74) + f"exit {ended.returncode}")
 
 
 def _await_spans(runs: int, folder: Path, arrivals: Sequence[Arrival]) -> list[dict[str, Any]]:
@@ -160,7 +161,7 @@ def _await_spans(runs: int, folder: Path, arrivals: Sequence[Arrival]) -> list[d
         if sum(span["kind"] == "run" for span in spans.values()) >= runs and not _anything_waits(folder):
             break
         time.sleep(0.05)
-    print(f" done after {time.monotonic() - start_s:.1f} s.\n")
+    print_paragraph(f" done after {time.monotonic() - start_s:.1f} s.\n")
     return sorted(spans.values(), key=lambda span: int(span["start"]))
 
 
@@ -173,9 +174,11 @@ def _anything_waits(folder: Path) -> bool:
 def _print_leaks(arrivals: Sequence[Arrival]) -> list[str]:
     """Print, and return, which words that users typed are anywhere in what arrived: none should be."""
     text = "".join(repr(arrival.body) for arrival in arrivals)
-    print("\nWhat users typed and the programs do not declare (file names, amounts, words) is nowhere in it: ", end="")
     leaked = [word for word in TYPED_WORDS if word in text]
-    print("searched, not found." if not leaked else f"FOUND {leaked}")
+    print_paragraph(
+        "\nWhat users typed and the programs do not declare (file names, amounts, words) is nowhere in it: "
+        + ("searched, not found." if not leaked else f"FOUND {leaked}")
+    )
     return leaked
 
 
@@ -192,7 +195,7 @@ def _print_cost(work: Path, environ: Mapping[str, str]) -> None:
             taken_ms.append((time.perf_counter() - start_s) * 1000)
     off_ms = statistics.median(times_ms["off"])
     added_ms = statistics.median(on - off for on, off in zip(times_ms["on"], times_ms["off"], strict=True))
-    print(
+    print_paragraph(
         f"\nWhat it cost: `digest make notes.txt` takes {off_ms:.1f} ms with telemetry off and {added_ms:+.1f} ms more with "
         f"it on\n(medians of {COST_PAIRS} paired runs on this machine; `make bench` counts instructions)."
     )

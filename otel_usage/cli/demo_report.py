@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..control.console import Console
 from ..delivery.ledger import Ledger
 from ..otlp import attributes_of
 from ..receiver.arrival import Arrival
@@ -49,12 +51,12 @@ def _event_row(program: str, kind: str, name: str, attributes: Mapping[str, Any]
 
 def print_spans(spans: Sequence[Mapping[str, Any]]) -> None:
     """Print the runs, and then what was recorded inside them. spans: of `spans_of`, in the order of their start."""
-    print("What arrived, one span per run, and one per action or error inside it:\n")
+    print_paragraph("What arrived, one span per run, and one per action or error inside it:\n")
     _print_table(
         ("program", "command", "outcome", "exit", "options", "error"),
         [span["row"] for span in spans if span["kind"] == "run"],
     )
-    print()
+    print_paragraph()
     _print_table(("program", "what", "name", "fields"), [span["row"] for span in spans if span["kind"] != "run"])
 
 
@@ -70,14 +72,16 @@ def print_counters(arrivals: Sequence[Arrival]) -> None:
                         labels = " ".join(str(value) for value in attributes_of(point["attributes"]).values())
                         key = (program, metric["name"], labels)
                         totals[key] = totals.get(key, 0) + int(point["asInt"])
-    print("\nand as counters:\n")
+    print_paragraph("\nand as counters:\n")
     rows = [(program, name, str(n), labels) for (program, name, labels), n in sorted(totals.items())]
     _print_table(("program", "counter", "value", "of"), rows)
 
 
 def print_vendors(arrivals: Sequence[Arrival]) -> list[str]:
     """Print what GA4 and Segment got; return which of their rules were broken."""
-    print("\nThe same at the other two, translated (each request checked against the vendor's documented rules):\n")
+    print_paragraph(
+        "\nThe same at the other two, translated (each request checked against the vendor's documented rules):\n"
+    )
     times: dict[tuple[str, str], int] = {}
     for arrival in arrivals:
         if arrival.kind == "ga4":
@@ -90,13 +94,13 @@ def print_vendors(arrivals: Sequence[Arrival]) -> list[str]:
             times[(arrival.kind, name)] = times.get((arrival.kind, name), 0) + 1
     _print_table(("destination", "event", "times"), [(kind, name, n) for (kind, name), n in sorted(times.items())])
     problems = [problem for arrival in arrivals for problem in arrival.problems]
-    print("\nNot valid: " + "; ".join(problems) if problems else "\nAll of it valid.")
+    print_paragraph("\nNot valid: " + "; ".join(problems) if problems else "\nAll of it valid.")
     return problems
 
 
 def print_ledgers(state: Path) -> None:
     """Print how many records each program has sent to whom, by the ledgers in *state*, the folder of all programs."""
-    print(f"\nWhat each user can read back ({LEDGER}):\n")
+    print_paragraph(f"\nWhat each user can read back ({LEDGER}):\n")
     rows = []
     for home in sorted(state.iterdir()):
         sent: dict[tuple[str, str], int] = {}
@@ -108,7 +112,9 @@ def print_ledgers(state: Path) -> None:
 
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    texts = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in [list(head), *texts]) for i in range(len(head))]
-    for row in [list(head), ["-" * width for width in widths], *texts]:
-        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    Console(sys.stdout).print_table(head, [[str(cell) for cell in row] for row in rows])
+
+
+def print_paragraph(text: str = "") -> None:
+    """Print *text* so that no word of it is broken on a terminal."""
+    Console(sys.stdout).print_line(text)

@@ -132,6 +132,8 @@ def preview(app: App, args: argparse.Namespace, console: Console) -> int:
     if not answer.requests:
         console.print_line("none" + _why_none(now, args.if_on))
         return 0
+    if answer.for_nobody:
+        console.print_line("No destination is set: nothing is sent. This is what one would get.\n")
     if answer.example:
         console.print_line(
             "An example, made of what was recorded here so far. That stays here: on is for what comes after it.\n"

@@ -21,6 +21,7 @@ NO_METHOD = ""  # for an exporter of somebody else's: how it sends the records i
 class PreviewedRequest:
     """One request, as a destination would get it but for keys.
 
+    destination: "" if none is set: then the body is what an OTLP backend would get.
     method: ``POST``, `GRPC` or `NO_METHOD`; for the latter the body is what the exporter gets, as OTLP JSON.
     body: before compression. records: how many spans, data points or events it is about.
     """
@@ -59,6 +60,8 @@ class PreviewedRequest:
         """Return what people read: a line that says what it is, its headers, its body."""
         n = f"{self.records:,} record{'' if self.records == 1 else 's'}"
         body = lay_out_json(self.content(), width)
+        if not self.destination:
+            return f"{n}, for nobody (OTLP, as JSON)", "", body
         if self.method == NO_METHOD:
             return f"{self.destination}, {n}: given to its exporter", "", body
         form = " (OTLP, here as JSON)" if self.protobuf else ""
@@ -76,6 +79,11 @@ class Preview:
     requests: list[PreviewedRequest] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     example: bool = False
+
+    @property
+    def for_nobody(self) -> bool:
+        """True if no destination is set: the requests are what one would get."""
+        return any(not request.destination for request in self.requests)
 
     @property
     def incomplete(self) -> bool:

@@ -6,7 +6,8 @@ ALGORITHM
 3. Each destination is built as always, but its requests are captured in place of being sent, and answered as if all had
    gone well (`CapturingDestination`).
 4. Put environment and log level back, and remove the copy.
-Where an exporter cannot be asked for its requests, the preview has the records that it would get.
+Where an exporter cannot be asked for its requests, the preview has the records that it would get. Where no destination is
+set, it has what an OTLP backend would get, so that a record can be seen before there is one.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
+from ..consent.notice import wrap
 from ..otlp import json_from_protobuf, json_of_metrics
 from .destination import Destination
+from .environment import choose_destinations
 from .otlp_session import CapturedRequest, OtlpSession
 from .preview_request import GRPC, NO_METHOD, WIDTH, Preview, PreviewedRequest
 from .queue import Queue
@@ -32,6 +35,7 @@ NOBODY = "00000000-0000-4000-8000-000000000000"  # in place of the id of an inst
 PUBLIC_HEADERS = ("accept-encoding", "content-encoding", "content-type", "user-agent")  # those that hold no key
 CONNECTION_HEADERS = ("accept", "connection", "content-length")  # those that whoever makes the connection adds
 REDACTED = "REDACTED"
+STAND_IN = "http://localhost"  # for a destination where none is set; its requests are captured, as all are
 GZIP = b"\x1f\x8b"  # how compressed content begins
 
 
@@ -44,8 +48,11 @@ def print_requests(settings: Mapping[str, Any], out: TextIO) -> None:
         width = WIDTH
     parts = list(preview.problems.values())
     parts += ["\n".join(filter(None, request.text(width))) for request in preview.requests]
-    head = f"{settings['app']} telemetry, log mode: this is what would be sent. Nothing was.\n\n"
-    out.write(head + "\n\n".join(parts or ["none"]) + "\n")  # in one write: another process may be printing too
+    head = f"{settings['app']} telemetry, log mode: this is what would be sent. Nothing was."
+    if preview.for_nobody:
+        head = f"{settings['app']} telemetry, log mode: no destination is set, so nothing is sent. This was recorded:"
+    # In one write: another process may be printing too.
+    out.write(wrap(head, width) + "\n\n" + "\n\n".join(parts or ["none"]) + "\n")
     out.flush()
 
 
@@ -57,6 +64,9 @@ def rehearse(
     spools: the folders whose records count; those in ``settings["lines"]``, if any, always do. since_s: nothing begun
     earlier counts. Raises OSError if there is no room for the copy.
     """
+    for_nobody = not choose_destinations(settings["destinations"])
+    if for_nobody:
+        settings = {**settings, "destinations": {"otlp": STAND_IN}}
     before, logger = dict(os.environ), logging.getLogger("otel_usage_exporters")
     level = logger.level
     try:
@@ -64,11 +74,19 @@ def rehearse(
         with copy_home(home, spools, settings.get("lines") or ()) as copy:
             sender = Rehearsal({**settings, "ci": ci, "home": copy}, since_s, home)
             sender.drain()
+            if for_nobody:
+                sender.preview.requests = [_without_address(request) for request in sender.preview.requests]
             return sender.preview
     finally:
         logger.setLevel(level)
         os.environ.clear()
         os.environ.update(before)
+
+
+def _without_address(request: PreviewedRequest) -> PreviewedRequest:
+    """Return what *request* holds, for nobody."""
+    body = json.dumps(request.content()).encode()
+    return PreviewedRequest("", request.signal, NO_METHOD, "", {}, body, request.records)
 
 
 class Rehearsal(Sender):

@@ -64,13 +64,6 @@ def test_log_mode_names_a_wrong_setting_once(user: User):
     assert 1 == ended.err.count(b"measurement_id")
 
 
-def test_log_mode_prints_none_without_a_destination(user: User):
-    """Where nothing would be sent, it says so."""
-    ended = user.prog("report", PROG_TELEMETRY="log")
-
-    assert b"none\n" in ended.err
-
-
 @pytest.mark.parametrize("env", [{"DO_NOT_TRACK": "1"}, {"OTEL_SDK_DISABLED": "true"}, {"PROG_DISABLE_ANALYTICS": "1"}])
 def test_log_mode_under_an_off_prints_none(user: User, sink: Sink, env):
     """An explicit off beats log: one line says "none" and why; nothing is loaded, started or kept."""
