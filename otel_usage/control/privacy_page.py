@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..consent.gate import VOICES, variable
 from ..delivery.installation_id import ROTATE_DAYS
 from ..delivery.queue import MAX_AGE_S, MAX_QUEUE_BYTES
+from ..otlp import attributes_of
 from ..recording.folders import MAX_WAITING
 from ..schema.attributes import ATTRIBUTES, DERIVED, Attribute
 from ..schema.fields import bucket_labels
 from ..settings.remembered import SECRET, redact_destinations
+from .sample_run import sample_line
+from .wording import iso_time
 
 # kind of event: what is recorded of one.
 _RECORDED_OF_KIND = {
@@ -26,6 +30,70 @@ NEVER = (
     "your name, your account, your machine's name, its addresses or hardware ids",
     "messages of exceptions, stack traces, environment variables",
 )
+
+
+# {attribute: what it is, for who uses the program and has never seen a parser}. The table of attributes speaks to developers.
+_IN_WORDS = {
+    "usage.kind": "what is recorded: `run`, or one of the others below: `action`, `error`, `heartbeat`",
+    "usage.command": "which command was run, by the program's own name for it; `(root)` if it was run without one, and "
+    "`(unknown)` for anything else that was typed",
+    "usage.outcome": "how it ended: `success`, `failure`, `usage_error` (it did not understand what was typed), "
+    "`interrupted` (by Ctrl-C), `help`, `unfinished` (it was ended from outside) or `unknown`",
+    "usage.options": "which options were given: their names, never their values",
+    "process.executable.name": "the program's name, whatever its file is called",
+    "process.exit.code": "the exit code, a number from 0 to 255",
+    "error.type": "the kind of error, such as `ValueError`, if it belongs to Python, to the library that reads the command "
+    "line, or to the program itself; else `_OTHER`. Never its message",
+    "usage.ci": "yes if it ran in a CI system",
+    "usage.tty": "yes if its output went to a terminal",
+    "service.name": "the program's name",
+    "service.version": "the program's version",
+    "process.runtime.name": "which Python it ran on, such as `cpython`",
+    "process.runtime.version": "the version of that Python",
+    "app.installation.id": "a number made at random, renewed every 365 days and whenever you ask for it; in a CI system "
+    "only the name of that system, such as `ci.github`",
+    "os.type": "the operating system, such as `linux`",
+    "os.version": "its version, such as `6.1`",
+    "host.arch": "the kind of processor, such as `arm64`",
+    "k8s.cluster.uid": "a number made from the cluster's own, from which that can't be told",
+    "telemetry.sdk.name": "`otel-usage`, the library that records all this",
+    "telemetry.sdk.language": "`python`, in which that is written",
+    "telemetry.sdk.version": "the version of that library",
+}
+# What a sender adds to every record, in the sample. Nothing of it changes with a release, or every page would.
+_SAMPLE_VERSION = "1.0"
+_SAMPLE_ADDED = {
+    "app.installation.id": "5a1c0b58-3f0e-4c8f-9d3b-7d2f2f0f6a11",
+    "os.type": "linux",
+    "os.version": "6.1",
+    "host.arch": "amd64",
+    "telemetry.sdk.name": "otel-usage",
+    "telemetry.sdk.language": "python",
+    "telemetry.sdk.version": _SAMPLE_VERSION,
+}
+_SAMPLE_BEGAN_NS = 1_767_605_400_000_000_000  # 2026-01-05 09:30:00 UTC
+
+
+def attribute_in_words(row: Attribute) -> str:
+    """Return what an attribute is, in words for people who use the program."""
+    return _IN_WORDS.get(row.key, row.allowed)
+
+
+def _sample(settings: Mapping[str, Any]) -> str:
+    """Return one record with made-up values, as JSON that people can read."""
+    group = json.loads(sample_line({**settings, "version": _SAMPLE_VERSION}, start_ns=_SAMPLE_BEGAN_NS))[
+        "resourceSpans"
+    ][0]
+    span = group["scopeSpans"][0]["spans"][0]
+    began_ns, ended_ns = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
+    attributes = {
+        **attributes_of(span["attributes"]),
+        **attributes_of(group["resource"]["attributes"]),
+        **_SAMPLE_ADDED,
+    }
+    ids = {"name": span["name"], "trace": span["traceId"], "record": span["spanId"]}
+    times = {"began": iso_time(began_ns / 1e9), "took_s": (ended_ns - began_ns) / 1e9}
+    return json.dumps({**ids, **times, **attributes}, indent=1)
 
 
 def _type_in_words(field_type: Any) -> str:
@@ -90,9 +158,9 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
         "One record per run: when it began and ended, numbers made at random that tell records apart, and these parts:",
         "",
         *_markdown_table(
-            ("what", "values", "why"),
+            ("name", "what it is", "why"),
             [
-                (f"`{row.key}`", row.allowed, row.why)
+                (f"`{row.key}`", attribute_in_words(row), row.why)
                 for row in ATTRIBUTES
                 if "run" in row.on.split() or _is_on_every_record(row, settings)
             ],
@@ -113,6 +181,12 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
             "",
         ]
     lines += [
+        "One run, with made-up values:",
+        "",
+        "```json",
+        *_sample(settings).split("\n"),
+        "```",
+        "",
         "Sums of these are sent as well: "
         + ", ".join(f"`{name}` by {' and '.join(f'`{key}`' for key in keys)}" for name, keys in DERIVED.items())
         + "; and `usage.dropped`, how many records were not sent, and why.",
@@ -162,6 +236,12 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
         ),
         "",
     ]
+    if not mounted:
+        lines += [
+            "Where `otel-usage` is not on your PATH, `python -m otel_usage` is the same, by the Python that runs "
+            f"`{app}`: its notice shows the whole command.",
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -185,8 +265,9 @@ def _ways_to_stop(settings: Mapping[str, Any], off_command: str) -> str:
     prefix = variable(settings["app"])
     switches = [where[1:].replace("{APP}", prefix) for where in VOICES if where[0] == "!"]
     flag = settings.get("flag", "")
-    ways = [off_command, f"`{prefix}_TELEMETRY=off`", *[f"`{switch}=1`" for switch in switches]]
-    return ", or ".join(ways + ([f"the option `{flag}`"] if flag else []))
+    variables = ", ".join([f"`{prefix}_TELEMETRY=off`", *[f"`{switch}=1`" for switch in switches]])
+    for_a_run = f"; for one run, the option `{flag}`" if flag else ""
+    return f"{off_command}{for_a_run}; for one shell, any of these variables, by `export`: {variables}"
 
 
 def _markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:

@@ -85,7 +85,7 @@ def _summarize_before_off(app: App) -> dict[str, Any]:
 def schema(app: App, args: argparse.Namespace, console: Console) -> int:
     """Say what may be recorded, in words."""
     from ..schema.attributes import ATTRIBUTES
-    from .privacy_page import NEVER, declared_rows
+    from .privacy_page import NEVER, attribute_in_words, declared_rows
 
     settings = app.require_settings()
     of_runs = [row for row in ATTRIBUTES if "run" in row.on.split()]
@@ -107,7 +107,9 @@ def schema(app: App, args: argparse.Namespace, console: Console) -> int:
     console.print_line(console.paint(f"What {app.name} may record", "1"))
     for title, attributes in (("of each run", of_runs), ("of the program and the machine", of_resource)):
         console.print_line(f"\n{title}:")
-        console.print_rows([(row.key, f"{row.allowed.replace('`', '')}  ({row.why})") for row in attributes])
+        console.print_rows(
+            [(row.key, f"{attribute_in_words(row).replace('`', '')}  ({row.why})") for row in attributes]
+        )
     if declared:
         console.print_line(f"\nwhat {app.name} declares:")
         for name, what, fields, why in declared:
