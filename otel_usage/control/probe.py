@@ -35,7 +35,7 @@ def probe(name: str, url: str, certificate_file: str = "") -> list[Check]:
 
     name: of the destination; certificate_file: of whoever signs its certificate, default what requests trusts.
     """
-    parts = urlsplit(url)
+    parts = urlsplit(url if "//" in url else f"//{url}")  # of gRPC it may be a host and a port alone
     host, secure = parts.hostname or "", parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
     proxy = _proxy_of(url, host)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from otel_usage.control.console import columns_of
 from otel_usage.receiver.arrival import Arrival
 from otel_usage.receiver.server import Listener
 
@@ -57,6 +58,16 @@ def test_each_check_is_one_line(user: User, sink: Sink):
     assert "consent: off" in line
     assert "DO_NOT_TRACK=1 in the environment; expected: on. To do: take that away" in line
     assert all(line.split()[0] in ("ok", "not", "-") for line in lines)
+
+
+@pytest.mark.parametrize("width", [50, 30])
+def test_the_checks_fit_a_narrow_terminal(user: User, width):
+    """No line is broken within a word, and colours are no columns."""
+    env = {"COLUMNS": str(width), "TERM": "xterm", "DO_NOT_TRACK": "1", "T_SINK": "https://usage.example.org"}
+    shown = user.on_terminal("otel_usage.cli", "doctor", "--", *PROGRAM, program="-m", **env).out.decode()
+
+    assert "not ok" in shown
+    assert [] == [line for line in shown.splitlines() if columns_of(line) > width and len(line.split()) > 1]
 
 
 @pytest.mark.parametrize("env", [{"DO_NOT_TRACK": "1"}, {"PROG_TELEMETRY": "local"}, {}])
