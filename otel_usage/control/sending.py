@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -107,10 +108,15 @@ def _drain(settings: Mapping[str, Any], spool: str) -> None:
 
     sender = Sender(settings)
     deadline = time.monotonic() + WAIT_S
-    while (lock := sender.acquire_lock()) is None:
+    lock = sender.acquire_lock()
+    if lock is None:
+        Console(sys.stderr).print_line("another sender is at work: waiting for it")
+        sys.stderr.flush()
+    while lock is None:
         if time.monotonic() > deadline:
             raise ControlError("another sender is still at work on what waits; try again later")
         time.sleep(0.05)
+        lock = sender.acquire_lock()
     before = dict(os.environ)
     try:
         for name in choose_destinations(settings["destinations"]):

@@ -21,7 +21,7 @@ from ..hosts import PROGRAMS, Ended
 from ..spools import Sink
 from ..users import User
 
-PROGRAM = (sys.executable, str(PROGRAMS / "controlled.py"), "report")
+PROGRAM = (sys.executable, str(PROGRAMS / "every_switch.py"), "report")
 
 
 def examined(user: User, *command: str, **env: str | None) -> tuple[Ended, dict[str, dict[str, Any]]]:

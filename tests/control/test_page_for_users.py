@@ -75,7 +75,7 @@ def test_describe_warns_where_the_commands_are_not_mounted(user: User):
     file.write_text("import otel_usage\nusage = otel_usage.init('bare', version='1', consent='opt-in')\n")
 
     bare = user.ours("describe", f"{file}:usage")
-    mounted = user.ours("describe", f"{PROGRAMS / 'controlled.py'}:usage")
+    mounted = user.ours("describe", f"{PROGRAMS / 'every_switch.py'}:usage")
 
     assert (0, 0, b"") == (bare.status, mounted.status, mounted.err)
     assert b"bare does not mount our commands" in bare.err

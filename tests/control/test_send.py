@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from otel_usage.control.reasons import advise, explain_reason, reason_of
 from otel_usage.delivery.ledger import Ledger, Result
 from otel_usage.delivery.verdict import MAYBE_SENT, NOT_SENT
 
-from ..hosts import until
 from ..spools import Sink
 from ..users import User, settled
 
@@ -145,10 +143,9 @@ def test_a_sender_at_work_is_waited_for(user: User, sink: Sink):
     )
     assert other.stdout is not None
     other.stdout.readline()
-    sending = user.start("controlled.py", "telemetry", "send", env={"T_SINK": sink.address})
-    held = os.stat(user.spool / "lock").st_ino
-    # Ours has opened the lock's file, so that it has tried.
-    until(lambda: any(os.stat(fd).st_ino == held for fd in _files_of(sending.pid)))
+    sending = user.start("every_switch.py", "telemetry", "send", env={"T_SINK": sink.address})
+    assert sending.stderr is not None
+    assert b"another sender is at work: waiting for it\n" == sending.stderr.readline()
     assert [] == sink.told
 
     other.communicate(b"\n")
@@ -156,11 +153,6 @@ def test_a_sender_at_work_is_waited_for(user: User, sink: Sink):
 
     assert (0, b"") == (sending.returncode, err)
     assert b"6 records sent" in out
-
-
-def _files_of(pid: int) -> list[str]:
-    folder = f"/proc/{pid}/fd"
-    return [path for name in os.listdir(folder) if os.path.exists(path := f"{folder}/{name}")]
 
 
 # -- why not ------------------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def test_a_file_name_that_is_no_text_can_be_shown(user: User):
 
 def test_the_page_is_utf_8_wherever_it_is_written(user: User):
     """``describe > FILE`` in the C locale, and ``--check FILE`` in another: the same page."""
-    target = "tests/programs/controlled.py:usage"
+    target = "tests/programs/every_switch.py:usage"
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     page = user.ours("describe", f"{root}/{target}", PYTHONIOENCODING="ascii").out
     (user.tmp / "page.md").write_bytes(page)
