@@ -3,6 +3,7 @@
 Collectors send protobuf, so its spans have a path of their own, many times as fast as the one through OTLP JSON.
 
 ALGORITHM of a span
+  0. The request is taken apart into records, which are bytes yet: see envelope.py. Each is parsed by itself.
   1. Take its ids and times out of the message. What is left, the span's shape, is alike in most spans of an app.
   2. Look the shape up by its bytes. A new one is read and checked against the tables, and the result remembered:
      either the reason why such a span may not pass, or its name, attributes, kind and status.
@@ -22,14 +23,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.metrics.v1 import metrics_pb2
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, MetricsData, NumberDataPoint
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import Resource as SDKResource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, SpanKind, Status, TraceFlags
 
 from otel_usage.otlp import span_of
 from otel_usage.schema.records import check_span
 
+from .envelope import MAX_RECORD_BYTES, METRIC_KINDS, message_class, open_envelope
 from .received import (
     MAX_ATTRIBUTES,
     RECORD_FAULTS,
@@ -41,11 +47,11 @@ from .received import (
     Schemas,
     accept_resource,
 )
-from .salvage import parse_or_salvage
 from .wire_metric import WireMetric, accept_metrics, check_buckets
 
 MAX_REMEMBERED = 4_096  # resources, and shapes of spans
 MAX_REMEMBERED_BYTES = 2_048  # of one of them on the wire, larger ones are read each time: some 20 MiB in all
+MIN_SPAN_BYTES = 46  # of ids and times alone, without which no span is one of ours
 
 _FIELDS_OF_ITS_OWN = ("trace_id", "span_id", "parent_span_id", "start_time_unix_nano", "end_time_unix_nano")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -74,24 +80,25 @@ class ProtobufDecoder:
 
     def decode_spans(self, body: bytes) -> Received:
         """Return the spans in *body*. Raises MalformedError or TooManyError."""
-        request, n_lost = parse_or_salvage("traces", body, self._limit)
-        groups = request.resource_spans
-        self._limit.check(len(groups), "resources")
-        self._limit.check(sum(len(group.scope_spans) for group in groups), "scopes")
-        self._limit.check(sum(len(scoped.spans) for group in groups for scoped in group.scope_spans), "spans")
         received = Received("traces")
-        received.reject("malformed", n_lost)
-        for group in groups:
-            owner = self._accept_resource(group.resource)
-            for scoped in group.scope_spans:
-                if owner is None:
-                    received.reject("attribute", len(scoped.spans))
-                    continue
-                for span in scoped.spans:
-                    self._add_span(received, span, owner)
+        for group in open_envelope(body, self._limit, "spans"):
+            owner, reason = self._accept_resource(group.resource)
+            if owner is None:
+                received.reject(reason, len(group.records))
+                continue
+            for record in group.records:
+                self._add_span(received, record, owner)
         return received
 
-    def _add_span(self, received: Received, span: Any, owner: CheckedResource) -> None:
+    def _add_span(self, received: Received, record: bytes, owner: CheckedResource) -> None:
+        if not MIN_SPAN_BYTES <= len(record) <= MAX_RECORD_BYTES:
+            received.reject("attribute", 1)
+            return
+        try:
+            span = Span.FromString(record)
+        except DecodeError:
+            received.reject("malformed", 1)
+            return
         if len(span.attributes) > MAX_ATTRIBUTES:
             received.reject("attribute", 1)
             return
@@ -133,38 +140,39 @@ class ProtobufDecoder:
             json_span = _as_json_span(span)
             reason = check_span(json_span, attributes, self._schemas.get(app), app)
             if not reason:
-                sdk_span = span_of(json_span, attributes, Resource({}), SCOPE)
+                sdk_span = span_of(json_span, attributes, SDKResource({}), SCOPE)
                 return SpanShape("", sdk_span.name, attributes, sdk_span.kind, sdk_span.status)
         except RECORD_FAULTS:
             reason = "malformed"
         return SpanShape(reason, "", {}, SpanKind.INTERNAL, Status())
 
-    def _accept_resource(self, resource: Any) -> CheckedResource | None:
-        if len(resource.attributes) > MAX_ATTRIBUTES:
-            return None
-        key = resource.SerializeToString()
+    def _accept_resource(self, resource: bytes) -> tuple[CheckedResource | None, str]:
+        """Return the resource in these bytes, or None; and the reason that counts if it is None."""
         try:
-            return self._resources[key]
+            return self._resources[resource], "attribute"
         except KeyError:
-            owner = accept_resource(_read_attributes(resource.attributes))
-            _remember(self._resources, key, owner, len(key))
-            return owner
+            pass
+        if len(resource) > MAX_RECORD_BYTES:
+            return None, "attribute"
+        try:
+            attributes = Resource.FromString(resource).attributes
+        except DecodeError:
+            return None, "malformed"
+        owner = accept_resource(_read_attributes(attributes))
+        _remember(self._resources, resource, owner, len(resource))
+        return owner, "attribute"
 
     def decode_metrics(self, body: bytes) -> Received:
         """Return the metrics in *body*. Raises MalformedError or TooManyError."""
-        request, n_lost = parse_or_salvage("metrics", body, self._limit)
-        groups = request.resource_metrics
-        self._limit.check(len(groups), "resources")
-        self._limit.check(sum(len(group.scope_metrics) for group in groups), "scopes")
-        scopes = [(group, scoped) for group in groups for scoped in group.scope_metrics]
-        self._limit.check(sum(len(scoped.metrics) for _, scoped in scopes), "metrics")
-        wire_metrics = [(group, [_read_metric(metric) for metric in scoped.metrics]) for group, scoped in scopes]
-        self._limit.check(sum(len(metric.points) for _, metrics in wire_metrics for metric in metrics), "data points")
+        groups = [
+            (group.resource, [_read_metric(record) for record in group.records])
+            for group in open_envelope(body, self._limit, "metrics")
+        ]
+        self._limit.check(sum(len(metric.points) for _, metrics in groups for metric in metrics), "data points")
         received = Received("metrics")
-        received.reject("malformed", n_lost)
         accepted = [
-            accept_metrics(received, self._accept_resource(group.resource), "attribute", metrics, self._schemas)
-            for group, metrics in wire_metrics
+            accept_metrics(received, *self._accept_resource(resource), metrics, self._schemas)
+            for resource, metrics in groups
         ]
         received.metrics = MetricsData([group for group in accepted if group is not None])
         return received
@@ -221,28 +229,49 @@ def _as_json_span(span: Any) -> dict[str, Any]:
     return json_span
 
 
-def _read_metric(metric: Any) -> WireMetric:
-    kind = metric.WhichOneof("data") or ""
-    aggregation = getattr(metric, kind) if kind else None
+def _read_metric(record: bytes) -> WireMetric:
+    """Return a metric whose data points are bytes yet. One that can't be parsed at all counts as one data point."""
+    try:
+        metric = message_class("Metric").FromString(record)
+        kind = next((kind for kind in METRIC_KINDS if metric.HasField(kind)), "")
+        aggregation = message_class("Points").FromString(getattr(metric, kind) if kind else b"")
+    except DecodeError:
+        return WireMetric("", "", "sum", 1, False, (b"",), _read_broken)
     return WireMetric(
-        metric.name,
-        metric.unit,
+        metric.name.decode("utf-8", "replace"),
+        metric.unit.decode("utf-8", "replace"),
         kind,
-        getattr(aggregation, "aggregation_temporality", 0),
-        getattr(aggregation, "is_monotonic", False),
-        aggregation.data_points if aggregation is not None else (),
+        aggregation.aggregation_temporality,
+        aggregation.is_monotonic,
+        aggregation.points,
         _read_histogram if kind == "histogram" else _read_number,
     )
 
 
-def _read_number(point: Any) -> NumberDataPoint | None:
+def _read_broken(_: bytes) -> NumberDataPoint:
+    raise ValueError
+
+
+def _parse_point(point_class: Any, content: bytes) -> Any:
+    """Return the message in *content*. Raises ValueError."""
+    if len(content) > MAX_RECORD_BYTES:
+        raise ValueError("larger than any of ours")
+    try:
+        return point_class.FromString(content)
+    except DecodeError as exc:
+        raise ValueError from exc
+
+
+def _read_number(content: bytes) -> NumberDataPoint | None:
+    point = _parse_point(metrics_pb2.NumberDataPoint, content)
     if point.flags & _NO_RECORDED_VALUE:
         return None
     value = point.as_double if point.WhichOneof("value") == "as_double" else point.as_int
     return NumberDataPoint(_read_attributes(point.attributes), point.start_time_unix_nano, point.time_unix_nano, value)
 
 
-def _read_histogram(point: Any) -> HistogramDataPoint | None:
+def _read_histogram(content: bytes) -> HistogramDataPoint | None:
+    point = _parse_point(metrics_pb2.HistogramDataPoint, content)
     if point.flags & _NO_RECORDED_VALUE:
         return None
     return HistogramDataPoint(
