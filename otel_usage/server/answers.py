@@ -15,7 +15,7 @@ from typing import Any
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # generated, without types
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 JSON = "application/json"
@@ -25,7 +25,7 @@ MIN_RETRY_AFTER_S = 1.0
 MAX_RETRY_AFTER_S = 3_600.0
 
 # {HTTP status: google.rpc.Code} of what we answer. Source: google/rpc/code.proto.
-RPC_CODES = {400: 3, 401: 16, 404: 5, 405: 12, 408: 4, 413: 3, 415: 3, 429: 8, 500: 13, 503: 14}
+RPC_CODES = {400: 3, 401: 16, 404: 5, 405: 12, 408: 4, 413: 3, 415: 3, 429: 8, 500: 13, 501: 12, 503: 14}
 RPC_UNKNOWN = 2
 
 
@@ -42,7 +42,7 @@ class RefusedError(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def media_type_of(request: Request) -> str:
+def media_type_of(request: HTTPConnection) -> str:
     """Return the Content-Type of *request* without its parameters, in lower case."""
     return str(request.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
@@ -61,22 +61,20 @@ def build_refusal(status: int, why: str, as_json: bool, headers: Mapping[str, st
     return Response(Status(code=code, message=why).SerializeToString(), status, headers, PROTOBUF)
 
 
-def build_success(signal: str, rejected: Mapping[str, int], as_json: bool) -> Response:
-    """Return a 200, which says how many records were rejected and why, if any were. rejected: ``{reason: how many}``."""
-    n = sum(rejected.values())
-    why = ", ".join(f"{reason}: {count}" for reason, count in sorted(rejected.items())) if n else ""
+def build_success(signal: str, n_rejected: int, why: str, as_json: bool) -> Response:
+    """Return a 200, which says how many records were rejected, and why, if any were."""
     if as_json:
         key = "rejectedSpans" if signal == "traces" else "rejectedDataPoints"
-        body = {"partialSuccess": {key: str(n), "errorMessage": why}} if n else {}
+        body = {"partialSuccess": {key: str(n_rejected), "errorMessage": why}} if n_rejected else {}
         return Response(json.dumps(body), 200, media_type=JSON)
-    if not n:
+    if not n_rejected:
         return Response(b"", 200, media_type=PROTOBUF)
     message: Any  # Any: generated
     if signal == "traces":
         message = ExportTraceServiceResponse()
-        message.partial_success.rejected_spans = n
+        message.partial_success.rejected_spans = n_rejected
     else:
         message = ExportMetricsServiceResponse()
-        message.partial_success.rejected_data_points = n
+        message.partial_success.rejected_data_points = n_rejected
     message.partial_success.error_message = why
     return Response(message.SerializeToString(), 200, media_type=PROTOBUF)

@@ -1,11 +1,11 @@
-"""The ASGI application: OTLP/HTTP in, one path per destination, an answer that tells clients what to do next.
+"""The ASGI application: OTLP/HTTP in, a path for each destination and one for all, an answer that tells clients what to do next.
 
 ALGORITHM of a request
-  1. Admit it: its token, its path, its headers. Nothing of the body has been read so far.
+  1. Admit it: its token, then its path and its headers. Nothing of the body has been read so far.
   2. Read the body within limits (body_reader.py), on the event loop.
-  3. Take a place at the destination. Not before: a client that sends slowly would keep others out.
-  4. Decode the body: on the event loop, or in a thread, one body at a time, if it is large.
-  5. Have the destination's workers deliver it, and wait until it is delivered or the deadline comes.
+  3. Take a place at each destination (fan_out.py). Not before: a client that sends slowly would keep others out.
+  4. Decompress and decode the body: on the event loop, or in a thread, one body at a time, if it is large.
+  5. Have the destinations' workers deliver it, and wait until it is delivered or the deadline comes.
 So no destination and no large request keeps others from being answered.
 
 RACES
@@ -21,23 +21,27 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from otel_usage.otlp import MalformedError
+from otel_usage.receiver.content import MAX_RATIO, ContentError, ContentTooLargeError
 
 from .answers import JSON, RefusedError, build_refusal, build_success, format_retry_after, media_type_of
-from .body_reader import BodyReader
+from .body import Body, NoRoomError
+from .body_reader import BodyReader, explain_no_room
 from .decode import Decoder
+from .fan_out import EVERYWHERE, FanOut, Rejected
 from .operator_log import DestinationLog, RefusalLog
 from .options import Options
 from .outcome import RelayOutcome, count_rejected
@@ -47,7 +51,10 @@ from .workers import DestinationWorkers
 
 log = logging.getLogger("otel_usage.relay")
 
+HEALTH = "/healthz"  # the one path that asks for no token
 QUICK_BYTES = 16 * 1024  # decoded in less time than it takes to wake a thread, or a little more
+INFLATE_BYTES = 4  # a byte of a compressed body is counted as so many
+Result = TypeVar("Result")
 
 
 class Relay:
@@ -68,118 +75,108 @@ class Relay:
 
     # OTLP.
 
-    async def answer_otlp(self, request: Request) -> Response:
-        """Answer one OTLP request."""
-        began = time.monotonic()
-        name, signal = request.path_params["destination"], request.path_params["signal"]
-        as_json = media_type_of(request) == JSON
-        destination = self.destinations.get(name)
-        exists = destination is not None and signal in destination.exporters
-        try:
-            self._admit(request)
-            if destination is None or not exists:
-                raise RefusedError(404, self._explain_paths())
-            answer = await self._deliver(request, destination, signal, as_json, began + self.options.deadline_s)
-        except RefusedError as exc:
-            answer = build_refusal(exc.status, exc.why, as_json, exc.headers)
-            self._refusal_log.warn(exc.status, exc.why)
-        except ClientDisconnect:
-            answer = build_refusal(408, "the client went away", as_json, {})
-        except asyncio.CancelledError:  # the relay is to stop at once, or the body came slowly and room is needed
-            headers = {"retry-after": format_retry_after(), "connection": "close"}
-            answer = build_refusal(503, "interrupted", as_json, headers)
-        except Exception as exc:  # a fault of ours; its text may hold what was sent, so only its class is logged
-            log.error("%s: a request failed with %s", name if exists else "?", type(exc).__name__)
-            will_pass = self._closing or isinstance(exc, MemoryError)
-            # Any other fault would come back with the request, and block the client's queue for good.
-            headers = {"retry-after": format_retry_after()} if will_pass else {}
-            answer = build_refusal(503 if will_pass else 500, "the relay failed", as_json, headers)
-        labels = (name, signal) if exists else ("", "")  # clients must not be able to invent labels
-        self.metrics.add("requests_total", destination=labels[0], signal=labels[1], code=str(answer.status_code))
-        if exists:
-            self.metrics.observe(time.monotonic() - began, destination=name)
-        return answer
-
-    def _admit(self, request: Request) -> None:
-        """Raise RefusedError unless the request bears a token that lets it in."""
+    def admit(self, request: HTTPConnection) -> None:
+        """Raise RefusedError unless *request* bears a token that lets it in."""
         scheme, _, credentials = request.headers.get("authorization", "").strip().partition(" ")
         token = credentials.strip().encode("utf-8", "replace") if scheme.lower() == "bearer" else b""
         # Every token is compared, and in constant time: how long it takes says nothing about them.
         if self._tokens and not sum(hmac.compare_digest(token, accepted) for accepted in self._tokens):
             why = "its bearer token is none of this relay's" if token else "no bearer token came with it"
             raise RefusedError(401, why, www_authenticate="Bearer")
+        request.state.admitted = True  # the connection may stay when others have to make room
 
-    async def _deliver(
-        self, request: Request, destination: DestinationWorkers, signal: str, as_json: bool, deadline: float
+    def refuse(
+        self, request: HTTPConnection, refusal: RefusedError, *, destination: str = "", signal: str = ""
     ) -> Response:
+        """Answer *request* with *refusal*, counted and logged. destination, signal: as labels, "" if there are none."""
+        if request.scope["method"] == "POST":  # no other method brings records that could be lost
+            self._refusal_log.warn(refusal.status, refusal.why)
+        self.metrics.add("requests_total", destination=destination, signal=signal, code=str(refusal.status))
+        headers = {**refusal.headers, "connection": "close"} if "expect" in request.headers else refusal.headers
+        return build_refusal(refusal.status, refusal.why, media_type_of(request) == JSON, headers)
+
+    async def answer_otlp(self, request: Request) -> Response:
+        """Answer one OTLP request, to one destination or, if its path names none, to all."""
+        began = time.monotonic()
+        name, signal = request.path_params.get("destination", EVERYWHERE), request.path_params["signal"]
+        named = list(self.destinations.values()) if name == EVERYWHERE else [self.destinations.get(name)]
+        destinations = [one for one in named if one is not None and signal in one.exporters]
+        if not destinations:
+            return self.refuse(request, RefusedError(404, self._explain_paths()))
+        refusal: RefusedError | None = None
+        try:
+            rejected = await self._deliver(request, destinations, began + self.options.deadline_s)
+        except RefusedError as exc:
+            refusal = exc
+        except ClientDisconnect:
+            refusal = RefusedError(408, "the client went away")
+        except asyncio.CancelledError:  # the relay is to stop at once, or the body came slowly and room is needed
+            refusal = RefusedError(503, "interrupted", retry_after=format_retry_after(), connection="close")
+        except Exception as exc:  # a fault of ours; its text may hold what was sent, so only its class is logged
+            log.error("%s: a request failed with %s", name, type(exc).__name__)
+            refusal = RefusedError(500, "the relay failed")
+            # Any other fault would come back with the request, and block the client's queue for good.
+            if self._closing or isinstance(exc, MemoryError):
+                refusal = RefusedError(503, "the relay failed", retry_after=format_retry_after())
+        if refusal is None:
+            self.metrics.add("requests_total", destination=name, signal=signal, code="200")
+            answer = build_success(signal, rejected.n, rejected.why, media_type_of(request) == JSON)
+        else:
+            answer = self.refuse(request, refusal, destination=name, signal=signal)
+        self.metrics.observe(time.monotonic() - began, destination=name)
+        return answer
+
+    async def _deliver(self, request: Request, destinations: Sequence[DestinationWorkers], deadline: float) -> Rejected:
+        """Deliver *request*, and return what was rejected of it. Raises RefusedError."""
+        signal = request.path_params["signal"]
         body = self.reader.open(request)
-        self._check_places(destination)  # now, to save reading the body, and again when it is read
-        has_place = False
-        delivery: asyncio.Future[RelayOutcome] | None = None
+        fan_out = FanOut(destinations, waiting=self.options.waiting)
+        fan_out.check_places()  # now, to save reading the body, and again when it is read
+        submitted = False
         try:
-            content = await self.reader.read(body, request, deadline)
-            self._check_places(destination)
-            destination.waiting += 1
-            has_place = True
-            received = await self._decode(signal, content, as_json, deadline)
-            del content
-            if isinstance(received, RefusedError):
-                raise RefusedError(received.status, received.why)
-            delivery = asyncio.wrap_future(destination.submit(received, deadline))
-
-            def give_back(ended: asyncio.Future[RelayOutcome]) -> None:
-                # Called when the delivery ends, which may be long after its client was answered.
-                destination.waiting -= 1
-                body.close()
-                if not ended.cancelled():
-                    self._count(destination, received, ended.result())
-
-            delivery.add_done_callback(give_back)
-            await asyncio.wait([delivery], timeout=deadline - time.monotonic())
-            if not delivery.done():
-                raise RefusedError(503, "the destination takes too long", retry_after=format_retry_after())
-            return self._answer_outcome(received, delivery.result(), as_json)
+            await self.reader.read(body, request, deadline)
+            fan_out.take_places()
+            received = await self._decode(signal, body, media_type_of(request) == JSON, deadline)
+            submitted = True
+            fan_out.submit(received, deadline, partial(self._count, received), body.close)
+            to_all = "destination" not in request.path_params
+            return await fan_out.wait(received, deadline - time.monotonic(), to_all=to_all)
         finally:
-            if delivery is None:
-                destination.waiting -= has_place
+            if not submitted:
+                fan_out.release()
                 body.close()
 
-    def _check_places(self, destination: DestinationWorkers) -> None:
-        """Raise RefusedError if as many requests as allowed wait for *destination*."""
-        if destination.waiting >= self.options.waiting:
-            raise RefusedError(429, "too many requests are waiting", retry_after=format_retry_after())
+    async def _decode(self, signal: str, body: Body, as_json: bool, deadline: float) -> Received:
+        """Return what *body* holds. A large one is decoded in the thread for it, so that others are answered.
 
-    async def _decode(self, signal: str, content: bytes, as_json: bool, deadline: float) -> Received | RefusedError:
-        """Return what *content* holds. A large one is decoded in the thread for it, so that others are answered."""
-        if len(content) <= QUICK_BYTES:
-            return self._decode_here(signal, content, as_json)
-        work = partial(self._decode_here, signal, content, as_json)
-        loop = asyncio.get_running_loop()
-        try:
-            return await asyncio.wait_for(loop.run_in_executor(self._decoding, work), deadline - time.monotonic())
-        except (TimeoutError, asyncio.TimeoutError):
-            why = "too much is waiting to be decoded"
-            raise RefusedError(503, why, retry_after=format_retry_after()) from None
+        Raises RefusedError.
+        """
+        size_bytes = len(body) * INFLATE_BYTES if body.encoding else 0
+        content = await self._work(size_bytes, deadline, body.decode)
+        if body.encoding and not content:
+            raise RefusedError(400, "the body is empty once decompressed")
+        decode = partial(self.decoder.decode, signal, content, as_json=as_json)
+        size_bytes = len(content)
+        del content
+        return await self._work(size_bytes, deadline, decode)
 
-    def _decode_here(self, signal: str, content: bytes, as_json: bool) -> Received | RefusedError:
-        # Errors are returned: an exception that passes through a future keeps the frames it came from, and with them
-        # all that was parsed, until the garbage is collected: 30 MiB each.
-        try:
-            return self.decoder.decode(signal, content, as_json=as_json)
-        except MalformedError as exc:
-            return RefusedError(400, str(exc))
-        except TooManyError as exc:
-            return RefusedError(413, str(exc))
+    async def _work(self, size_bytes: int, deadline: float, work: Callable[[], Result]) -> Result:
+        """Return what *work* does: here, if it is about few bytes, else in the thread. Raises RefusedError."""
+        if size_bytes <= QUICK_BYTES:
+            result = _catch(work)
+        else:
+            loop = asyncio.get_running_loop()
+            try:
+                working = loop.run_in_executor(self._decoding, _catch, work)
+                result = await asyncio.wait_for(working, deadline - time.monotonic())
+            except (TimeoutError, asyncio.TimeoutError):
+                why = "too much is waiting to be decoded"
+                raise RefusedError(503, why, retry_after=format_retry_after()) from None
+        if isinstance(result, RefusedError):
+            raise result
+        return result
 
-    def _answer_outcome(self, received: Received, outcome: RelayOutcome, as_json: bool) -> Response:
-        if outcome.again:
-            is_limited = outcome.status == 429
-            why = "the destination asks to slow down" if is_limited else "the destination did not take all of it"
-            wait = format_retry_after(outcome.retry_after_s)
-            raise RefusedError(429 if is_limited else 503, why, retry_after=wait)
-        return build_success(received.signal, count_rejected(received, outcome), as_json)
-
-    def _count(self, destination: DestinationWorkers, received: Received, outcome: RelayOutcome) -> None:
+    def _count(self, received: Received, destination: DestinationWorkers, outcome: RelayOutcome) -> None:
         labels = {"destination": destination.name, "signal": received.signal}
         self.metrics.add("received_total", received.count, **labels)
         self.metrics.add("sent_total", outcome.sent, **labels)
@@ -188,6 +185,8 @@ class Relay:
         self.metrics.add("skipped_total", outcome.skipped + received.skipped, **labels)
         for reason, n in count_rejected(received, outcome).items():
             self.metrics.add("rejected_total", n, **labels, reason=reason)
+        if outcome.again > outcome.busy or outcome.failed:
+            self.metrics.add("failures_total", 1, **labels, reason=outcome.reason or "unknown")
         self._log_of(destination.name).update(outcome)
 
     def _log_of(self, name: str) -> DestinationLog:
@@ -199,12 +198,8 @@ class Relay:
         """Answer 200 while requests are taken; whether destinations are well is for /metrics to say."""
         return PlainTextResponse("closing\n", 503) if self._closing else PlainTextResponse("ok\n")
 
-    async def answer_metrics(self, request: Request) -> Response:
+    async def answer_metrics(self, _: Request) -> Response:
         """Answer with the relay's own metrics."""
-        try:
-            self._admit(request)
-        except RefusedError as exc:
-            return PlainTextResponse(exc.why + "\n", exc.status, headers=exc.headers)
         self.metrics.put("held_bytes", self.reader.budget.held_bytes)
         self.metrics.put("reading_requests", len(self.reader.reading))
         for name, destination in self.destinations.items():
@@ -217,18 +212,14 @@ class Relay:
         """Answer what no route takes: 404 and 405, in the client's encoding."""
         assert isinstance(exc, HTTPException)
         why = self._explain_paths() if exc.status_code == 404 else exc.detail
-        if request.method == "POST":  # no other method brings records that could be lost
-            self._refusal_log.warn(exc.status_code, why)
-        self.metrics.add("requests_total", destination="", signal="", code=str(exc.status_code))
-        return build_refusal(exc.status_code, why, media_type_of(request) == JSON, dict(exc.headers or {}))
+        headers = {name.replace("-", "_"): value for name, value in (exc.headers or {}).items()}
+        return self.refuse(request, RefusedError(exc.status_code, why, **headers))
 
     def _explain_paths(self) -> str:
         """Return which paths there are, for a client that has chosen another; its own path is not repeated."""
-        paths = [
-            f"/{name}/v1/{signal}"
-            for name, destination in self.destinations.items()
-            for signal in destination.exporters
-        ]
+        signals = dict.fromkeys(signal for one in self.destinations.values() for signal in one.exporters)
+        paths = [f"/v1/{signal}" for signal in signals]
+        paths += [f"/{name}/v1/{signal}" for name, one in self.destinations.items() for signal in one.exporters]
         return "no such path; there are " + ", ".join(paths)
 
     @asynccontextmanager
@@ -240,14 +231,46 @@ class Relay:
         self._decoding.shutdown(cancel_futures=True)
 
 
-class ForgivingPaths(Starlette):
-    """Takes ``//ga4/v1/traces`` and ``/ga4/v1/traces/`` as well: what comes of an address that ends with a slash."""
+def _catch(work: Callable[[], Result]) -> Result | RefusedError:
+    """Return what *work* does, or why the client is refused."""
+    # Errors are returned: an exception that passes through a future keeps the frames it came from, and with them all
+    # that was parsed, until the garbage is collected: 30 MiB each.
+    try:
+        return work()
+    except (ContentError, MalformedError) as exc:
+        return RefusedError(400, str(exc))
+    except TooManyError as exc:
+        return RefusedError(413, str(exc))
+    except ContentTooLargeError as exc:
+        if not exc.limit_bytes:
+            return RefusedError(413, f"a body that decompresses to more than {MAX_RATIO} times its size")
+        limit = f"{exc.limit_bytes} bytes once decompressed"
+        return RefusedError(413, f"a body of more than {limit}: send less, or raise --decoded-mib")
+    except NoRoomError:
+        return explain_no_room()
+
+
+class Door(Starlette):
+    """What every request meets first: the token, before anything tells a stranger what there is behind it.
+
+    Takes ``//ga4/v1/traces`` and ``/ga4/v1/traces/`` as well: what comes of an address that ends with a slash.
+    """
+
+    relay: Relay
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        path = scope.get("path", "")
-        if "//" in path or path.endswith("/"):
-            scope["path"] = "/" + "/".join(filter(None, path.split("/")))
+        if scope["type"] == "http":
+            path = scope["path"]
+            if "//" in path or path.endswith("/"):
+                path = scope["path"] = "/" + "/".join(filter(None, path.split("/")))
+            if path != HEALTH:
+                request = HTTPConnection(scope)
+                try:
+                    self.relay.admit(request)
+                except RefusedError as exc:
+                    await self.relay.refuse(request, exc)(scope, receive, send)
+                    return
         await super().__call__(scope, receive, send)
 
 
@@ -259,15 +282,16 @@ def make_app(destinations: Sequence[DestinationWorkers], options: Options | None
         app = make_app([load_destination("ga4", window=500_000, workers=4)], Options(waiting=64))
     """
     relay = Relay(destinations, options or Options())
-    app = ForgivingPaths(
+    app = Door(
         routes=[
-            Route("/healthz", relay.answer_health),
+            Route(HEALTH, relay.answer_health),
             Route("/metrics", relay.answer_metrics),
+            Route("/v1/{signal}", relay.answer_otlp, methods=["POST"]),
             Route("/{destination}/v1/{signal}", relay.answer_otlp, methods=["POST"]),
         ],
         exception_handlers={HTTPException: relay.answer_http_error},
         lifespan=relay.lifespan,
     )
     app.router.redirect_slashes = False  # it would redirect to whatever the client's Host header says
-    app.state.relay = relay
+    app.relay = app.state.relay = relay
     return app

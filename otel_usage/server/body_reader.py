@@ -17,13 +17,20 @@ from typing import Any
 
 from starlette.requests import Request
 
+from otel_usage.receiver.content import is_known, name_of
+
 from .answers import JSON, PROTOBUF, RefusedError, format_retry_after, media_type_of
-from .body import Body, Budget, MalformedBodyError, NoRoomError, TooLargeError
+from .body import Body, Budget, NoRoomError, NotComeError, TooLargeError
 from .options import Options
 
 MAX_READING = 256  # bodies that are being read
 SLOW_S = 2.0
 OTLP_BYTES = 64 << 20  # the largest request a client may send; OTLP specification 1.11
+
+
+def explain_no_room() -> RefusedError:
+    """Return the refusal of a request for which there is no room among all that are held."""
+    return RefusedError(429, "too much is waiting", retry_after=format_retry_after())
 
 
 class BodyReader:
@@ -38,49 +45,57 @@ class BodyReader:
         """Return the body of *request*, of which nothing is read yet. Raises RefusedError if it will not be read."""
         if media_type_of(request) not in (JSON, PROTOBUF):
             raise RefusedError(415, f"the Content-Type is neither {PROTOBUF} nor {JSON}", accept=f"{PROTOBUF}, {JSON}")
-        encoding = request.headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in ("identity", "gzip", ""):
-            raise RefusedError(
-                415, "the Content-Encoding is neither gzip nor identity", accept_encoding="gzip, identity"
-            )
-        length = request.headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self._options.body_bytes:
-            raise self._too_large("--body-mib", int(length))
+        encoding = name_of(request.headers.get("content-encoding"))
+        if not is_known(encoding):
+            accepted = "gzip, deflate, identity"
+            raise RefusedError(415, f"the Content-Encoding is none of {accepted}", accept_encoding=accepted)
+        announced_bytes = None
+        if transfer_codings := request.headers.getlist("transfer-encoding"):
+            announced_bytes = -1
+            if [coding.strip().lower() for coding in transfer_codings] != ["chunked"]:
+                # The server undoes no other, so the body would be something else than what was sent.
+                raise RefusedError(501, "the Transfer-Encoding is not chunked", connection="close")
+        elif (length := request.headers.get("content-length", "")).isdigit():
+            announced_bytes = int(length)
+            if announced_bytes > self._options.body_bytes:
+                raise self.explain_too_large(announced_bytes)
         return Body(
             self.budget,
             body_bytes=self._options.body_bytes,
             decoded_bytes=self._options.decoded_bytes,
-            compressed=encoding == "gzip",
+            encoding=encoding,
+            announced_bytes=announced_bytes,
         )
 
-    def _too_large(self, option: str, length: int = 0) -> RefusedError:
-        most = self._options.body_bytes if option == "--body-mib" else self._options.decoded_bytes
+    def explain_too_large(self, length: int = 0) -> RefusedError:
+        """Return the refusal of a body that is too large as it comes. length: what its head says."""
         # The server reads what is left of the body and forgets it: closed in its middle, the connection would break
         # before the client has read the answer, and it would send the same again. What OTLP does not allow breaks it.
         headers = {"connection": "close"} if length > OTLP_BYTES else {}
-        decoded = " once decompressed" if option != "--body-mib" else ""
-        return RefusedError(413, f"a body of more than {most} bytes{decoded}: send less, or raise {option}", **headers)
+        most = self._options.body_bytes
+        return RefusedError(413, f"a body of more than {most} bytes: send less, or raise --body-mib", **headers)
 
-    async def read(self, body: Body, request: Request, deadline: float) -> bytes:
-        """Return the content of *body*, decompressed. deadline: on the monotonic clock. Raises RefusedError."""
+    async def read(self, body: Body, request: Request, deadline: float) -> None:
+        """Have *body* read. deadline: on the monotonic clock. Raises RefusedError."""
         task = asyncio.current_task()
         assert task is not None
         if len(self.reading) >= MAX_READING:
             self._interrupt_oldest()
         self.reading[task] = time.monotonic()
         try:
-            return await asyncio.wait_for(body.read(request.stream()), deadline - time.monotonic())
+            await asyncio.wait_for(body.read(request.stream()), deadline - time.monotonic())
         except (TimeoutError, asyncio.TimeoutError):
             # Not 408, though it is one: OTLP's clients throw away what is answered so, and the network may be at fault.
             wait = format_retry_after()
             raise RefusedError(503, "the body took too long to come", retry_after=wait, connection="close") from None
-        except TooLargeError as exc:
-            raise self._too_large(exc.option) from None
+        except NotComeError:
+            wait = format_retry_after()
+            raise RefusedError(503, "the body did not come", retry_after=wait, connection="close") from None
+        except TooLargeError:
+            raise self.explain_too_large() from None
         except NoRoomError:
             self._interrupt_oldest(older_s=SLOW_S)
-            raise RefusedError(429, "too much is waiting", retry_after=format_retry_after()) from None
-        except MalformedBodyError as exc:
-            raise RefusedError(400, str(exc)) from exc
+            raise explain_no_room() from None
         finally:
             self.reading.pop(task, None)
 

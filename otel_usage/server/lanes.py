@@ -82,4 +82,5 @@ def _merge(parts: Sequence[Sequence[int]], verdicts: Sequence[Verdict]) -> Verdi
         status=next((verdict.status for verdict in telling if verdict.status is not None), None),
         skipped=sum(verdict.skipped for verdict in verdicts),
         gone={part[i]: reason for part, verdict in pairs for i, reason in verdict.gone.items()},
+        reason=next((verdict.reason for verdict in telling if verdict.reason), ""),
     )

@@ -51,7 +51,7 @@ class DestinationLog:
     def update(self, outcome: RelayOutcome) -> None:
         """Take note of what became of one request."""
         if outcome.again > outcome.busy:
-            self._warn(outcome.status)
+            self._warn(outcome)
             self.failing = True
         elif outcome.sent and self.failing:
             self.failing = False
@@ -59,11 +59,12 @@ class DestinationLog:
                 self._warned = False
                 log.info("%s: delivers again", self._destination)
 
-    def _warn(self, status: int | None) -> None:
+    def _warn(self, outcome: RelayOutcome) -> None:
         now = time.monotonic()
         # A destination that comes and goes is in the log once an interval.
         if self.failing or now - self._warned_at_s < LOG_INTERVAL_S:
             return
-        cause = f"HTTP {status}" if status is not None and status >= 300 else "no answer in time"
+        status = outcome.status if outcome.status is not None and outcome.status >= 300 else None
+        cause = f"HTTP {status}" if status else outcome.reason or "no answer in time"
         log.warning("%s: can't deliver (%s); clients are told to try again", self._destination, cause)
         self._warned_at_s, self._warned = now, True

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from otel_usage.delivery.verdict import Verdict
+from otel_usage.delivery.verdict import MAYBE_SENT, NOT_SENT, Verdict
 
 from .received import Received
 from .window import Claim
+
+REASONS = frozenset((*NOT_SENT, *MAYBE_SENT))
+_HTTP_REASON = re.compile(r"http_[1-5][0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,8 @@ class RelayOutcome:
     dropped: ``{reason: how many}`` that will never be delivered.
     skipped: not meant for the destination, and no loss.
     status: the destination's last HTTP status, None if there was no answer.
+    reason: why not all was delivered, in a word: see `otel_usage.delivery.verdict`.
+    failed: the exporter raised, and what it had is dropped.
     """
 
     sent: int = 0
@@ -34,6 +40,14 @@ class RelayOutcome:
     dropped: Mapping[str, int] = field(default_factory=dict)
     skipped: int = 0
     status: int | None = None
+    reason: str = ""
+    failed: bool = False
+
+
+def name_reason(verdict: Verdict) -> str:
+    """Return why a delivery failed, in a word of a closed list: it is a label of a metric. "" if nobody says."""
+    reason = verdict.reason or (f"http_{verdict.status}" if verdict.status and verdict.status >= 300 else "")
+    return reason if not reason or reason in REASONS or _HTTP_REASON.fullmatch(reason) else "other"
 
 
 def count_rejected(received: Received, outcome: RelayOutcome) -> dict[str, int]:
@@ -82,6 +96,7 @@ def split_verdict(claims: Sequence[Claim], verdict: Verdict) -> list[RelayOutcom
                 dropped=dict(dropped),
                 skipped=skipped,
                 status=verdict.status,
+                reason=name_reason(verdict),
             )
         )
     return outcomes

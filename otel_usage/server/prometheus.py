@@ -15,12 +15,13 @@ BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 PREFIX = "otel_usage_relay_"
 
 HELP = {
-    "requests_total": "requests, by destination, signal and status of the answer",
+    "requests_total": "requests, by destination (* for all), signal and status of the answer",
     "received_total": "spans and data points received, repetitions included",
     "sent_total": "spans and data points that the destination took",
     "known_total": "spans and data points received again after they were delivered, and not sent again",
     "again_total": "spans and data points that clients were told to send again",
     "skipped_total": "spans and data points that say nothing, or are not meant for the destination: no loss",
+    "failures_total": "deliveries that left something to be sent again, or failed, by reason",
     "rejected_total": "spans and data points that will never be sent, by reason",
     "request_duration_seconds": "time until a request to a destination was answered",
     "waiting_requests": "requests read and not answered",

@@ -29,18 +29,20 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from otel_usage.delivery.installed import load_by_name
+from otel_usage.delivery.installed import GROUPS, load_by_name
 from otel_usage.delivery.verdict import Verdict
 from otel_usage.setting_error import SettingError
 from otel_usage.spool.layout import WINDOW_SUFFIX
 
+from . import otlp_forwarding
 from .lanes import Lanes
+from .otlp_forwarding import count_items
 from .outcome import RelayOutcome, split_verdict
 from .received import Received, select
 from .window import Window
@@ -75,6 +77,7 @@ class DestinationWorkers:
         self.exporters = exporters
         self.waiting = 0  # requests the app has accepted for it and not answered; used from the event loop only
         self.window = Window(window, path)
+        self._at_most_once = any(getattr(exporter, "at_most_once", False) for exporter in exporters.values())
         self._timed = {signal for signal, exporter in exporters.items() if _is_timed(exporter)}
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
@@ -103,7 +106,7 @@ class DestinationWorkers:
                 outcomes = self.deliver([job.received for job in jobs], max(job.deadline for job in jobs))
             except Exception as exc:  # no memory left, most likely: the thread must go on, and the clients come again
                 log.error("%s: a delivery failed with %s", self.name, type(exc).__name__)
-                outcomes = [RelayOutcome(again=len(job.received.ids)) for job in jobs]
+                outcomes = [RelayOutcome(again=len(job.received.ids), reason="fault") for job in jobs]
             for job, outcome in zip(jobs, outcomes, strict=True):
                 job.outcome.set_result(outcome)
 
@@ -141,6 +144,7 @@ class DestinationWorkers:
         fresh = [received.ids[at] for received, claim in zip(requests, claims, strict=True) for at in claim.fresh]
         again: set[int] = set(fresh)
         verdict = Verdict()
+        failed = False
         try:
             if fresh:
                 if len(requests) == 1:
@@ -150,13 +154,26 @@ class DestinationWorkers:
                     verdict = self._send(Received("traces", spans, ids=fresh), range(len(fresh)), deadline)
             again = {fresh[position] for position in verdict.unsent}
         except Exception as exc:
-            # What can't be translated today can't be tomorrow: asked for again it would block the client's queue.
-            log.error("%s: the exporter failed with %s: %d dropped", self.name, type(exc).__name__, len(fresh))
-            again = set()
-            verdict = Verdict(dropped={"fault": len(fresh)})
+            if self._may_pass(exc):
+                log.error("%s: the exporter failed with %s: to be tried again", self.name, type(exc).__name__)
+                verdict = Verdict(unsent=tuple(range(len(fresh))), reason="fault")
+            else:
+                log.error("%s: the exporter failed with %s: %d dropped", self.name, type(exc).__name__, len(fresh))
+                verdict = Verdict(dropped={"fault": len(fresh)}, reason="fault")
+                again, failed = set(), True
         finally:
             self.window.settle((one for one in fresh if one not in again), again)
-        return split_verdict(claims, verdict)
+        outcomes = split_verdict(claims, verdict)
+        return [replace(outcome, failed=bool(outcome.dropped)) for outcome in outcomes] if failed else outcomes
+
+    def _may_pass(self, exc: Exception) -> bool:
+        """True if a delivery that raised *exc* is to be tried again.
+
+        What can't be translated today can't be tomorrow: asked for again it would block the client's queue. Memory,
+        threads and descriptors come back. But where a repetition would count twice nothing is, as something may have
+        left.
+        """
+        return isinstance(exc, (MemoryError, OSError, RuntimeError)) and not self._at_most_once
 
     def _send(self, received: Received, positions: Sequence[int], deadline: float) -> Verdict:
         """Return what became of the spans or data points at *positions*; the verdict's positions are among these."""
@@ -176,7 +193,7 @@ class DestinationWorkers:
         result = exporter.export(items)
         if result in (SpanExportResult.SUCCESS, MetricExportResult.SUCCESS):
             return Verdict()
-        return Verdict(unsent=tuple(range(_count_items(items))))
+        return Verdict(unsent=tuple(range(count_items(items))))
 
     def close(self) -> None:
         """Finish the requests under way, let the rest be sent again, and shut the exporters down.
@@ -213,15 +230,6 @@ def _is_timed(exporter: Any) -> bool:
     return deliver is not None and "within_s" in inspect.signature(deliver).parameters
 
 
-def _count_items(items: list[Any] | MetricsData) -> int:
-    if isinstance(items, list):
-        return len(items)
-    metrics = (
-        metric for group in items.resource_metrics for scoped in group.scope_metrics for metric in scoped.metrics
-    )
-    return sum(len(metric.data.data_points) for metric in metrics)
-
-
 def load_destination(name: str, *, window: int, workers: int, state: str = "") -> DestinationWorkers:
     """Return the destination that installed exporters call *name*, configured by its variables. Raises SettingError.
 
@@ -230,11 +238,14 @@ def load_destination(name: str, *, window: int, workers: int, state: str = "") -
     >>> load_destination("ga4", window=500_000, workers=4)  # doctest: +SKIP
     """
     exporters: dict[str, Any] = {}
-    for signal, exporter_class in load_by_name(name).items():
-        try:
-            exporters[signal] = _construct(exporter_class)
-        except ValueError as exc:
-            raise SettingError(f"{name}: {exc}") from exc
+    if name == otlp_forwarding.NAME:
+        exporters = {signal: otlp_forwarding.OtlpForwarder(signal) for signal in GROUPS}
+    else:
+        for signal, exporter_class in load_by_name(name).items():
+            try:
+                exporters[signal] = _construct(exporter_class)
+            except ValueError as exc:
+                raise SettingError(f"{name}: {exc}") from exc
     path = ""
     if state and any(getattr(exporter, "at_most_once", False) for exporter in exporters.values()):
         try:

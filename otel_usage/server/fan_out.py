@@ -1,0 +1,129 @@
+"""One request's deliveries, to one destination or to several side by side, and the one answer that comes of them.
+
+RULES of the answer, for a client that has one word for all destinations
+  1. 503 (or 429) if any of them may take later what it has not taken now. The client sends the whole request again, and
+     each destination's window knows what that destination has: there it is not delivered a second time.
+  2. 500 if an exporter failed. The request would fail again, and what is lost is in log and metrics.
+  3. 400 if a request to all destinations was refused by all of them.
+  4. Else 200, with ``partialSuccess`` if some of it was rejected here or refused there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .answers import RefusedError, format_retry_after
+from .outcome import RelayOutcome
+from .received import Received
+from .workers import DestinationWorkers
+
+EVERYWHERE = "*"  # stands for all destinations, where one is named in metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """How many records of a request will never be delivered, to one destination at least, and why."""
+
+    n: int
+    why: str
+
+
+class FanOut:
+    """One request's places at its destinations, and its deliveries. Used from the event loop only.
+
+    RACE  Deliveries go on when their client has been answered. Each keeps its place until it ends; *on_end* is called when
+          the last of them has ended.
+    """
+
+    def __init__(self, destinations: Sequence[DestinationWorkers], *, waiting: int) -> None:
+        self._destinations = destinations
+        self._waiting = waiting
+        self._held: list[DestinationWorkers] = []
+        self._deliveries: dict[str, asyncio.Future[RelayOutcome]] = {}
+
+    def check_places(self) -> list[DestinationWorkers]:
+        """Return the destinations that have a place. Raises RefusedError if there is none."""
+        free = [one for one in self._destinations if one.waiting < self._waiting]
+        if not free:
+            raise RefusedError(429, "too many requests are waiting", retry_after=format_retry_after())
+        return free
+
+    def take_places(self) -> None:
+        """Take a place wherever there is one. Raises RefusedError if there is none."""
+        self._held = self.check_places()
+        for one in self._held:
+            one.waiting += 1
+
+    def release(self) -> None:
+        """Give back the places of a request that will not be delivered."""
+        for one in self._held:
+            one.waiting -= 1
+        self._held = []
+
+    def submit(
+        self,
+        received: Received,
+        deadline: float,
+        on_outcome: Callable[[DestinationWorkers, RelayOutcome], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        """Begin to deliver *received* wherever it has a place. deadline: on the monotonic clock."""
+        held, self._held = self._held, []
+        left = set(held)
+
+        def give_back(one: DestinationWorkers, ended: asyncio.Future[RelayOutcome]) -> None:
+            one.waiting -= 1
+            left.discard(one)
+            if not left:
+                on_end()
+            if not ended.cancelled():
+                on_outcome(one, ended.result())
+
+        for one in held:
+            delivery = asyncio.wrap_future(one.submit(received, deadline))
+            delivery.add_done_callback(lambda ended, one=one: give_back(one, ended))  # type: ignore[misc]
+            self._deliveries[one.name] = delivery
+
+    async def wait(self, received: Received, within_s: float, *, to_all: bool) -> Rejected:
+        """Wait for the deliveries, and return what was rejected. Raises RefusedError: see RULES.
+
+        to_all: the client has named no destination.
+        """
+        await asyncio.wait(self._deliveries.values(), timeout=within_s)
+        if not all(delivery.done() for delivery in self._deliveries.values()):
+            raise RefusedError(503, "the destination takes too long", retry_after=format_retry_after())
+        outcomes = {name: delivery.result() for name, delivery in self._deliveries.items()}
+        for one in self._destinations:
+            if one.name not in outcomes:
+                outcomes[one.name] = RelayOutcome(again=len(received.ids), status=429)
+        return judge(received, outcomes, to_all=to_all)
+
+
+def judge(received: Received, outcomes: Mapping[str, RelayOutcome], *, to_all: bool) -> Rejected:
+    """Return what was rejected, as `FanOut.wait` does. outcomes: by destination."""
+    again = [outcome for outcome in outcomes.values() if outcome.again]
+    if again:
+        waits_s = [outcome.retry_after_s for outcome in again if outcome.retry_after_s is not None]
+        wait = format_retry_after(max(waits_s, default=None))
+        if all(outcome.status == 429 for outcome in again):
+            raise RefusedError(429, "the destination asks to slow down", retry_after=wait)
+        raise RefusedError(503, "the destination did not take all of it", retry_after=wait)
+    if any(outcome.failed for outcome in outcomes.values()):
+        raise RefusedError(500, "the exporter failed")
+    reasons = dict(received.rejected)
+    for name, outcome in outcomes.items():
+        for reason, n in outcome.dropped.items():
+            key = f"{name}: {reason}" if len(outcomes) > 1 else reason
+            reasons[key] = reasons.get(key, 0) + n
+    why = ", ".join(f"{reason}: {n}" for reason, n in sorted(reasons.items()))
+    if to_all and all(_is_refusal(outcome) for outcome in outcomes.values()):
+        raise RefusedError(400, f"every destination refused it: {why}")
+    most = max(sum(outcome.dropped.values()) for outcome in outcomes.values())
+    return Rejected(received.rejected.total() + most, why)
+
+
+def _is_refusal(outcome: RelayOutcome) -> bool:
+    """True if the destination has dropped all that it was sent."""
+    return bool(sum(outcome.dropped.values())) and not (outcome.sent or outcome.known or outcome.skipped)
