@@ -30,6 +30,9 @@ from .received import (
 )
 from .wire_metric import WireMetric, accept_metrics, check_buckets
 
+MIN_CONTAINER_BYTES = 8  # for each object or list of a body
+FREE_BYTES = 16 * 1024  # bodies that are not larger may be of anything
+
 _SPAN_KEYS = ("traceId", "spanId", "parentSpanId", "name", "kind", "startTimeUnixNano", "endTimeUnixNano")
 _NO_RECORDED_VALUE = 1  # DataPointFlags: the mark that a series has ended
 _METRIC_KINDS = {
@@ -124,6 +127,10 @@ class JsonDecoder:
 
 
 def _parse(body: bytes) -> dict[str, Any]:
+    # Parsed in one go, while nothing else of this process runs. Objects and lists are what takes time and memory, and are
+    # counted first: OTLP has one in 18 bytes at most.
+    if MIN_CONTAINER_BYTES * (body.count(b"{") + body.count(b"[")) > max(len(body), FREE_BYTES):
+        raise MalformedError("not OTLP JSON: hardly anything but brackets")
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as exc:
