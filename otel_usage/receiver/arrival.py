@@ -89,5 +89,7 @@ def _point_lines(body: Mapping[str, Any]) -> list[str]:
                     else:
                         value = f"+{point.get('asInt', point.get('asDouble', 0))}"
                     pairs = _pairs(attributes_of(point.get("attributes", ())))
-                    lines.append(f"{at} count {program}  {metric['name']}  {value} {metric.get('unit', '')}  {pairs}")
+                    unit = metric.get("unit", "")
+                    value += f" {unit}" if unit not in ("", "1") else ""  # "1" says that it has none
+                    lines.append(f"{at} count {program}  {metric['name']}  {value}  {pairs}")
     return lines

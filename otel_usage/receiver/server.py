@@ -6,7 +6,7 @@ PROTOCOL
 - ``…/mp/collect``: GA4. Any other path: Segment, or 404. Both are answered as the vendor would answer. The real ones
   accept requests that break their rules and drop them later, so the broken rules go to whoever reads the `Arrival`.
 
-Bodies may be compressed with gzip; the rules are checked against what was inside.
+Bodies come with a length or in chunks, plain, in gzip or deflate; the rules are checked against what was inside.
 
 RACE  Requests are handled in threads of their own. The callback is called under a lock, one arrival at a time, so that it
       need not be safe for threads.
@@ -14,9 +14,11 @@ RACE  Requests are handled in threads of their own. The callback is called under
 
 from __future__ import annotations
 
+import io
 import json
+import socket
+import sys
 import threading
-import zlib
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -24,9 +26,11 @@ from typing import Any
 from ..otlp import MalformedError, json_from_protobuf
 from . import ga4, segment
 from .arrival import Arrival
+from .body import RefusedBodyError, read_body
 
 # OTLP/HTTP specification: the largest request, before compression.
 MAX_BODY_BYTES = 64 * 1024 * 1024
+LINGER_S = 2.0  # for a client to notice that its body is not wanted
 
 # As the vendors' modules answer: status, headers, body, and the rules that the request breaks.
 VendorAnswer = tuple[int, dict[str, str], bytes, list[str]]
@@ -52,6 +56,11 @@ class Listener(ThreadingHTTPServer):
         self._on_arrival = on_arrival
         self._lock = threading.Lock()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that went away. Any: the base class's shape."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
     def hand_over(self, arrival: Arrival) -> None:
         """Call back with *arrival*; one at a time."""
         with self._lock:
@@ -61,10 +70,16 @@ class Listener(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Listener
+    rfile: io.BufferedReader
 
     def do_POST(self) -> None:
-        body = self._read_body()
-        if body is None:
+        try:
+            body = read_body(self.headers, self.rfile, MAX_BODY_BYTES)
+        except RefusedBodyError as exc:
+            # What is left of the body must not be taken for the next request.
+            self.close_connection = True
+            self._answer(exc.status, "text/plain", f"{exc.why}\n".encode())
+            self._forget_rest()
             return
         path, _, query = self.path.partition("?")
         if path in ("/v1/traces", "/v1/metrics"):
@@ -81,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _take_otlp(self, signal: str, body: bytes) -> None:
         """Hand over an OTLP request. signal: ``traces`` or ``metrics``."""
-        content_type = self.headers.get("Content-Type", "").partition(";")[0].strip()
+        content_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         try:
             if content_type == "application/json":
                 payload = json.loads(body)
@@ -114,32 +129,21 @@ class _Handler(BaseHTTPRequestHandler):
         key = self.headers.get("Authorization")
         return {"authorization": key} if key is not None else {}
 
-    def _read_body(self) -> bytes | None:
-        """Return the body, decompressed; None if it can't be read, which has been answered then."""
+    def _forget_rest(self) -> None:
+        """Read what the client still sends: closed at once, the connection would break before it has read the answer."""
         try:
-            length = int(self.headers.get("Content-Length", ""))
-        except ValueError:
-            self._answer(411, "text/plain", b"a Content-Length is needed\n")
-            return None
-        if length > MAX_BODY_BYTES:
-            self.close_connection = True
-            self._answer(413, "text/plain", b"larger than 64 MiB\n")
-            return None
-        body = self.rfile.read(length)
-        if self.headers.get("Content-Encoding", "") == "gzip":
-            try:
-                inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
-                body = inflate.decompress(body, MAX_BODY_BYTES)
-            except zlib.error:
-                self._answer(400, "text/plain", b"not gzip\n")
-                return None
-            if inflate.unconsumed_tail:
-                self._answer(413, "text/plain", b"larger than 64 MiB when unpacked\n")
-                return None
-        return body
+            self.connection.settimeout(LINGER_S)
+            self.connection.shutdown(socket.SHUT_WR)
+            left_bytes = MAX_BODY_BYTES
+            while left_bytes > 0 and (part := self.rfile.read1(1 << 16)):
+                left_bytes -= len(part)
+        except OSError:
+            pass
 
     def _answer(self, status: int, content_type: str, body: bytes) -> None:
         self.send_response(status)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         if status != 204:
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
