@@ -1,14 +1,14 @@
 """OTLP, as JSON and as protobuf, to and from Python values and the SDK's own objects.
 
 FORMAT  OTLP JSON: ids in hexadecimal, integers of 64 bits as decimal text, enums as integers; unknown keys are ignored.
-        Source: opentelemetry-proto docs/specification.md, "JSON Protobuf Encoding".
+        Source: opentelemetry-proto docs/specification.md, "JSON Protobuf Encoding". Scalars: see proto_json.py.
 Functions are called after what they return: ``attributes_of(pairs)``, ``span_of(span, …)``, ``json_of_metrics(metrics)``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.metrics.export import (
@@ -28,6 +28,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from .proto_json import read_bool, read_double, read_enum, read_id, read_int64, read_text, read_uint64
+
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _STATUS = {0: Status(StatusCode.UNSET), 1: Status(StatusCode.OK), 2: Status(StatusCode.ERROR)}
 _KINDS = {
@@ -45,24 +47,33 @@ class MalformedError(ValueError):
 
 
 def value_of(any_value: Mapping[str, Any]) -> Any:
-    """Return the Python value of an OTLP JSON AnyValue."""
+    """Return the Python value of an OTLP JSON AnyValue. Raises ValueError for what the mapping does not allow."""
     for key, value in any_value.items():
-        if key in ("stringValue", "boolValue"):
+        if value.__class__ is str and key == "stringValue":  # as most are
             return value
-        if key == "intValue":
-            return int(value)
-        if key == "doubleValue":
-            return float(value)
-        if key == "arrayValue":
-            return [value_of(item) for item in value.get("values", ())]
-        if key == "kvlistValue":
-            return attributes_of(value.get("values", ()))
+        read = _READERS.get(key)
+        if read is not None and value is not None:
+            return read(value)
     return None  # bytes too: no attribute of ours is of that type, and as text they might pass for one
 
 
 def attributes_of(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a list of OTLP JSON KeyValues as a dict."""
-    return {pair["key"]: value_of(pair.get("value") or {}) for pair in pairs}
+    """Return a list of OTLP JSON KeyValues as a dict. Raises as `value_of` does."""
+    attributes = {pair["key"]: value_of(pair.get("value") or {}) for pair in pairs}
+    for key in attributes:
+        if key.__class__ is not str:
+            raise ValueError("a key that is no text")
+    return attributes
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "stringValue": read_text,
+    "boolValue": read_bool,
+    "intValue": read_int64,
+    "doubleValue": read_double,
+    "arrayValue": lambda array: [value_of(item) for item in array.get("values") or ()],
+    "kvlistValue": lambda pairs: attributes_of(pairs.get("values") or ()),
+}
 
 
 def pairs_of(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -92,18 +103,18 @@ def span_of(
     span: Mapping[str, Any], attributes: Mapping[str, Any], resource: Resource, scope: InstrumentationScope
 ) -> ReadableSpan:
     """Return one OTLP JSON Span as the SDK's. attributes: those of the span, as Python values."""
-    trace = int(span["traceId"], 16)
+    trace = read_id(span["traceId"], 16)
     parent = span.get("parentSpanId")
     return ReadableSpan(
         name=span["name"],
-        context=SpanContext(trace, int(span["spanId"], 16), False, _SAMPLED),
-        parent=SpanContext(trace, int(parent, 16), False, _SAMPLED) if parent else None,
+        context=SpanContext(trace, read_id(span["spanId"], 8), False, _SAMPLED),
+        parent=SpanContext(trace, read_id(parent, 8), False, _SAMPLED) if parent else None,
         resource=resource,
         attributes=attributes,
-        kind=_KINDS[span.get("kind", 1)],
-        status=_STATUS[(span.get("status") or {}).get("code", 0)],
-        start_time=int(span["startTimeUnixNano"]),
-        end_time=int(span["endTimeUnixNano"]),
+        kind=_KINDS[read_enum(span.get("kind", 1))],
+        status=_STATUS[read_enum((span.get("status") or {}).get("code", 0))],
+        start_time=read_uint64(span["startTimeUnixNano"]),
+        end_time=read_uint64(span["endTimeUnixNano"]),
         instrumentation_scope=scope,
     )
 
@@ -146,26 +157,24 @@ def records_of(row: bytes, resources: dict[bytes, Mapping[str, Any]]) -> list[Re
 
 
 def _point(point: Mapping[str, Any]) -> NumberDataPoint:
-    value = int(point["asInt"]) if "asInt" in point else float(point.get("asDouble", 0))
-    return NumberDataPoint(
-        attributes_of(point.get("attributes", ())),
-        int(point.get("startTimeUnixNano", 0)),
-        int(point.get("timeUnixNano", 0)),
-        value,
-    )
+    value = read_int64(point["asInt"]) if "asInt" in point else read_double(point.get("asDouble", 0))
+    return NumberDataPoint(attributes_of(point.get("attributes", ())), *_times(point), value)
+
+
+def _times(point: Mapping[str, Any]) -> tuple[int, int]:
+    return read_uint64(point.get("startTimeUnixNano", 0)), read_uint64(point.get("timeUnixNano", 0))
 
 
 def _histogram_point(point: Mapping[str, Any]) -> HistogramDataPoint:
     return HistogramDataPoint(
         attributes_of(point.get("attributes", ())),
-        int(point.get("startTimeUnixNano", 0)),
-        int(point.get("timeUnixNano", 0)),
-        int(point.get("count", 0)),
-        float(point.get("sum", 0)),
-        [int(n) for n in point.get("bucketCounts", ())],
-        [float(b) for b in point.get("explicitBounds", ())],
-        float(point.get("min", 0)),
-        float(point.get("max", 0)),
+        *_times(point),
+        read_uint64(point.get("count", 0)),
+        read_double(point.get("sum", 0)),
+        [read_uint64(n) for n in point.get("bucketCounts", ())],
+        [read_double(b) for b in point.get("explicitBounds", ())],
+        read_double(point.get("min", 0)),
+        read_double(point.get("max", 0)),
     )
 
 
@@ -173,13 +182,15 @@ def _metric(metric: Mapping[str, Any]) -> Metric:
     content: Any
     if "sum" in metric:
         total = metric["sum"]
-        temporality = AggregationTemporality(total.get("aggregationTemporality", 0))
-        content = Sum([_point(p) for p in total.get("dataPoints", ())], temporality, bool(total.get("isMonotonic")))
+        temporality = AggregationTemporality(read_enum(total.get("aggregationTemporality", 0)))
+        content = Sum(
+            [_point(p) for p in total.get("dataPoints", ())], temporality, read_bool(total.get("isMonotonic", False))
+        )
     elif "gauge" in metric:
         content = Gauge([_point(p) for p in metric["gauge"].get("dataPoints", ())])
     elif "histogram" in metric:
         histogram = metric["histogram"]
-        temporality = AggregationTemporality(histogram.get("aggregationTemporality", 0))
+        temporality = AggregationTemporality(read_enum(histogram.get("aggregationTemporality", 0)))
         content = Histogram([_histogram_point(p) for p in histogram.get("dataPoints", ())], temporality)
     else:
         raise MalformedError(f"metric {metric.get('name')!r} is neither sum, gauge nor histogram")

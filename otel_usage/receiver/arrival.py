@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..otlp import attributes_of
+from ..proto_json import read_double, read_int64, read_uint64
 
 
 class Arrival:
@@ -66,7 +67,7 @@ def _span_lines(body: Mapping[str, Any]) -> list[str]:
         program = f"{resource.get('service.name', '?')} {resource.get('service.version', '')}".strip()
         for scoped in group.get("scopeSpans", ()):
             for span in scoped.get("spans", ()):
-                start, end = int(span.get("startTimeUnixNano", 0)), int(span.get("endTimeUnixNano", 0))
+                start, end = read_uint64(span.get("startTimeUnixNano", 0)), read_uint64(span.get("endTimeUnixNano", 0))
                 at = _clock_time(start)
                 status = "ERROR" if (span.get("status") or {}).get("code") == 2 else "ok"
                 pairs = _pairs(attributes_of(span.get("attributes", ())), ("process.executable.name",))
@@ -83,11 +84,13 @@ def _point_lines(body: Mapping[str, Any]) -> list[str]:
             for metric in scoped.get("metrics", ()):
                 points = metric.get("sum") or metric.get("gauge") or metric.get("histogram") or {}
                 for point in points.get("dataPoints", ()):
-                    at = _clock_time(int(point.get("timeUnixNano", 0)))
+                    at = _clock_time(read_uint64(point.get("timeUnixNano", 0)))
                     if "count" in point:
-                        value = f"count={point['count']} sum={point.get('sum', 0):.3f}"
+                        value = f"count={read_uint64(point['count'])} sum={read_double(point.get('sum', 0)):.3f}"
+                    elif "asInt" in point:
+                        value = f"+{read_int64(point['asInt'])}"
                     else:
-                        value = f"+{point.get('asInt', point.get('asDouble', 0))}"
+                        value = f"+{read_double(point.get('asDouble', 0))}"
                     pairs = _pairs(attributes_of(point.get("attributes", ())))
                     unit = metric.get("unit", "")
                     value += f" {unit}" if unit not in ("", "1") else ""  # "1" says that it has none

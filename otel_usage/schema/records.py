@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..proto_json import read_uint64
 from .attributes import CHECKS, DERIVED, FIELD_PREFIX, REASONS
 from .declaration import MAX_FIELDS
 from .fields import bucket_labels, fit
@@ -75,7 +76,7 @@ def _may_be_span(span: Mapping[str, Any], name: str) -> bool:
         and not span.keys() - _SPAN_KEYS
         and not (span.get("status") or {}).keys() - {"code"}
         and (span.get("status") or {}).get("code", 0) in (0, 1, 2)
-        and 0 < int(span.get("startTimeUnixNano", 0)) <= int(span.get("endTimeUnixNano", 0)) < 1 << 63
+        and 0 < read_uint64(span.get("startTimeUnixNano", 0)) <= read_uint64(span.get("endTimeUnixNano", 0)) < 1 << 63
     )
 
 

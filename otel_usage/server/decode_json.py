@@ -1,7 +1,8 @@
 """Turn an OTLP JSON body into the SDK's spans or metrics, without what may not pass.
 
 FORMAT  OTLP JSON. A member that is null counts as absent, as protobuf's JSON mapping has it; members that nobody knows
-        are ignored; ids are hexadecimal of either case. Source: opentelemetry-proto docs/specification.md.
+        are ignored; ids are hexadecimal of either case; scalars: see otel_usage/proto_json.py.
+        Source: opentelemetry-proto docs/specification.md.
 A request is read member by member, and no member can be relied on to be there or to be of its type: whatever reading a
 record raises (RECORD_FAULTS) rejects that record, and what reading the groups around it raises, the request.
 """
@@ -9,12 +10,21 @@ record raises (RECORD_FAULTS) rejects that record, and what reading the groups a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, MetricsData, NumberDataPoint
 
 from otel_usage.otlp import MalformedError, attributes_of, span_of
+from otel_usage.proto_json import (
+    read_bool,
+    read_double,
+    read_enum,
+    read_int64,
+    read_text,
+    read_uint32,
+    read_uint64,
+)
 from otel_usage.schema.records import check_span
 
 from .received import (
@@ -28,12 +38,21 @@ from .received import (
     Schemas,
     accept_resource,
 )
-from .wire_metric import WireMetric, accept_metrics, check_buckets
+from .wire_metric import WireMetric, accept_metrics, check_buckets, read_broken
 
 MIN_CONTAINER_BYTES = 8  # for each object or list of a body
 FREE_BYTES = 16 * 1024  # bodies that are not larger may be of anything
 
-_SPAN_KEYS = ("traceId", "spanId", "parentSpanId", "name", "kind", "startTimeUnixNano", "endTimeUnixNano")
+# How the members are read that the tables look at.
+_SPAN_MEMBERS: dict[str, Callable[[Any], Any]] = {
+    "traceId": lambda text: read_text(text).lower(),
+    "spanId": lambda text: read_text(text).lower(),
+    "parentSpanId": lambda text: read_text(text).lower(),
+    "name": read_text,
+    "kind": read_enum,
+    "startTimeUnixNano": read_uint64,
+    "endTimeUnixNano": read_uint64,
+}
 _NO_RECORDED_VALUE = 1  # DataPointFlags: the mark that a series has ended
 _METRIC_KINDS = {
     "sum": "sum",
@@ -118,7 +137,7 @@ class JsonDecoder:
         for group in groups:
             owner, reason = _accept_resource(group)
             for scoped in group.get("scopeMetrics") or ():
-                metrics = [_read_metric(metric) for metric in scoped.get("metrics") or ()]
+                metrics = [read_metric(metric) for metric in scoped.get("metrics") or ()]
                 n_points += sum(len(metric.points) for metric in metrics)
                 self._limit.check(n_points, "data points")
                 accepted.append(accept_metrics(received, owner, reason, metrics, self._schemas))
@@ -155,59 +174,73 @@ def _accept_resource(group: Mapping[str, Any]) -> tuple[CheckedResource | None, 
 
 
 def _leave_out_empty(span: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the tables look at of *span*, without its attributes.
+    """Return what the tables look at of *span*, without its attributes. Raises any of RECORD_FAULTS.
 
     Members that are empty say nothing and are left out. So are the counts of what the client dropped, which no table
     has: they are no reason to reject a span.
     """
-    checked_span = {key: span[key] for key in _SPAN_KEYS if span.get(key) is not None}
-    for key in ("traceId", "spanId", "parentSpanId"):
-        if key in checked_span:
-            checked_span[key] = str(checked_span[key]).lower()
+    checked_span = {key: read(span[key]) for key, read in _SPAN_MEMBERS.items() if span.get(key) is not None}
     status = span.get("status")
     if status:
-        checked_span["status"] = {key: status[key] for key in ("code", "message") if status.get(key)}
+        checked_span["status"] = {"code": read_enum(status["code"])} if status.get("code") is not None else {}
+        if status.get("message"):
+            checked_span["status"]["message"] = True  # no span of ours has one, so this key lets none pass
     if span.get("events") or span.get("links") or span.get("traceState"):
-        checked_span["events"] = True  # no span of ours has any of the three, so this key lets none pass
+        checked_span["events"] = True  # nor any of these three
     return checked_span
+
+
+def read_metric(metric: Mapping[str, Any]) -> WireMetric:
+    """Return a metric of OTLP JSON. One that can't be read has data points that can't be."""
+    try:
+        return _read_metric(metric)
+    except RECORD_FAULTS:
+        return WireMetric("", "", "sum", 1, False, (None,), read_broken)
 
 
 def _read_metric(metric: Mapping[str, Any]) -> WireMetric:
     key = next((key for key in _METRIC_KINDS if metric.get(key) is not None), "")
     kind, aggregation = _METRIC_KINDS.get(key, ""), metric.get(key) or {}
-    return WireMetric(
-        str(metric.get("name")),
-        str(metric.get("unit") or ""),
-        kind,
-        aggregation.get("aggregationTemporality") or 0,
-        bool(aggregation.get("isMonotonic")),
-        aggregation.get("dataPoints") or (),
-        _read_histogram if kind == "histogram" else _read_number,
-    )
+    points = aggregation.get("dataPoints") or ()
+    try:
+        temporality = read_enum(_present(aggregation, "aggregationTemporality", 0))
+        is_monotonic = read_bool(_present(aggregation, "isMonotonic", False))
+        name, unit = read_text(_present(metric, "name", "")), read_text(_present(metric, "unit", ""))
+    except RECORD_FAULTS:
+        return WireMetric("", "", "sum", 1, False, points, read_broken)
+    read = _read_histogram if kind == "histogram" else _read_number
+    return WireMetric(name, unit, kind, temporality, is_monotonic, points, read)
+
+
+def _present(record: Mapping[str, Any], key: str, default: Any) -> Any:
+    """Return a member of *record*; *default* if it is absent, or null. Any: JSON."""
+    value = record.get(key)
+    return default if value is None else value
 
 
 def _read_number(point: Mapping[str, Any]) -> NumberDataPoint | None:
-    if int(point.get("flags") or 0) & _NO_RECORDED_VALUE:
+    if read_uint32(_present(point, "flags", 0)) & _NO_RECORDED_VALUE:
         return None
     integer = point.get("asInt")
-    value = int(integer) if integer is not None else float(point.get("asDouble") or 0)
+    value = read_int64(integer) if integer is not None else read_double(_present(point, "asDouble", 0))
     return NumberDataPoint(_read_attributes(point), *_read_times(point), value)
 
 
 def _read_histogram(point: Mapping[str, Any]) -> HistogramDataPoint | None:
-    if int(point.get("flags") or 0) & _NO_RECORDED_VALUE:
+    if read_uint32(_present(point, "flags", 0)) & _NO_RECORDED_VALUE:
         return None
     return HistogramDataPoint(
         _read_attributes(point),
         *_read_times(point),
-        int(point.get("count") or 0),
-        float(point.get("sum") or 0),
-        [int(n) for n in check_buckets(point.get("bucketCounts") or ())],
-        [float(bound) for bound in check_buckets(point.get("explicitBounds") or ())],
-        float(point.get("min") or 0),
-        float(point.get("max") or 0),
+        read_uint64(_present(point, "count", 0)),
+        read_double(_present(point, "sum", 0)),
+        [read_uint64(n) for n in check_buckets(_present(point, "bucketCounts", ()))],
+        [read_double(bound) for bound in check_buckets(_present(point, "explicitBounds", ()))],
+        read_double(_present(point, "min", 0)),
+        read_double(_present(point, "max", 0)),
     )
 
 
 def _read_times(point: Mapping[str, Any]) -> tuple[int, int]:
-    return int(point.get("startTimeUnixNano") or 0), int(point.get("timeUnixNano") or 0)
+    start, end = _present(point, "startTimeUnixNano", 0), _present(point, "timeUnixNano", 0)
+    return read_uint64(start), read_uint64(end)

@@ -47,7 +47,7 @@ from .received import (
     Schemas,
     accept_resource,
 )
-from .wire_metric import WireMetric, accept_metrics, check_buckets
+from .wire_metric import WireMetric, accept_metrics, check_buckets, read_broken
 
 MAX_REMEMBERED = 4_096  # resources, and shapes of spans
 MAX_REMEMBERED_BYTES = 2_048  # of one of them on the wire, larger ones are read each time: some 20 MiB in all
@@ -236,7 +236,7 @@ def _read_metric(record: bytes) -> WireMetric:
         kind = next((kind for kind in METRIC_KINDS if metric.HasField(kind)), "")
         aggregation = message_class("Points").FromString(getattr(metric, kind) if kind else b"")
     except DecodeError:
-        return WireMetric("", "", "sum", 1, False, (b"",), _read_broken)
+        return WireMetric("", "", "sum", 1, False, (b"",), read_broken)
     return WireMetric(
         metric.name.decode("utf-8", "replace"),
         metric.unit.decode("utf-8", "replace"),
@@ -246,10 +246,6 @@ def _read_metric(record: bytes) -> WireMetric:
         aggregation.points,
         _read_histogram if kind == "histogram" else _read_number,
     )
-
-
-def _read_broken(_: bytes) -> NumberDataPoint:
-    raise ValueError
 
 
 def _parse_point(point_class: Any, content: bytes) -> Any:

@@ -105,6 +105,11 @@ def _accept_points(received: Received, owner: CheckedResource, metric: WireMetri
     return points
 
 
+def read_broken(_: Any) -> DataPoint:
+    """Raise ValueError: what reads the data points of a metric that can't be read itself. Any: of either encoding."""
+    raise ValueError("of a metric that can't be read")
+
+
 def check_buckets(numbers: Sequence[Any]) -> Sequence[Any]:
     """Return *numbers*, counts or bounds of a histogram. Raises ValueError if they are more than any of ours has."""
     if len(numbers) > MAX_ATTRIBUTES:
