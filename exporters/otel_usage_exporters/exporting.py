@@ -42,6 +42,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from otel_usage.delivery.verdict import Verdict
 from otel_usage.setting_error import SettingError
 
+from .compact_memory import CompactMemory
 from .identity import Identities, folder_of
 from .memory import Memory
 from .once import log_once, print_once
@@ -197,9 +198,9 @@ class Exporter:
         now_ns = time.time_ns()
         memory = self._memory(vendor, events[0].origin.app)
         try:
-            translation = vendor.translate(events, now_ns, memory.read())
+            translation = vendor.translate(events, now_ns, memory.view())
         except Exception:  # one of them is so odd that no rule has thought of it
-            translation = translate_without_odd(vendor, events, now_ns, memory.read())
+            translation = translate_without_odd(vendor, events, now_ns, memory.view())
         memory.update(translation.learned)
         self.altered.update(translation.altered)
         return translation, memory
@@ -280,7 +281,14 @@ class Exporter:
         key = folder, name = self._memory_key(vendor, app)
         # With a folder, exporters of spans and of metrics remember together; without one, or rehearsing, each alone.
         memories = _memories if folder and self.shown is None else self._memories
-        return memories.setdefault(key, Memory(folder, name, writes=self.shown is None))
+        if key not in memories:
+            # Without a folder: a relay, which hears from all installations.
+            memories.setdefault(key, Memory(folder, name, writes=self.shown is None) if folder else CompactMemory())
+        return memories[key]
+
+    def share_memory(self, other: Exporter) -> None:
+        """Remember together with *other*, without a folder: the exporter of the same destination's other signal."""
+        self._memories = other._memories
 
     # Saying what is wrong.
 

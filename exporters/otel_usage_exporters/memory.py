@@ -30,7 +30,7 @@ from typing import Any
 
 from otel_usage.spool.layout import JSON
 
-MAX_ENTRIES = 1_000  # per file; a program's folder holds one or two, a relay keeps its in memory only
+MAX_ENTRIES = 1_000  # per file, of which a program's has one or two; for a relay see compact_memory.py
 MAX_BYTES = 1 << 20
 
 
@@ -45,6 +45,10 @@ class Memory:
         self._writes = writes
         self._path = os.path.join(folder, name + JSON) if folder else ""
         self._entries: dict[str, Any] | None = None
+
+    def view(self) -> Mapping[str, Any]:
+        """Return what is remembered, to look things up in. Any: JSON."""
+        return self._loaded()
 
     def read(self) -> dict[str, Any]:
         """Return a copy of all entries. Any: JSON."""

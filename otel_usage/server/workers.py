@@ -246,6 +246,9 @@ def load_destination(name: str, *, window: int, workers: int, state: str = "") -
                 exporters[signal] = _construct(exporter_class)
             except ValueError as exc:
                 raise SettingError(f"{name}: {exc}") from exc
+    sharing = [exporter for exporter in exporters.values() if hasattr(exporter, "share_memory")]
+    for exporter in sharing[1:]:
+        exporter.share_memory(sharing[0])
     path = ""
     if state and any(getattr(exporter, "at_most_once", False) for exporter in exporters.values()):
         try:

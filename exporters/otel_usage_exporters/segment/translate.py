@@ -69,7 +69,8 @@ def translate(
     altered: Altered = Counter()
     gone: dict[int, str] = {}
     newest_ns = (1 << 64) if now_ns is None else now_ns + MAX_AHEAD_S * 10**9
-    known = dict(traits or {})
+    sent: Mapping[str, Any] = traits or {}
+    known: dict[str, str] = {}  # besides what was sent before
     # (anonymous id, context, digest of the traits) by the origin object's id: equal origins are one object, see
     # usage_event.py.
     origins: dict[int, tuple[str, str, str]] = {}
@@ -86,7 +87,7 @@ def translate(
             encoded_origin = origins[id(event.origin)] = (who, context, digest_of(_traits(event.origin)))
         who, context, digest = encoded_origin
         parts = []
-        if known.get(who) != digest:
+        if (known.get(who) or sent.get(who)) != digest:
             known[who] = digest
             learned_at[event.position] = (who, digest)
             parts.append(_identify(event, who, context, digest))
