@@ -43,13 +43,9 @@ class CompactMemory(Memory):
         super().__init__("", "")
         self._buckets = [b""] * BUCKETS
 
-    def view(self) -> Mapping[str, Any]:
-        """Return what is remembered, to look things up in. Any: JSON."""
+    def read(self) -> Mapping[str, Any]:
+        """Return what is remembered, to look things up in: names are not remembered, and can't be listed. Any: JSON."""
         return _View(self._buckets)
-
-    def read(self) -> dict[str, Any]:
-        """Names are not remembered, so they can't be listed: see `view`."""
-        raise NotImplementedError
 
     def update(self, entries: Mapping[str, Any]) -> None:
         """Remember *entries* too; where a bucket is full the oldest are dropped."""

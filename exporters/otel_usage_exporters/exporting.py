@@ -198,9 +198,9 @@ class Exporter:
         now_ns = time.time_ns()
         memory = self._memory(vendor, events[0].origin.app)
         try:
-            translation = vendor.translate(events, now_ns, memory.view())
+            translation = vendor.translate(events, now_ns, memory.read())
         except Exception:  # one of them is so odd that no rule has thought of it
-            translation = translate_without_odd(vendor, events, now_ns, memory.view())
+            translation = translate_without_odd(vendor, events, now_ns, memory.read())
         memory.update(translation.learned)
         self.altered.update(translation.altered)
         return translation, memory

@@ -46,13 +46,9 @@ class Memory:
         self._path = os.path.join(folder, name + JSON) if folder else ""
         self._entries: dict[str, Any] | None = None
 
-    def view(self) -> Mapping[str, Any]:
+    def read(self) -> Mapping[str, Any]:
         """Return what is remembered, to look things up in. Any: JSON."""
         return self._loaded()
-
-    def read(self) -> dict[str, Any]:
-        """Return a copy of all entries. Any: JSON."""
-        return dict(self._loaded())
 
     def update(self, entries: Mapping[str, Any]) -> None:
         """Remember *entries* too; beyond `MAX_ENTRIES` the oldest are dropped."""
@@ -69,7 +65,7 @@ class Memory:
     def copy_without_file(self) -> Memory:
         """Return a memory of the same entries that no file belongs to: what it learns, nobody else does."""
         copy = Memory("", "")
-        copy._entries = self.read()
+        copy._entries = dict(self._loaded())
         return copy
 
     def _loaded(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ NAMES = (
     "drain",
     "exporters",
     "relay",
+    "attack",
     "collector",
     "secrets",
 )

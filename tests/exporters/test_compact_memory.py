@@ -30,11 +30,11 @@ def test_it_remembers_as_a_dict_does(steps: list[tuple[str, Any]]) -> None:
         memory.update({name: value})
         expected[name] = value
 
-        assert {name: memory.view().get(name, "absent") for name in expected} == {
+        assert {name: memory.read().get(name, "absent") for name in expected} == {
             name: value if len(compact_memory.json.dumps(value, separators=(",", ":"))) <= 255 else "absent"
             for name, value in expected.items()
         }
-    assert "never" * 4 not in memory.view()
+    assert "never" * 4 not in memory.read()
 
 
 def test_a_full_bucket_forgets_what_was_not_written_for_longest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,10 +45,10 @@ def test_a_full_bucket_forgets_what_was_not_written_for_longest(monkeypatch: pyt
         memory.update({f"i{n}": [n, n], "often": [n]})
         assert len(memory._buckets[0]) <= compact_memory.BUCKET_BYTES
 
-    left = [n for n in range(1_000) if f"i{n}" in memory.view()]
+    left = [n for n in range(1_000) if f"i{n}" in memory.read()]
     assert left == list(range(left[0], 1_000))
     assert len(left) > 30
-    assert [999] == memory.view()["often"]
+    assert [999] == memory.read()["often"]
 
 
 def test_what_a_copy_learns_nobody_else_does() -> None:
@@ -58,7 +58,7 @@ def test_what_a_copy_learns_nobody_else_does() -> None:
     copy = memory.copy_without_file()
     copy.update({"a": 2, "b": 3})
 
-    assert (1, None, 2, 3) == (memory.view()["a"], memory.view().get("b"), copy.view()["a"], copy.view()["b"])
+    assert (1, None, 2, 3) == (memory.read()["a"], memory.read().get("b"), copy.read()["a"], copy.read()["b"])
 
 
 def test_threads_may_write_at_once() -> None:
@@ -75,8 +75,8 @@ def test_threads_may_write_at_once() -> None:
     for thread in threads:
         thread.join()
 
-    view = memory.view()
-    values = [(view.get(f"{who}-{n}"), [who, n]) for who in range(4) for n in range(2_000)]
+    entries = memory.read()
+    values = [(entries.get(f"{who}-{n}"), [who, n]) for who in range(4) for n in range(2_000)]
     assert all(value in (None, expected) for value, expected in values)
     assert sum(value is None for value, _ in values) < 80
 
@@ -93,9 +93,9 @@ def test_a_million_installations() -> None:
     for n in range(1_000_000):
         memory.update({f"{n}.{n}": [1_764_170_000, 1_764_170_500]})
     grown = rss_bytes() - before
-    view = memory.view()
+    entries = memory.read()
     began = time.process_time()
-    forgotten = sum(f"{n}.{n}" not in view for n in range(0, 1_000_000, 10))
+    forgotten = sum(f"{n}.{n}" not in entries for n in range(0, 1_000_000, 10))
     took_s = (time.process_time() - began) / 100_000
 
     assert forgotten < 50
