@@ -30,11 +30,15 @@ def build_parser() -> argparse.ArgumentParser:
     default = Options()
     parser = argparse.ArgumentParser(
         prog="otel-usage relay",
-        description="Receive usage data over OTLP/HTTP and deliver it to GA4, Segment and other exporters. Each is "
-        "configured by its own variables, such as OTEL_EXPORTER_GA4_MEASUREMENT_ID; see docs/relay.md.",
+        description="Receive usage data over OTLP/HTTP, at /v1/traces and /v1/metrics, and deliver it to GA4, Segment, an "
+        "OTLP backend and other exporters: to all that are named. Each is configured by its own variables, such as "
+        "OTEL_EXPORTER_GA4_MEASUREMENT_ID; see docs/relay.md.",
     )
     parser.add_argument(
-        "destinations", nargs="+", metavar="DESTINATION", help="an exporter: ga4, segment; POST /DESTINATION/v1/traces"
+        "destinations",
+        nargs="+",
+        metavar="DESTINATION",
+        help="an exporter: ga4, segment, otlp; POST /DESTINATION/v1/traces is for one alone",
     )
     parser.add_argument("--listen", default="127.0.0.1:4319", metavar="HOST:PORT", help="default: %(default)s")
     parser.add_argument(
