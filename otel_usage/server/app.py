@@ -98,32 +98,32 @@ class Relay:
     async def answer_otlp(self, request: Request) -> Response:
         """Answer one OTLP request, to one destination or, if its path names none, to all."""
         began = time.monotonic()
-        name, signal = request.path_params.get("destination", EVERYWHERE), request.path_params["signal"]
-        named = list(self.destinations.values()) if name == EVERYWHERE else [self.destinations.get(name)]
-        destinations = [one for one in named if one is not None and signal in one.exporters]
+        name, signal = request.path_params.get("destination"), request.path_params["signal"]
+        named = [one for one in self.destinations.values() if name in (None, one.name)]
+        destinations = [one for one in named if signal in one.exporters]
         if not destinations:
             return self.refuse(request, RefusedError(404, self._explain_paths()))
-        refusal: RefusedError | None = None
+        label = EVERYWHERE if name is None else name
+        # Each error is answered where it is caught. Held in a variable it would hold its own frames, and with them all that
+        # was received, until the garbage is collected.
+        refuse = partial(self.refuse, request, destination=label, signal=signal)
         try:
             rejected = await self._deliver(request, destinations, began + self.options.deadline_s)
-        except RefusedError as exc:
-            refusal = exc
-        except ClientDisconnect:
-            refusal = RefusedError(408, "the client went away")
-        except asyncio.CancelledError:  # the relay is to stop at once, or the body came slowly and room is needed
-            refusal = RefusedError(503, "interrupted", retry_after=format_retry_after(), connection="close")
-        except Exception as exc:  # a fault of ours; its text may hold what was sent, so only its class is logged
-            log.error("%s: a request failed with %s", name, type(exc).__name__)
-            refusal = RefusedError(500, "the relay failed")
-            # Any other fault would come back with the request, and block the client's queue for good.
-            if self._closing or isinstance(exc, MemoryError):
-                refusal = RefusedError(503, "the relay failed", retry_after=format_retry_after())
-        if refusal is None:
-            self.metrics.add("requests_total", destination=name, signal=signal, code="200")
+            self.metrics.add("requests_total", destination=label, signal=signal, code="200")
             answer = build_success(signal, rejected.n, rejected.why, media_type_of(request) == JSON)
-        else:
-            answer = self.refuse(request, refusal, destination=name, signal=signal)
-        self.metrics.observe(time.monotonic() - began, destination=name)
+        except RefusedError as exc:
+            answer = refuse(exc)
+        except ClientDisconnect:
+            answer = refuse(RefusedError(408, "the client went away"))
+        except asyncio.CancelledError:  # the relay is to stop at once, or the body came slowly and room is needed
+            answer = refuse(RefusedError(503, "interrupted", retry_after=format_retry_after(), connection="close"))
+        except Exception as exc:  # a fault of ours; its text may hold what was sent, so only its class is logged
+            log.error("%s: a request failed with %s", label, type(exc).__name__)
+            if self._closing or isinstance(exc, MemoryError):
+                answer = refuse(RefusedError(503, "the relay failed", retry_after=format_retry_after()))
+            else:  # it would come back with the request, and block the client's queue for good
+                answer = refuse(RefusedError(500, "the relay failed"))
+        self.metrics.observe(time.monotonic() - began, destination=label)
         return answer
 
     async def _deliver(self, request: Request, destinations: Sequence[DestinationWorkers], deadline: float) -> Rejected:
@@ -173,7 +173,8 @@ class Relay:
                 why = "too much is waiting to be decoded"
                 raise RefusedError(503, why, retry_after=format_retry_after()) from None
         if isinstance(result, RefusedError):
-            raise result
+            # Another one: raised, it would hold this frame, which holds it, and what was to be decoded.
+            raise RefusedError(result.status, result.why, **result.headers)
         return result
 
     def _count(self, received: Received, destination: DestinationWorkers, outcome: RelayOutcome) -> None:

@@ -24,7 +24,7 @@ class RefusalLog:
 
     def warn(self, status: int, why: str) -> None:
         """Log that a request was refused with *status*, unless it was logged a moment ago or the client tries again."""
-        if status in (429, 503):
+        if status in (408, 429, 503):
             return
         logged_at_s, n_since = self._last.get(status, (float("-inf"), 0))
         now = time.monotonic()

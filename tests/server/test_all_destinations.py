@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from otel_usage.delivery.verdict import Verdict
 from otel_usage.otlp import json_from_protobuf
+from otel_usage.server.body import Body
+from otel_usage.server.received import Received
 from otel_usage.server.workers import DestinationWorkers
 from tests.collector.harness import DEADLINE_S, Backend, get, metrics, post, traces
 from tests.server.serving import Fake, Process, Serving
@@ -191,3 +194,18 @@ def test_vendors_and_an_otlp_backend_from_one_command() -> None:
             assert (4, 4) == (vendors.ga4.total(), vendors.segment.total())
             shown = get(process.port, "/metrics")[1]
     assert 'failures_total{destination="otlp",signal="traces",reason="http_503"} 1' in shown
+
+
+def test_a_refused_request_is_held_by_nothing() -> None:
+    """Neither its body nor what was decoded of it waits for the garbage collector: a client can make many of them."""
+    gc.collect()
+    gc.disable()
+    try:
+        with serving(lambda _: LATER, lambda _: SENT, workers=1) as (relay, _, _):
+            for n in range(30):
+                assert 503 == post(relay.port, "/v1/traces", traces([2 * n, 2 * n + 1]).SerializeToString())[0]
+                assert 400 == post(relay.port, "/v1/traces", b"\xff" * 40_000)[0]
+            held = [one for one in gc.get_objects() if isinstance(one, (Received, Body))]
+    finally:
+        gc.enable()
+    assert len(held) < 12  # a worker's last job, or two
