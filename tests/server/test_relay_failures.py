@@ -30,8 +30,8 @@ def test_what_is_refused_for_good_is_logged_once_a_minute(caplog: pytest.LogCapt
     said = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
     assert [
         "refused a request for good, its data is lost: HTTP 401, no bearer token came with it",
-        "refused a request for good, its data is lost: HTTP 404, no such path; there are /fake/v1/traces, "
-        "/fake/v1/metrics",
+        "refused a request for good, its data is lost: HTTP 404, no such path; there are /v1/traces, "
+        "/v1/metrics, /fake/v1/traces, /fake/v1/metrics",
     ] == said
     assert 10 == counted
 

@@ -113,10 +113,9 @@ def test_of_too_many_slow_bodies_the_oldest_is_interrupted(monkeypatch: pytest.M
 
 
 def test_slow_bodies_that_hold_all_there_is_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bodies of few bytes that decompress to many, and do not end, are interrupted when others need the room."""
+    """Bodies that have nearly come, and do not end, are interrupted when others need the room."""
     monkeypatch.setattr(body_reader, "SLOW_S", 0.0)
-    bomb = gzip.compress(bytes(50_000))[:-8]
-    begun = HEAD + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % (len(bomb) + 8) + bomb
+    begun = HEAD + b"content-length: 50001\r\n\r\n" + bytes(50_000)
     with Serving(held_bytes=51_000) as serving, clients(serving, 1, begun) as [slow]:
         until(lambda: serving.relay.reader.budget.held_bytes >= 50_000)
         body = traces(range(10)).SerializeToString()
