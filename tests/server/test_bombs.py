@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.collector.harness import memory_mib, post, traces
-from tests.server.test_relay import field
+from tests.server.test_relay_refusals import field
 from tests.server.test_strangers import TOKEN, Healthy, relay
 
 MIB = 1 << 20
