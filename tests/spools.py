@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
@@ -35,6 +36,8 @@ class Sink:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers["Content-Encoding"] == "gzip":
+                    body = gzip.decompress(body)
                 with sink.lock:
                     sink.told.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
                     n = len(sink.told) - 1

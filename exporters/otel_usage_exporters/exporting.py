@@ -81,6 +81,8 @@ class Exporter:
 
     vendor_class: where its events go. lenient: True if a wrong setting never raises.
     at_most_once: True where a repetition would count twice, so that what may have arrived is never sent again.
+    records_per_request: so many spans or data points fit in one request for sure, 0 if that is of no concern. The sender
+    takes no more into flight, where what was in flight when it is killed is lost.
     one_client_per_request: True if a request holds events of one client only: the relay then sends several side by side.
     takes_folder: True if the keyword ``folder`` says where to remember things between processes.
     schema_key: the key of a schema row under which a host says how the vendor is to name that event, "" for none. The
@@ -90,6 +92,7 @@ class Exporter:
     vendor_class: ClassVar[type[Vendor]]
     lenient: ClassVar[bool] = False
     at_most_once: ClassVar[bool] = False
+    records_per_request: ClassVar[int] = 0
     one_client_per_request: ClassVar[bool] = False
     takes_folder: ClassVar[bool] = True
     schema_key: ClassVar[str] = ""
@@ -157,6 +160,7 @@ class Exporter:
         status: int | None = None
         wait_s: float | None = None
         word, objections = "", ""
+        stopped = False
         with suppress_instrumentation():
             while waiting:
                 left_s, limit_s = end - time.monotonic(), vendor.common.timeout_s
@@ -186,9 +190,10 @@ class Exporter:
                         word = _word(answer)
                         log_once(self._log, logging.WARNING, f"{vendor.label}: events were dropped, {reason}: {word}")
                 if outcome is RequestOutcome.DROP_AND_STOP:
+                    stopped = True
                     break
         unsent = tuple(sorted([unit.position for request in waiting for unit in request.units]))
-        wait_s = wait_s if unsent else None
+        wait_s = wait_s if unsent or stopped else None
         return self._counted(Verdict(unsent, wait_s, dict(+dropped), status, filtered, gone, word, objections))
 
     def _translate(self, vendor: Vendor, events: list[UsageEvent]) -> tuple[Translation, Memory]:

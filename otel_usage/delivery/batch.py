@@ -5,7 +5,8 @@ ALGORITHM
    neither from before the user agreed nor older than `MAX_AGE_S`.
 2. A run whose command or options have names that the table does not allow stays a run: the names are replaced or left out.
 3. All else is dropped and counted by reason. The counts are sent as ``usage.dropped``, with the batch's counts and counters.
-A line that is no OTLP counts as one loss, ``corrupt``: a host that was killed may have written half of it.
+A line that is no OTLP is a loss, ``corrupt``, of as many spans or data points as can be seen in it, of one at least: a host that
+was killed may have written half of it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ..recording.otlp_text import line
 from ..schema.records import check_point, check_resource, check_span, is_allowed_on_run
 from .queue import MAX_AGE_S
 from .run_counters import RunCounters
+from .segment_file import count_in
 
 MAX_SPANS = 2_048  # of one segment file, and so in memory
 MAX_TEXT = 1_500_000  # bytes of OTLP JSON in one: receivers limit a request, and JSON is twice what is sent
@@ -71,7 +73,7 @@ class Batch:
                     allowed.append(record)
                     self.run_counters.add(record)
         except _MALFORMED:
-            self.dropped["corrupt"] += 1
+            self.dropped["corrupt"] += count_in(row, spans=True)
             return b""
         self.records += allowed
         unchanged = unchanged and len(allowed) == len(records)
@@ -125,7 +127,7 @@ class Batch:
                         n += len(allowed)
                     scoped["metrics"] = [metric for metric in scoped["metrics"] if metric["sum"]["dataPoints"]]
         except _MALFORMED:
-            self.dropped["corrupt"] += 1
+            self.dropped["corrupt"] += count_in(row, spans=False)
             return
         if n:
             self.counts.append(payload)

@@ -2,8 +2,9 @@
 
 Three kinds of exporters are told apart:
 1. those with a method ``deliver``, such as this project's: it returns a `Verdict`;
-2. the official OTLP exporter over HTTP: its answer is read off the session that it posts with (otlp_session.py);
-3. all others, OTLP over gRPC among them: all that is known is whether ``export`` succeeded.
+2. the official OTLP exporter over HTTP: its answer is read off the session that it posts with (otlp_session.py), and what it
+   means is in otlp_answer.py;
+3. all others, OTLP over gRPC among them: all that is known is whether ``export`` succeeded, and for gRPC what it logs.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,13 +21,21 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from ..setting_error import SettingError
+from ..settings.endpoint import is_loopback, trim_signal_path
 from .environment import list_selected
+from .grpc_status import GrpcStatus
 from .installed import GROUPS, TIMEOUT_S, explain_unknown, find_exporters, load_exporter
+from .otlp_answer import is_about_settings, judge
 from .otlp_session import OtlpSession
 from .strict import check_destination
 from .verdict import Verdict
 
-RETRYABLE = (429, 502, 503, 504)  # OTLP/HTTP specification, "Retryable response codes": no other may be tried again
+DELIVERY_S = 60.0  # for one segment file, however many requests it takes; a single one of OTLP has `TIMEOUT_S`
+RECORDS_PER_REQUEST = (
+    25  # in flight to a destination that can't tell a repetition, and does not say what a request holds
+)
+# What an exporter drops because of such an answer waits: not the records are refused, and somebody will mend it.
+WAITING = frozenset({"redirect", "http_401", "http_403", "http_404", "http_405", "http_407"})
 
 
 class Destination:
@@ -33,51 +43,91 @@ class Destination:
 
     exporters: by signal, ``traces`` and ``metrics``; sessions: those that the official OTLP exporters post with, likewise.
     at_most_once: a repetition would count twice there, so what may have arrived is never sent again.
+    records_per_request: so many records are in flight at most, 0 if that is of no concern.
+    limit_s: how long one delivery may take. log: what OTLP over gRPC says of a failure, None with other exporters.
     """
 
-    def __init__(self, name: str, exporters: Mapping[str, Any], sessions: Mapping[str, OtlpSession]) -> None:
+    def __init__(
+        self,
+        name: str,
+        exporters: Mapping[str, Any],
+        sessions: Mapping[str, OtlpSession],
+        *,
+        limit_s: float = DELIVERY_S,
+        log: GrpcStatus | None = None,
+    ) -> None:
         self.name = name
         self.exporters = exporters
         self.sessions = sessions
+        self.limit_s = limit_s
+        self.log = log
         self.at_most_once = any(getattr(exporter, "at_most_once", False) for exporter in exporters.values())
+        most = max((getattr(exporter, "records_per_request", 0) for exporter in exporters.values()), default=0)
+        self.records_per_request = most or (RECORDS_PER_REQUEST if self.at_most_once else 0)
 
     def deliver(self, signal: str, items: Sequence[ReadableSpan] | MetricsData, n: int) -> Verdict:
         """Pass *items*, *n* spans or data points, to the exporter of *signal* and return what became of them."""
         exporter = self.exporters[signal]
         if hasattr(exporter, "deliver"):
-            verdict: Verdict = exporter.deliver(items)
-            return verdict
+            return _keep_waiting(exporter.deliver(items))
         session = self.sessions.get(signal)
         if session is not None:
             session.answer = None
+        if self.log is not None:
+            self.log.reason = ""
         result = exporter.export(items)
-        answer = session.answer if session is not None else None
-        status, wait_s = (answer[0], answer[1]) if answer else (None, None)
+        if session is not None and session.answer is not None:
+            answer = session.answer
+            if answer.status is None:
+                return Verdict(unsent=tuple(range(n)), reason=answer.fault)
+            return judge(signal, n, answer.status, answer.content_type, answer.body, answer.retry_after_s)
         if result in (SpanExportResult.SUCCESS, MetricExportResult.SUCCESS):
-            rejected = _count_rejected(signal, answer[2]) if answer else 0
-            return Verdict(dropped={"rejected": rejected} if rejected else {}, status=status)
-        if status is not None and status not in RETRYABLE:
-            return Verdict(dropped={"rejected": n}, status=status)
-        return Verdict(unsent=tuple(range(n)), retry_after_s=wait_s, status=status)
+            return Verdict()
+        reason = self.log.reason if self.log is not None else ""
+        return Verdict(unsent=tuple(range(n)), reason=reason or "fault")
+
+    def unknown(self, n: int, reason: str) -> Verdict:
+        """Return the verdict about *n* records of which nobody can say what became of them."""
+        if self.at_most_once:
+            return Verdict(dropped={"unknown_delivery": n}, reason=reason)
+        return Verdict(unsent=tuple(range(n)), reason=reason)
 
     def close(self) -> None:
         """Shut the exporters down."""
         for exporter in self.exporters.values():
-            exporter.shutdown()
+            try:
+                exporter.shutdown()
+            except Exception:  # somebody else's: all is settled by now
+                pass
 
 
-def _count_rejected(signal: str, body: bytes) -> int:
-    """Return how many items an OTLP success response says were rejected: never to be sent again."""
-    from google.protobuf.message import DecodeError
-    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+def is_failing(verdict: Verdict) -> bool:
+    """True if a destination is to be left alone for a while: it is down, overloaded, or not where it should be."""
+    if verdict.unsent or "unknown_delivery" in verdict.dropped:
+        return True
+    status = verdict.status
+    return bool(verdict.dropped) and status is not None and (status in (408, 429) or status >= 500)
 
-    try:
-        if signal == "traces":
-            return int(ExportTraceServiceResponse.FromString(body).partial_success.rejected_spans)
-        return int(ExportMetricsServiceResponse.FromString(body).partial_success.rejected_data_points)
-    except DecodeError:
-        return 0
+
+def is_wrong_settings(verdict: Verdict) -> bool:
+    """True if a destination that took nothing may have the wrong address or token."""
+    return bool(verdict.unsent) and is_about_settings(verdict.status)
+
+
+def _keep_waiting(verdict: Verdict) -> Verdict:
+    """Return *verdict* with those records unsent that an exporter gave up because of an answer of `WAITING`."""
+    waiting = {position: reason for position, reason in verdict.gone.items() if reason in WAITING}
+    if not waiting:
+        return verdict
+    dropped = dict(verdict.dropped)
+    for reason in waiting.values():
+        dropped[reason] -= 1
+    return replace(
+        verdict,
+        unsent=tuple(sorted({*verdict.unsent, *waiting})),
+        dropped={reason: n for reason, n in dropped.items() if n > 0},
+        gone={position: reason for position, reason in verdict.gone.items() if position not in waiting},
+    )
 
 
 def build_destination(
@@ -93,11 +143,13 @@ def build_destination(
         check_destination(name, keywords)
     exporters: dict[str, Any] = {}
     sessions: dict[str, OtlpSession] = {}
+    timeouts_s = [0.0]
     for signal in GROUPS:
         point = find_exporters(signal).get(name)
         try:
             if name == "otlp":
-                exporters[signal], session = _build_otlp(signal, keywords)
+                exporters[signal], session, timeout_s = _build_otlp(signal, keywords)
+                timeouts_s.append(timeout_s)
                 if session is not None:
                     sessions[signal] = session
             elif point is not None and (keywords is not None or name in list_selected(signal)):
@@ -113,7 +165,8 @@ def build_destination(
             raise SettingError(exporters[signal].problem)
     if not exporters:
         raise explain_unknown(name)
-    return Destination(name, exporters, sessions)
+    log = GrpcStatus.listen() if name == "otlp" and not sessions else None
+    return Destination(name, exporters, sessions, limit_s=max(DELIVERY_S, 2 * max(timeouts_s)), log=log)
 
 
 def _sender_keywords(exporter_class: Any, home: str, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,29 +177,45 @@ def _sender_keywords(exporter_class: Any, home: str, schema: Mapping[str, Any]) 
     return {**keywords, "names": names} if names else keywords
 
 
-def _build_otlp(signal: str, keywords: Mapping[str, Any] | None) -> tuple[Any, OtlpSession | None]:
-    """Return the official exporter: http/protobuf, or gRPC where the standard protocol setting asks for it."""
+def _build_otlp(signal: str, keywords: Mapping[str, Any] | None) -> tuple[Any, OtlpSession | None, float]:
+    """Return the official exporter, its session if it has one, and its time limit.
+
+    It speaks http/protobuf, or gRPC where the standard protocol setting asks for it. What *keywords* do not say, it reads
+    from its variables, unless there are keywords: then these variables are not there, see `environment.forget_ambient`.
+    """
     arguments = dict(keywords or {})
-    protocol = arguments.pop("protocol", "")
-    if keywords is None:
-        own = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL")
-        protocol = own or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "")
-        if protocol not in ("", "grpc", "http/protobuf"):
-            raise SettingError(f"OTLP protocol {protocol!r} is not 'http/protobuf' or 'grpc'")
-    timeout_s = float(arguments.pop("timeout_s", TIMEOUT_S))
-    endpoint = str(arguments.pop("endpoint", ""))
+    protocol = arguments.pop("protocol", "") or _read_variable(signal, "PROTOCOL")
+    if protocol not in ("", "grpc", "http/protobuf"):
+        raise SettingError(f"OTLP protocol {protocol!r} is not 'http/protobuf' or 'grpc'")
+    timeout_s = float(arguments.pop("timeout_s", None) or _read_variable(signal, "TIMEOUT") or TIMEOUT_S)
+    compression = arguments.pop("compression", "") or _read_variable(signal, "COMPRESSION")
+    endpoint = trim_signal_path(str(arguments.pop("endpoint", "")))
     if protocol == "grpc":
+        from grpc import Compression  # type: ignore[import-untyped]  # its types are in a package of others
         from opentelemetry.exporter.otlp.proto.grpc import metric_exporter, trace_exporter
 
         grpc_class: Any = trace_exporter.OTLPSpanExporter if signal == "traces" else metric_exporter.OTLPMetricExporter
         if endpoint:
             arguments.update(endpoint=endpoint, insecure=urlsplit(endpoint).scheme == "http")
-        return grpc_class(timeout=timeout_s, **arguments), None
+        host = urlsplit(endpoint or _read_variable(signal, "ENDPOINT")).hostname or "localhost"
+        if is_loopback(host):
+            os.environ["no_grpc_proxy"] = host  # noqa: SIM112  gRPC reads it in lower case alone
+        kind = Compression.Gzip if compression == "gzip" else Compression.NoCompression
+        return grpc_class(timeout=timeout_s, compression=kind, **arguments), None, timeout_s
+    from opentelemetry.exporter.otlp.proto.http import Compression as HttpCompression
     from opentelemetry.exporter.otlp.proto.http import metric_exporter as http_metrics
     from opentelemetry.exporter.otlp.proto.http import trace_exporter as http_traces
 
     http_class: Any = http_traces.OTLPSpanExporter if signal == "traces" else http_metrics.OTLPMetricExporter
     if endpoint:
         arguments["endpoint"] = f"{endpoint.rstrip('/')}/v1/{signal}"
-    session = OtlpSession()
-    return http_class(timeout=timeout_s, session=session, **arguments), session
+    session = OtlpSession(compress=compression in ("", "gzip"))  # every OTLP server over HTTP must take gzip
+    own = HttpCompression.Deflate if compression == "deflate" else HttpCompression.NoCompression  # gzip: the session's
+    exporter = http_class(timeout=timeout_s, session=session, compression=own, **arguments)
+    return exporter, session, timeout_s
+
+
+def _read_variable(signal: str, name: str) -> str:
+    """Return an OTLP variable: the signal's own, else that of all signals, else ""."""
+    own = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}", "").strip()
+    return own or os.environ.get(f"OTEL_EXPORTER_OTLP_{name}", "").strip()

@@ -2,15 +2,18 @@
 
 FORMAT  ``<spool>/batch``       text: the batch id, then the name of each file of ``new/`` that is in the batch, one per line
         ``<spool>/batch.done``  the same file, renamed
-        ``<spool>/bad/``        files of ``new/`` that are none of ours, or can't be read: at most `MAX_BAD`, for whoever wants
-                                to know why
+        ``<spool>/bad/``        files of ``new/`` that are none of ours, or can't be read, for whoever wants to know why: see
+                                spool/set_aside.py
 
 ALGORITHM  of one batch
 1. Read the oldest files of ``new/``, as many as a segment file may hold, and decide what may leave of them (batch.py).
 2. Write ``batch``: which files these are, and the id of the batch.
 3. Put a segment file of the batch into ``wait/`` of every queue, one for spans and one for metrics.
 4. Rename ``batch`` to ``batch.done``: from now on the batch is in the queues.
-5. Remove the files of ``new/``, then ``batch.done``.
+5. Remove the files of ``new/``, then ``batch.done``. It stays if a file can't be removed, and names those that are left: they
+   are not taken in again.
+Folders in ``new/`` are passed over, whoever put them there. What else is no plain file, or has a name that no host writes, or
+can't be read, is set aside. A file of more than `MAX_JUNK` lines that are no OTLP is none of ours: the rest is not looked at.
 
 ALGORITHM  of recovery, before the first batch
 1. ``batch.done`` exists: an earlier sender was killed in step 5. The files that it names are removed.
@@ -38,22 +41,28 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..otlp import Record
-from ..spool.files import write_whole
-from ..spool.layout import BAD, BATCH, BATCH_DONE, HIDDEN, METRICS, NEW, OPEN, PART, TRACES
+from ..spool.files import list_files, write_whole
+from ..spool.layout import BATCH, BATCH_DONE, HIDDEN, METRICS, NEW, OPEN, PART, TRACES
+from ..spool.set_aside import set_aside
 from .batch import MAX_SPANS, MAX_TEXT, Batch
+from .losses import Losses
 from .queue import Queue, new_batch_id
+from .segment_file import count_in, count_records
 
 MAX_FILE = 4_194_304  # bytes; a host writes at most 513 spans into one
-MAX_BAD = 100  # files in bad/
+MAX_JUNK = 100  # lines of one file that are no OTLP
 STARTING_S = 1.0  # a file this young may not have been locked yet by the host that made it
 TORN_S = 3600.0  # a file with a leading dot that is older than this will not be renamed any more
+
+
+_HOSTS_NAME = re.compile(r"[0-9A-Za-z.-]+\.(traces|metrics)\.jsonl")
 
 
 class ReadBatch(NamedTuple):
@@ -62,66 +71,68 @@ class ReadBatch(NamedTuple):
     batch: Batch
     trace_lines: list[bytes]
     names: list[str]
-    bad_names: list[str]  # those among names that are none of ours, or can't be read
+    bad_names: list[str]  # those among names that are none of ours, or can't be read; they are not in *names*
 
 
 class Intake:
     """What the sender takes in, batch by batch.
 
-    dropped: ``{reason: how many}`` of losses that no batch has reported yet, of the queues too.
-    newest: (segment file, its records) of the newest batch, which most often is sent at once, and then not read again.
     newest_dropped: ``{reason: how many}`` that the newest batch left out.
     """
 
-    def __init__(self, spool: str, settings: Mapping[str, Any], queues: Sequence[Queue], since_s: float) -> None:
+    def __init__(
+        self, spool: str, settings: Mapping[str, Any], queues: Sequence[Queue], since_s: float, losses: Losses
+    ) -> None:
         self.spool = spool
         self.settings = settings
         self.queues = queues
         self.since_s = since_s
-        self.dropped: Counter[str] = Counter()
-        self.newest: tuple[str, list[Record]] = ("", [])
+        self.losses = losses
         self.newest_dropped: Counter[str] = Counter()
         self._batches = 0
+        self._stuck: set[str] = set()  # names in new/ that can be neither taken in nor removed
 
     # Recovery.
 
     def recover(self) -> None:
         """Finish or undo the batch that an earlier sender was killed in, and remove what it had half written."""
         for folder in (self.spool, *[q.folder for q in self.queues], *[q.wait_folder for q in self.queues]):
-            for name in os.listdir(folder):
+            for name in list_files(folder):
                 if name.endswith(PART):
                     os.unlink(os.path.join(folder, name))
         done, begun = os.path.join(self.spool, BATCH_DONE), os.path.join(self.spool, BATCH)
         for path in (done, begun):
             try:
-                with open(path, encoding="utf-8") as file:
+                with open(path, encoding="utf-8", errors="surrogateescape") as file:
                     batch_id, *names = file.read().split("\n")
             except FileNotFoundError:
                 continue
             if path == done:
-                self._remove(names)
+                self._finish(batch_id, names)
             else:
                 self._remove_from_queues(batch_id)
-            os.unlink(path)
+                os.unlink(path)
 
     def _remove_from_queues(self, batch_id: str) -> None:
         for queue in self.queues:
             for segment_file in queue.list_waiting():
-                if segment_file.startswith(batch_id + "."):
-                    os.unlink(os.path.join(queue.wait_folder, segment_file))
+                if batch_id and segment_file.startswith(batch_id + "."):
+                    queue.remove_waiting(segment_file)
 
     def reap(self) -> Counter[str]:
         """Move the stubs of hosts that died into ``new/``. Returns what was lost with them, by reason."""
         lost: Counter[str] = Counter()
         folder = os.path.join(self.spool, OPEN)
-        for name in os.listdir(folder):
+        for name in list_files(folder):
             path = os.path.join(folder, name)
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError:
                 continue
             try:
                 status = os.fstat(descriptor)
+                if status.st_uid != os.geteuid():
+                    continue
                 age_s = time.time() - status.st_mtime
                 if -60 < age_s < STARTING_S:  # further in the future: the clock jumped, and it may be of any age
                     continue
@@ -140,14 +151,18 @@ class Intake:
                 continue
             finally:
                 os.close(descriptor)
-        self.dropped += lost
         return lost
 
     # Batches.
 
     def list_new(self) -> list[str]:
-        """Return the names of the files that wait to be taken in, oldest first."""
-        return sorted(os.listdir(os.path.join(self.spool, NEW)))
+        """Return the names of what waits to be taken in, oldest first: all but folders, and what can't be removed."""
+        folder, names = os.path.join(self.spool, NEW), []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name not in self._stuck and not entry.is_dir(follow_symlinks=False):
+                    names.append(entry.name)
+        return sorted(names)
 
     def read_batch(self, names: Sequence[str]) -> ReadBatch:
         """Read the first of *names*, as many as a segment file may hold. Moves and removes nothing."""
@@ -156,33 +171,53 @@ class Intake:
         for name in names:
             if len(read.batch.records) >= MAX_SPANS or size_bytes >= MAX_TEXT:
                 break
-            read.names.append(name)
             try:
                 content = self._read(name)
             except ValueError:
                 read.bad_names.append(name)
                 continue
+            read.names.append(name)
             size_bytes += len(content)
-            for row in content.splitlines(keepends=True):
-                if name.endswith(TRACES):
-                    read.trace_lines.append(read.batch.add_traces(row))
-                else:
-                    read.batch.add_metrics(row)
-        if read.bad_names:
-            read.batch.dropped["corrupt"] += len(read.bad_names)
+            self._add(read, content, name.endswith(TRACES))
         return read
 
+    def _add(self, read: ReadBatch, content: bytes, spans: bool) -> None:
+        """Add the lines of one file to *read*, until more than `MAX_JUNK` of them were none."""
+        junk, first, end = 0, 0, len(content)
+        while first < end and junk <= MAX_JUNK:
+            last = content.index(b"\n", first) + 1
+            row, first = content[first:last], last
+            before = read.batch.dropped["corrupt"]
+            if spans:
+                read.trace_lines.append(read.batch.add_traces(row))
+            else:
+                read.batch.add_metrics(row)
+            junk += read.batch.dropped["corrupt"] != before
+        if first < end:
+            read.batch.dropped["corrupt"] += count_in(content[first:], spans)
+
     def move_into_queues(self, names: Sequence[str]) -> int:
-        """Move the first of *names* into every queue, as one batch, and return how many that were."""
+        """Move the first of *names* into every queue, as one batch, and return how many that were.
+
+        Raises OSError, as where the disk is full: then `recover` undoes what was begun.
+        """
         self._batches += 1
         batch_id = new_batch_id(self._batches)
         read = self.read_batch(names)
         batch = read.batch
         for name in read.bad_names:
-            self._move_to_bad(name)
-        self.newest_dropped = Counter(batch.dropped)
-        batch.dropped += self.dropped
+            path = os.path.join(self.spool, NEW, name)
+            n = count_records(path)
+            if set_aside(self.spool, path):
+                batch.dropped["corrupt"] += n
+            else:
+                self._stuck.add(name)
+        taken = len(read.names) + len(read.bad_names)
+        self.newest_dropped = +batch.dropped
+        batch.dropped += self.losses.counts
         metrics = batch.metrics()
+        if not read.names and metrics is None:
+            return taken
         write_whole(os.path.join(self.spool, BATCH), "\n".join([batch_id, *read.names]).encode())
         for queue in self.queues:
             if batch.records:
@@ -190,18 +225,36 @@ class Intake:
             if metrics is not None:
                 queue.put(batch_id + METRICS, [json.dumps(metrics, separators=(",", ":")).encode() + b"\n"])
         os.rename(os.path.join(self.spool, BATCH), os.path.join(self.spool, BATCH_DONE))
-        self.dropped.clear()
-        self.newest = (batch_id + TRACES, batch.records)
-        self._remove(read.names)
-        os.unlink(os.path.join(self.spool, BATCH_DONE))
-        return len(read.names)
+        self.losses.report()
+        self._finish(batch_id, read.names)
+        return taken
 
-    def _remove(self, names: Sequence[str]) -> None:
+    def _finish(self, batch_id: str, names: Sequence[str]) -> None:
+        """Remove the files of a batch that is in the queues, then ``batch.done``, unless it has to name those that stay."""
         for name in names:
             try:
                 os.unlink(os.path.join(self.spool, NEW, name))
             except FileNotFoundError:
                 pass
+            except OSError:  # whoever owns it: it must not be taken in again
+                self._stuck.add(name)
+        done = os.path.join(self.spool, BATCH_DONE)
+        stuck = sorted(self._stuck.intersection(names))
+        if stuck:
+            write_whole(done, "\n".join([batch_id, *stuck]).encode("utf-8", "surrogateescape"))
+        else:
+            os.unlink(done)
+
+    def drop(self, name: str) -> int:
+        """Remove a file of ``new/``, to make room, and return how many records it held."""
+        path = os.path.join(self.spool, NEW, name)
+        n = count_records(path)
+        try:
+            os.unlink(path)
+        except OSError:
+            self._stuck.add(name)
+            return 0
+        return n
 
     def _read(self, name: str) -> bytes:
         """Return the file's content, nothing if it is gone. Raises ValueError if it is none of ours, or can't be read.
@@ -210,6 +263,8 @@ class Intake:
         or read.
         """
         path = os.path.join(self.spool, NEW, name)
+        if not _HOSTS_NAME.fullmatch(name):
+            raise ValueError(f"{path!r} has a name that no host writes")
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -219,22 +274,10 @@ class Intake:
         try:
             status = os.fstat(descriptor)
             plain = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and status.st_size <= MAX_FILE
-            if plain and name.endswith((TRACES, METRICS)):
+            if plain:
                 content = os.read(descriptor, status.st_size)
                 if content.endswith(b"\n"):
                     return content
         finally:
             os.close(descriptor)
         raise ValueError(f"{path!r} is no file of records")
-
-    def _move_to_bad(self, name: str) -> None:
-        bad = os.path.join(self.spool, BAD)
-        os.makedirs(bad, 0o700, exist_ok=True)
-        path = os.path.join(self.spool, NEW, name)
-        try:
-            if len(os.listdir(bad)) < MAX_BAD:
-                os.rename(path, os.path.join(bad, name))
-            elif not os.path.isdir(path):
-                os.unlink(path)
-        except OSError:
-            pass

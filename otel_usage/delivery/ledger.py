@@ -66,7 +66,7 @@ class Ledger:
         reason: str = "",
         why: str = "",
     ) -> None:
-        """Add one delivery."""
+        """Add one delivery. Where the disk is full, or the file is another user's, nothing is written down."""
         entry = {
             "time": round(time.time(), 3),
             "destination": destination,
@@ -78,10 +78,18 @@ class Ledger:
             **({"reason": reason} if reason else {}),
             **({"why": why} if why else {}),
         }
-        if os.path.exists(self.path) and os.path.getsize(self.path) > MAX_LEDGER_BYTES:
-            os.replace(self.path, self.older_path)
-        with open(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        try:
+            if os.path.exists(self.path) and os.path.getsize(self.path) > MAX_LEDGER_BYTES:
+                os.replace(self.path, self.older_path)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return
+        try:
+            os.write(descriptor, json.dumps(entry).encode() + b"\n")
+        except OSError:
+            pass
+        finally:
+            os.close(descriptor)
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """Yield the deliveries, oldest first. Lines that can't be read are passed over."""
@@ -89,7 +97,7 @@ class Ledger:
             try:
                 with open(path, encoding="utf-8", errors="replace") as file:
                     lines = file.readlines()
-            except (FileNotFoundError, NotADirectoryError):
+            except OSError:
                 continue
             for line in lines:
                 try:

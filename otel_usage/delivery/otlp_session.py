@@ -1,24 +1,27 @@
 """The HTTP session that the official OTLP exporter posts with: one attempt, nothing ambient, and the answer stays readable.
 
-The official exporter tries again by itself, sleeps in between, and returns no more than success or failure. The sender tries
-again over days, and needs the status, the Retry-After header and the body. Both are arranged here, without any private name
-of the exporter's.
+The official exporter tries again by itself, sleeps in between, reads an answer of any length for any time, and returns no more
+than success or failure. The sender tries again over days, and needs the status, the Retry-After header and a bounded body.
+Both are arranged here, without any private name of the exporter's. What is on the connection is the affair of
+``otel_usage_exporters.post``, which posts for all of this project's exporters: one deadline, 64 KiB, one word for a failure.
 """
 
 from __future__ import annotations
 
+import gzip
+import io
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import requests
+from otel_usage_exporters.post import Answer, Post
 
-from .verdict import parse_retry_after
-
-MAX_ANSWER = 65_536  # bytes of a response's body that are looked at
 NOT_RETRIED = 421  # a status that the official exporter takes for a failure, and does not try again after
+NOT_COMPRESSED = 415  # the answer of a receiver that takes no gzip; RFC 9110, 15.5.16
+GZIP_LEVEL = 1  # 5 on such text is a tenth smaller and takes three times as long
 
 
-class Unreachable(Exception):  # noqa: N818  a state, not a fault
+class UnreachableError(Exception):
     """No answer came. Not one of requests' own classes: after those the exporter tries again, and sleeps in between."""
 
 
@@ -34,49 +37,74 @@ class CapturedRequest(NamedTuple):
 class OtlpSession(requests.Session):
     """A session that makes one attempt per request, follows no redirect and reads no ``.netrc``.
 
-    A redirect is answered as a failure.
-    answer: the last response's status, Retry-After in seconds and body; None if there was none.
+    A redirect is answered as a failure. compress: post gzip, and plain text from the first answer on that refuses it.
+    answer: what became of the last request; None if there was none.
     captured: None to send requests; a list to have them put there in place of being sent, and answered with 200.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, compress: bool = True) -> None:
         super().__init__()
         self.auth = lambda request: request  # without an auth of its own, requests would look into ~/.netrc
-        self.answer: tuple[int, float | None, bytes] | None = None
+        self.headers.clear()  # requests names itself, and offers to take compressed answers
+        self.compress = compress
+        self.answer: Answer | None = None
         self.captured: list[CapturedRequest] | None = None
+        self._post = Post()
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send one request. Raises Unreachable. Any: what requests' own method takes."""
+        """Send one request. Raises UnreachableError. Any: what requests' own method takes."""
         self.answer = None
-        kwargs["allow_redirects"] = False
-        if self.captured is not None:
-            return self._capture(self.captured, str(method), str(url), *args, **kwargs)
-        try:
-            response = super().request(method, url, *args, **kwargs)
-        except requests.RequestException as exc:
-            raise Unreachable(type(exc).__name__) from exc
-        wait_s = parse_retry_after(response.headers.get("Retry-After"))
-        self.answer = (response.status_code, wait_s, response.content[:MAX_ANSWER])
-        if not 200 <= response.status_code < 300:
-            # The exporter would repeat a 503 at once, and takes a 3xx for a success. The sender reads `answer` instead.
-            response.status_code = NOT_RETRIED
-        return response
+        return self._request(str(method), str(url), *args, **kwargs)
 
-    def _capture(
+    def _request(
         self,
-        captured: list[CapturedRequest],
         method: str,
         url: str,
         params: Any = None,
         data: Any = None,
         headers: Any = None,
+        timeout: float = 10.0,
+        verify: bool | str | None = None,
+        cert: Any = None,
         **_: Any,
     ) -> requests.Response:
-        """Put the request into *captured*, and answer it. Any, and the parameters' names: as requests' own method."""
-        prepared = self.prepare_request(requests.Request(method, url, headers=headers, data=data, params=params))
+        """Post, or capture, one request. Any, and the parameters' names: as requests' own method."""
+        own_headers = {**(headers or {}), "Accept-Encoding": "identity"}
+        prepared = self.prepare_request(requests.Request(method, url, headers=own_headers, data=data, params=params))
         body = prepared.body or b""
-        content = body if isinstance(body, bytes) else body.encode()
-        captured.append(CapturedRequest(method, prepared.url or url, prepared.headers, content))
+        plain = body if isinstance(body, bytes) else body.encode()
+        address, lines = prepared.url or url, dict(prepared.headers)
+        lines.pop("Content-Length", None)  # of the body before it is compressed
+        compressed = self.compress and "Content-Encoding" not in prepared.headers
+        for content in [gzip.compress(plain, GZIP_LEVEL, mtime=0), plain] if compressed else [plain]:
+            more = {"Content-Encoding": "gzip"} if content is not plain else {}
+            if self.captured is not None:
+                self.captured.append(CapturedRequest(method, address, {**lines, **more}, content))
+                answer = Answer(200, sent=True)
+            else:
+                # What the host says in code, or by a variable of the exporter's, beats what is ambient.
+                trusted = verify if isinstance(verify, str) else self.verify if isinstance(self.verify, str) else ""
+                answer = self._post(
+                    address,
+                    {**lines, **more},
+                    content,
+                    timeout_s=timeout,
+                    trusted=trusted,
+                    certificate=cert or self.cert,
+                )
+            if not (more and answer.status == NOT_COMPRESSED):
+                break
+            self.compress = False
+        self.answer = answer
+        if answer.status is None:
+            raise UnreachableError(answer.fault)
         response = requests.Response()
-        response.status_code, self.answer = 200, (200, None, b"")
+        response.raw = io.BytesIO(answer.body)
+        # The exporter would repeat a 503 at once, and takes a 3xx for a success. The sender reads `answer` instead.
+        response.status_code = answer.status if 200 <= answer.status < 300 else NOT_RETRIED
         return response
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._post.close()
+        super().close()

@@ -13,6 +13,7 @@ ALGORITHM  A destination may take a part of a file only. `lines` returns what is
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from ..otlp import Record, metrics_of, pairs_of, records_of, span_of
+from ..spool.layout import TRACES
+
+MAX_COUNTED = 16_777_216  # bytes of a file that are looked at to count what is in it
 
 
 class Spans:
@@ -109,6 +113,24 @@ class Points:
             g for g in payload["resourceMetrics"] if any(s["metrics"] for s in g["scopeMetrics"])
         ]
         return [json.dumps(payload, separators=(",", ":")).encode() + b"\n"]
+
+
+def count_records(path: str) -> int:
+    """Return how many spans or data points the file at *path* holds, at least 1 if it holds anything. Nothing is parsed.
+
+    Each span has one ``spanId``, each data point one ``timeUnixNano``. Within a text of JSON the quotation marks of such a key
+    would be escaped, so that it is not taken for one.
+    """
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            return count_in(file.read(MAX_COUNTED), path.endswith(TRACES))
+    except OSError:
+        return 1
+
+
+def count_in(content: bytes, spans: bool) -> int:
+    """Return how many spans, or data points, *content* holds; at least 1 if it is not empty."""
+    return max(content.count(b'"spanId":' if spans else b'"timeUnixNano":'), 1 if content else 0)
 
 
 def _points(metric: Mapping[str, Any]) -> list[Any]:

@@ -18,8 +18,7 @@ from ..recording.fingerprint import fingerprint
 from ..settings.check import PROBLEM, find_problem
 from ..settings.text import MUST_BE_PLAIN, read_settings
 from .sender import Sender
-
-DEADLINE_S = 600  # no sender lives longer; what it leaves, the next one finds
+from .stop import DEADLINE_S, Stop
 
 
 def start(order: dict[str, Any], settings_text: str) -> None:
@@ -36,10 +35,10 @@ def start(order: dict[str, Any], settings_text: str) -> None:
 
 def main(settings: dict[str, Any]) -> None:
     """Deliver what waits, then return. settings: what the host's ``init`` got, and the order."""
-    if hasattr(signal, "alarm"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the host may have had it ignored
-        signal.alarm(DEADLINE_S)
     if settings["mode"] == "log":
+        if hasattr(signal, "alarm"):
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the host may have had it ignored
+            signal.alarm(int(DEADLINE_S))
         if problem := find_problem(settings):
             head = f"{settings['app']} telemetry, log mode: nothing would be sent, wrong settings: "
             sys.stderr.write(f"{head}{problem}\n")
@@ -52,4 +51,6 @@ def main(settings: dict[str, Any]) -> None:
         os.nice(5)
     except OSError:
         pass
-    Sender(settings).run()
+    stop = Stop()
+    stop.install(DEADLINE_S)
+    Sender(settings, stop).run()

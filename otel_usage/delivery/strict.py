@@ -20,6 +20,7 @@ OTLP_GRPC = (
     "headers",
     "protocol",
     "timeout_s",
+    "compression",
 )  # keywords of the official exporters that take plain values
 OTLP_HTTP = (*OTLP_GRPC, *CERTIFICATES)
 
@@ -80,6 +81,8 @@ def _check_otlp(keywords: Mapping[str, Any]) -> None:
         raise SettingError(f"destination 'otlp' takes no {', '.join(map(repr, more))}; it takes {', '.join(taken)}")
     if not keywords.get("endpoint"):
         raise SettingError("destination 'otlp' has no endpoint; pass an address such as 'https://usage.example.org'")
+    if keywords.get("compression", "gzip") not in ("gzip", "none"):
+        raise SettingError("compression of 'otlp' is not 'gzip' or 'none'")
     timeout_s = keywords.get("timeout_s", TIMEOUT_S)
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not timeout_s > 0:
         raise SettingError("timeout_s of 'otlp' is not a number of seconds above 0")

@@ -30,6 +30,19 @@ def check_endpoint(name: str, endpoint: str) -> None:
         refuse(what, address, "HTTPS; plain HTTP is only for this machine")
 
 
+def trim_signal_path(endpoint: str) -> str:
+    """Return an OTLP *endpoint* without the path of one signal, with which many vendors' pages print it.
+
+    >>> trim_signal_path("https://usage.example.org/otlp/v1/traces")
+    'https://usage.example.org/otlp'
+    """
+    base = endpoint.rstrip("/")
+    for path in ("/v1/traces", "/v1/metrics"):
+        if base.endswith(path):
+            return base.removesuffix(path)
+    return endpoint
+
+
 def is_loopback(host: str) -> bool:
     """True for this machine's own addresses: ``localhost``, ``127.0.0.1``, ``::1`` and their like."""
     try:

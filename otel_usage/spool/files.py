@@ -38,6 +38,18 @@ def list_folder(folder: str) -> list[str]:
         return []
 
 
+def list_files(folder: str) -> list[str]:
+    """Return the names of the plain files in *folder*; none if there is no such folder.
+
+    What else may lie there is none of ours, and never looked into: folders of a NAS or a backup program, links, pipes, sockets.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
 def list_abandoned(spool: str) -> list[str]:
     """Return the names of the files in ``open/`` that nobody holds locked: the processes that wrote them are dead."""
     abandoned = []

@@ -23,6 +23,7 @@ from .layout import WAKE
 
 WRONG_SETTINGS_PAUSE_S = 3600.0  # while the settings are wrong, or name no destination; ends at once when they change
 MAX_AHEAD_S = 86_400.0  # no pause is longer, so that a moment further ahead is a clock that has jumped
+MAX_SKEW_S = 60.0  # what was written by a clock further ahead than this is not believed
 
 
 def postpone_senders(spool: str, until_s: float, fingerprint: str = "", problem: str = "") -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -68,7 +67,11 @@ def test_twenty_programs_fifty_times(host: Host, sink: Sink) -> None:
     )
     site = next(path for path in sys.path if path.endswith("site-packages"))
     # Without site: what takes the time is starting an interpreter a thousand times.
-    environ = {**host.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), site]), "OTEL_USAGE_SEND_DELAY_S": "1"}
+    environ = {
+        **host.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "exporters"), site]),
+        "OTEL_USAGE_SEND_DELAY_S": "1",
+    }
     loop = 'i=0; while [ $i -lt 50 ]; do "$0" -S "$1" "$2"; i=$((i+1)); done'
     command = ["sh", "-c", loop, sys.executable, str(program), sink.address]
     children = [subprocess.Popen(command, env=environ, cwd=host.tmp / "work") for _ in range(20)]
@@ -261,7 +264,7 @@ def test_off_records_nothing(host: Host, sink: Sink) -> None:
 
 
 def test_a_sender_has_a_deadline(spool: Spool, sink: Sink) -> None:
-    """One that hangs is ended by the system, and what it held is delivered by the next."""
+    """One that hangs puts back what it holds as its time is over, and ends; the next one delivers it."""
     release = threading.Event()
     sink.answer = lambda _n: (release.wait(60), (200, {}, b""))[1]
     spool.settings["destinations"] = {"otlp": {"endpoint": sink.address, "timeout_s": 60}}
@@ -272,6 +275,6 @@ def test_a_sender_has_a_deadline(spool: Spool, sink: Sink) -> None:
     release.set()
     spool.drain()
 
-    assert -signal.SIGALRM == ended.returncode
+    assert 0 == ended.returncode
     assert {own} == set(sink.ids())
     assert [] == spool.files()

@@ -21,7 +21,7 @@ from otel_usage_exporters.text import clean
 from otel_usage_exporters.usage_event import UsageEvent
 from otel_usage_exporters.vendor import REDACTED, USER_AGENT, VALIDATED, RequestOutcome, Vendor
 
-from .translate import TAIL, GA4Options, translate
+from .translate import MAX_EVENTS, TAIL, GA4Options, translate
 
 ENDPOINT = "https://www.google-analytics.com"
 ENDPOINT_EU = "https://region1.google-analytics.com"
@@ -136,6 +136,7 @@ class GA4Exporter(Exporter):
 
     vendor_class = GA4
     at_most_once = True
+    records_per_request = MAX_EVENTS
     one_client_per_request = True
 
     def __init__(

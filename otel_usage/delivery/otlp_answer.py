@@ -1,0 +1,73 @@
+"""What an answer of an OTLP/HTTP server means for the records that were sent. Pure.
+
+TABLE  The first row that fits decides. "Its own" body is one of the protocol's: protobuf, or the JSON of a ``Status``.
+
+    | answer                                   | the records   | why                                                         |
+    | ---------------------------------------- | ------------- | ----------------------------------------------------------- |
+    | 2xx, no HTML                             | sent          | but for those that a partial success says were rejected     |
+    | 408, 425, 429, 502, 503, 504             | wait          | the protocol's list, and what RFC 9110 says of 408 and 425  |
+    | 400, 500, 501, with a body of its own    | dropped       | the protocol forbids to repeat; the receiver has read them  |
+    | 413, 414, 415, 422, 431                  | dropped       | the same request fails for ever, whatever else is mended    |
+    | all else: 3xx, 401, 403, 404, 405, 407,  | wait, paused: | a proxy, a portal, a wrong port, path or token: not the     |
+    | 400 of a TLS port, 200 with HTML         | settings      | records are refused, and somebody will mend it              |
+
+What waits is bounded: `MAX_AGE_S` and `MAX_QUEUE_BYTES` of queue.py.
+Source: OTLP specification 1.9, "OTLP/HTTP Response", "Failures", "Retryable Response Codes"; read 2026-11-26.
+"""
+
+from __future__ import annotations
+
+import json
+
+from .verdict import Verdict
+
+RETRYABLE = frozenset({408, 425, 429, 502, 503, 504})
+DROPPED_IF_ITS_OWN = frozenset({400, 500, 501})
+DROPPED = frozenset({413, 414, 415, 422, 431})
+
+
+def judge(signal: str, n: int, status: int, content_type: str, body: bytes, retry_after_s: float | None) -> Verdict:
+    """Return what the answer to a request with *n* records of *signal* means. See TABLE."""
+    reason = f"http_{status}"
+    if 200 <= status < 300 and "html" not in content_type.lower():
+        rejected = min(_count_rejected(signal, body), n)
+        return Verdict(dropped={"rejected": rejected} if rejected else {}, status=status)
+    if status in DROPPED or (status in DROPPED_IF_ITS_OWN and _is_its_own(content_type, body)):
+        return Verdict(dropped={"rejected": n}, status=status, reason=reason)
+    return Verdict(unsent=tuple(range(n)), retry_after_s=retry_after_s, status=status, reason=reason)
+
+
+def is_about_settings(status: int | None) -> bool:
+    """True if a destination that did not take records, and answered *status*, may have the wrong address or token."""
+    return status is not None and status not in RETRYABLE
+
+
+def _is_its_own(content_type: str, body: bytes) -> bool:
+    """True if a failure is told in the protocol's own words: then a server of OTLP has read the request."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/x-protobuf":
+        return True
+    if kind != "application/json":
+        return False
+    try:
+        status = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(status, dict) and isinstance(status.get("code"), int) and status.keys() <= STATUS_KEYS
+
+
+STATUS_KEYS = {"code", "message", "details"}  # google.rpc.Status
+
+
+def _count_rejected(signal: str, body: bytes) -> int:
+    """Return how many items an OTLP success response says were rejected: never to be sent again."""
+    from google.protobuf.message import DecodeError
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+    try:
+        if signal == "traces":
+            return int(ExportTraceServiceResponse.FromString(body).partial_success.rejected_spans)
+        return int(ExportMetricsServiceResponse.FromString(body).partial_success.rejected_data_points)
+    except DecodeError:
+        return 0
