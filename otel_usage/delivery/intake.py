@@ -91,6 +91,7 @@ class Intake:
         self.newest_dropped: Counter[str] = Counter()
         self._batches = 0
         self._stuck: set[str] = set()  # names in new/ that can be neither taken in nor removed
+        self._taken: set[str] = set()  # those that were taken in, and can't be removed
 
     # Recovery.
 
@@ -160,9 +161,9 @@ class Intake:
         folder, names = os.path.join(self.spool, NEW), []
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name not in self._stuck and not entry.is_dir(follow_symlinks=False):
+                if not entry.is_dir(follow_symlinks=False):
                     names.append(entry.name)
-        return sorted(names)
+        return sorted(set(names) - self._stuck - self._taken)
 
     def read_batch(self, names: Sequence[str]) -> ReadBatch:
         """Read the first of *names*, as many as a segment file may hold. Moves and removes nothing."""
@@ -218,7 +219,8 @@ class Intake:
         metrics = batch.metrics()
         if not read.names and metrics is None:
             return taken
-        write_whole(os.path.join(self.spool, BATCH), "\n".join([batch_id, *read.names]).encode())
+        names = sorted({*read.names, *self._taken})
+        write_whole(os.path.join(self.spool, BATCH), "\n".join([batch_id, *names]).encode())
         for queue in self.queues:
             if batch.records:
                 queue.put(batch_id + TRACES, read.trace_lines)
@@ -226,22 +228,22 @@ class Intake:
                 queue.put(batch_id + METRICS, [json.dumps(metrics, separators=(",", ":")).encode() + b"\n"])
         os.rename(os.path.join(self.spool, BATCH), os.path.join(self.spool, BATCH_DONE))
         self.losses.report()
-        self._finish(batch_id, read.names)
+        self._finish(batch_id, names)
         return taken
 
     def _finish(self, batch_id: str, names: Sequence[str]) -> None:
         """Remove the files of a batch that is in the queues, then ``batch.done``, unless it has to name those that stay."""
-        for name in names:
+        self._taken = set()
+        for name in filter(_HOSTS_NAME.fullmatch, names):
             try:
                 os.unlink(os.path.join(self.spool, NEW, name))
             except FileNotFoundError:
                 pass
             except OSError:  # whoever owns it: it must not be taken in again
-                self._stuck.add(name)
+                self._taken.add(name)
         done = os.path.join(self.spool, BATCH_DONE)
-        stuck = sorted(self._stuck.intersection(names))
-        if stuck:
-            write_whole(done, "\n".join([batch_id, *stuck]).encode("utf-8", "surrogateescape"))
+        if self._taken:
+            write_whole(done, "\n".join([batch_id, *sorted(self._taken)]).encode())
         else:
             os.unlink(done)
 

@@ -1,12 +1,15 @@
 """What was lost and not reported yet: counted by reason, kept on disk until a batch reports it.
 
 FORMAT  ``<spool>/dropped``  ``{reason: how many}``, JSON: records, that is spans and data points
+        ``<spool>/trimmed``  a number per line: what hosts dropped, or a sender that could not work (recording/folders.py)
 ALGORITHM
 1. Whoever drops records counts them here. The counts are written at once, and stand in the ledger too.
 2. The next batch reports them as ``usage.dropped`` (`Intake.move_into_queues`), and `report` forgets them.
 RACES
 1. Killed between the batch and `report`: they are reported once more. The ledger has them once.
-2. The disk may be full: then counts are lost with the process. The ledger's lines may be lost likewise.
+2. A host may write into ``trimmed`` just as `take_trimmed` reads it: then its number is lost. It has dropped thousands of
+   files, and no sender worked for days.
+3. The disk may be full: then counts are lost with the process. The ledger's lines may be lost likewise.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from collections.abc import Mapping
 
 from ..schema.attributes import REASONS
 from ..spool.files import write_whole
-from ..spool.layout import DROPPED
+from ..spool.layout import DROPPED, TRIMMED
 
 
 class Losses:
@@ -26,6 +29,7 @@ class Losses:
 
     def __init__(self, spool: str) -> None:
         self.path = os.path.join(spool, DROPPED)
+        self.trimmed_path = os.path.join(spool, TRIMMED)
         self.counts: Counter[str] = Counter()
         try:
             with open(self.path, encoding="ascii") as file:
@@ -33,6 +37,16 @@ class Losses:
             self.counts.update({reason: int(n) for reason, n in counts.items() if reason in REASONS and n > 0})
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             pass
+
+    def take_trimmed(self) -> int:
+        """Return how many records were dropped where no sender worked, and forget it: whoever asks counts them."""
+        try:
+            with open(self.trimmed_path, "rb") as file:
+                n = sum(int(line) for line in file if line.strip().isdigit())
+            os.unlink(self.trimmed_path)
+        except OSError:
+            return 0
+        return n
 
     def add(self, dropped: Mapping[str, int]) -> None:
         """Count what was dropped. A reason of a vendor's own counts as ``rejected``: the table has no other."""
@@ -54,5 +68,5 @@ class Losses:
                 write_whole(self.path, json.dumps(self.counts).encode())
             else:
                 os.unlink(self.path)
-        except OSError:  # RACE 2
+        except OSError:  # RACE 3
             pass

@@ -42,7 +42,7 @@ from ..consent.gate import decide
 from ..recording.fingerprint import fingerprint
 from ..settings.check import MAX_PROBLEM, find_problem
 from ..spool.files import list_folder
-from ..spool.layout import FORMAT, LEDGER, LOCK, OLDER_LEDGER, QUEUE, SETTINGS
+from ..spool.layout import FORMAT, ID, JSON, LEDGER, LOCK, OLDER_LEDGER, QUEUE
 from ..spool.set_aside import clear_way
 from .ledger import Ledger, Result
 from .stop import Stop
@@ -141,7 +141,8 @@ class Sender:
         if destinations is not None:
             forget_ambient()
         self.keywords = choose_destinations(destinations)
-        clear_way(self.home, self.spool, (LEDGER, OLDER_LEDGER, SETTINGS), self.keywords)
+        remembered = [name for name in list_folder(self.home) if name.endswith(JSON)]  # the exporters' too
+        clear_way(self.home, self.spool, (ID, LEDGER, OLDER_LEDGER, *remembered), self.keywords)
         self.queues = [Queue(self.spool, name) for name in self.keywords]
         self.destinations: dict[str, Destination | None] = {}  # built so far; None: its settings are wrong
         try:
@@ -161,6 +162,8 @@ class Sender:
         try:
             self.intake.recover()
             dispatch.recover()
+            if trimmed := losses.take_trimmed():
+                dispatch.count("", "", {"limit": trimmed})
             if lost := self.intake.reap():
                 dispatch.count("", "", lost)
             self._take_in_and_send(self.intake, dispatch)

@@ -5,9 +5,9 @@ Loaded by an installation's first run, and where records wait for good.
 
 import os
 
-from ..spool.layout import NEW, OPEN
+from ..spool.layout import NEW, OPEN, TRACES, TRIMMED
 
-MAX_WAITING = 10_000  # files in new/, where no sender can be started
+MAX_WAITING = 10_000  # files in new/, where no sender can be started, or none works
 
 
 def make_parents(home: str) -> bool:
@@ -35,8 +35,28 @@ def make_spool(home: str, spool: str) -> None:
 
 
 def trim(spool: str, most: int = MAX_WAITING) -> None:
-    """Drop the oldest waiting records beyond *most*: no sender will. File names sort by time. Raises OSError."""
+    """Drop the oldest waiting records beyond *most*: no sender will. File names sort by time. Raises OSError.
+
+    How many spans and data points that were is written down, for the next sender that works: see delivery/losses.py.
+    """
     folder = f"{spool}/{NEW}"
     names = os.listdir(folder)
+    dropped = 0
     for name in sorted(names)[: max(0, len(names) - most)]:
-        os.unlink(f"{folder}/{name}")
+        path = f"{folder}/{name}"
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                content = os.read(descriptor, 4_194_304)
+            finally:
+                os.close(descriptor)
+            os.unlink(path)
+        except OSError:  # a folder, or another program's doing
+            continue
+        dropped += max(content.count(b'"spanId":' if name.endswith(TRACES) else b'"timeUnixNano":'), 1)
+    if dropped:
+        descriptor = os.open(f"{spool}/{TRIMMED}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, b"%d\n" % dropped)
+        finally:
+            os.close(descriptor)

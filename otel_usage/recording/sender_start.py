@@ -4,12 +4,14 @@ ALGORITHM
 1. Nothing is started where nothing may be sent, or nothing can be: then the oldest records make room for new ones.
 2. The token ``wake`` says by its time when the next sender is due. A program that finds it in the future starts none:
    one is asleep already, or a sender has seen a destination fail and set it further ahead (the circuit breaker).
-3. Else the program sets it `SEND_DELAY_S` ahead and spawns a sender that sleeps so long before it imports anything.
+3. Else the program sets it `SEND_DELAY_S` ahead and spawns a sender that sleeps so long before it imports anything. Senders may
+   die, whatever the cause: where too much waits by now, the oldest records make room first.
 4. The child's standard input says everything: when to begin, where our package lies, what the host's settings are. So
    nothing secret is in argv, in the environment or on the disk.
 
 RACES  Two programs may both find the token due, and start a sender each: the second finds the lock, and leaves.
-       The clock may jump: a token more than a day ahead is taken for that, and for no circuit breaker.
+       The clock may jump: a token more than a day ahead is taken for that, and for no circuit breaker. So is one that was
+       written in the future: the kernel notes when, and nobody can set that.
 """
 
 import os
@@ -17,7 +19,7 @@ import sys
 from time import monotonic, sleep, time
 
 from .. import _load
-from ..spool.layout import WAKE
+from ..spool.layout import NEW, WAKE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from .recorder import Recorder
 
 SEND_DELAY_S = 10.0
+MAX_WAITING = 10_000  # files in new/, as in folders.py, which few runs load
+SKEW_S = 60.0  # a token that was written further in the future than this is of a clock that was wrong
 STALE_S = 86_400.0  # a token further ahead than this is a clock jump, not a circuit breaker
 INLINE_S = 0.5  # what a host waits for an inline sender, at most
 LOG_S = 10.0  # what it waits for the child that prints
@@ -82,7 +86,7 @@ def start_sender(recorder, orphan):
     now, token = time(), recorder.spool + "/" + WAKE
     try:
         status = os.stat(token)
-        ahead = status.st_mtime - now
+        ahead = status.st_mtime - now if status.st_ctime < now + SKEW_S else 0.0
     except FileNotFoundError:
         ahead = 0.0
         os.close(os.open(token, os.O_WRONLY | os.O_CREAT, 0o600))
@@ -93,6 +97,8 @@ def start_sender(recorder, orphan):
         or not _load("recording.fingerprint").changed(token, repr(recorder.settings))
     ):
         return
+    if len(os.listdir(recorder.spool + "/" + NEW)) > MAX_WAITING:
+        _load("recording.folders").trim(recorder.spool)
     if inline:
         _spawn(recorder, 0.0, INLINE_S, [], orphan=False)
     else:

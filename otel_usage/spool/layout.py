@@ -15,12 +15,13 @@ FORMAT  ::
           wake                its time: no sender before then                              spool/wake_token.py
           lock                held by the one sender at work                               delivery/sender.py
           batch, batch.done   what is being moved from new/ into the queues                delivery/intake.py
-          dropped             counts of what was lost, not reported yet                    delivery/sender.py
-          bad/                files that could not be read                                 delivery/intake.py
+          dropped             counts of what was lost, not reported yet                    delivery/losses.py
+          trimmed             numbers of what was dropped where no sender works              recording/folders.py
+          bad/                what was in the way, or could not be read                    spool/set_aside.py
           queue/<destination>/
             wait/             segments that wait                                           delivery/queue.py
             flight/           the segment that is being sent
-            pause             the circuit breaker
+            pause             the circuit breaker                                          delivery/breaker.py
           local/              open/ and new/ of the mode "local": no sender looks there
       services/<service>/     id and memory of exporters in programs that do not call init
       debug/faults.log        faults of ours, where somebody has made the folder           recording/failure.py
@@ -46,6 +47,7 @@ LOCK = "lock"
 BATCH = "batch"
 BATCH_DONE = "batch.done"
 DROPPED = "dropped"
+TRIMMED = "trimmed"
 BAD = "bad"
 QUEUE = "queue"
 WAIT = "wait"

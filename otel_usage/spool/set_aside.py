@@ -25,6 +25,7 @@ from .layout import (
     OPEN,
     PAUSE,
     QUEUE,
+    TRIMMED,
     WAIT,
     WAKE,
 )
@@ -66,7 +67,7 @@ def clear_way(home: str, spool: str, names: Iterable[str], destinations: Iterabl
     names: of files in the home. destinations: names of queues.
     """
     files = [os.path.join(home, name) for name in names]
-    files += [os.path.join(spool, name) for name in (LOCK, WAKE, BATCH, BATCH_DONE, DROPPED)]
+    files += [os.path.join(spool, name) for name in (LOCK, WAKE, BATCH, BATCH_DONE, DROPPED, TRIMMED)]
     folders = [os.path.join(spool, name) for name in (NEW, OPEN, QUEUE)]
     for destination in destinations:
         queue = os.path.join(spool, QUEUE, destination)

@@ -12,7 +12,8 @@ RACES
 1. A sender and a host may set the time at once. The earlier time may win: then one sender more is started, finds its
    destinations paused, and postpones the next one again.
 2. A host may read while a sender writes, and find half a fingerprint. It differs from the host's own, and a sender is started.
-3. The clock may jump back. A time more than `MAX_AHEAD_S` ahead can only come from that, and is taken for none.
+3. The clock may be put back. A time more than `MAX_AHEAD_S` ahead can only come from that, and is taken for none. So is one
+   that was set in the future: the time of change, which is the kernel's, says so.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def senders_postponed_until(spool: str, now_s: float) -> tuple[float, str]:
     """
     token = os.path.join(spool, WAKE)
     try:
-        until_s = os.stat(token).st_mtime
+        status = os.stat(token)
+        until_s = status.st_mtime if status.st_ctime < now_s + MAX_SKEW_S else 0.0
         with open(token, encoding="utf-8", errors="replace") as file:
             problem = file.read().partition("\n")[2].strip()
     except OSError:
