@@ -18,6 +18,7 @@ NAMES = (
     "exit_delay",
     "running",
     "drain",
+    "model",
     "exporters",
     "relay",
     "attack",
