@@ -4,8 +4,9 @@ FORMAT  ``<spool>/queue/<destination>/pause``, JSON. Absent: nothing has failed.
         ``failures``      how often in a row
         ``not_before_s``  Unix seconds; nothing is sent earlier
         ``since_s``       when the pause began
-        ``settings``      where the settings may be to blame: their fingerprint (recording/fingerprint.py)
-        ``why``           what is wrong with them
+        ``settings``      a fingerprint (recording/fingerprint.py) of what was said of the destination; the pause is over if
+                          that changes, or is another in another version of the program
+        ``why``           what is wrong with it, where it may be to blame
         ``signals``       ``{"traces" or "metrics": an object of the five above}``: a pause of one signal alone
 ALGORITHM
 1. A destination that is down is paused as a whole: as long as it asks, or twice as long as the last time.
@@ -64,8 +65,8 @@ class Breaker:
     ) -> None:
         """Count a failure, and stop sending: as long as the destination asks, or twice as long as the last time.
 
-        jitter: 0 to 1, spreads those who failed together. signal: pause this one alone. settings, problem: the fingerprint of
-        the settings that may be to blame, and what is wrong with them.
+        jitter: 0 to 1, spreads those who failed together. signal: pause this one alone. settings: the fingerprint of what was
+        said of the destination; problem: what is wrong with that, if it may be to blame.
         """
         whole = self._read_pause()
         pause = whole.setdefault("signals", {}).setdefault(signal, {}) if signal else whole
@@ -89,12 +90,12 @@ class Breaker:
         self._write_pause({**pause, "failures": int(pause.get("failures", 0)) + 1})
 
     def blamed_settings(self) -> tuple[str, str]:
-        """Return (fingerprint, problem) of the settings that are to blame for a pause; two empty texts if none are."""
+        """Return (fingerprint of the settings that a pause is about, what is wrong with them); "" for what there is not."""
         pause = self._read_pause()
-        for part in (pause, *_signals(pause).values()):
-            if part.get("settings"):
-                return str(part["settings"]), str(part.get("why", ""))
-        return "", ""
+        parts = [part for part in (pause, *_signals(pause).values()) if part.get("settings")]
+        if not parts:
+            return "", ""
+        return str(parts[0]["settings"]), next((str(part["why"]) for part in parts if part.get("why")), "")
 
     def resume(self, signal: str = "") -> None:
         """End the pauses, and forget earlier failures: all of them, or those of the whole and of *signal*."""

@@ -79,7 +79,7 @@ class Dispatch:
 
     def _send_from(self, queue: Queue) -> bool:
         """Send what *queue* holds, until its destination fails. False if nothing more may be sent to anybody."""
-        waiting = deque(queue.list_waiting())
+        waiting = deque(queue.list_due(self.sender.version, time.time()))
         while waiting:
             segment_file = waiting.popleft()
             signal = _signal_of(segment_file)
@@ -181,12 +181,12 @@ class Dispatch:
         """Pause *queue*, for one signal alone if the settings may be to blame."""
         pause: Callable[..., None] = queue.pause
         jitter = random.random()  # noqa: S311
+        settings = self.sender.destination_fingerprint(queue.name)
         if is_wrong_settings(verdict):
             problem = f"it answers HTTP {verdict.status}"
-            settings = self.sender.fingerprint
             pause(time.time(), verdict.retry_after_s, jitter, signal=signal, settings=settings, problem=problem)
         else:
-            pause(time.time(), verdict.retry_after_s, jitter)
+            pause(time.time(), verdict.retry_after_s, jitter, settings=settings)
 
     def _drop(self, queue: Queue, path: str, reason: str) -> None:
         """Count the records of the segment file at *path*, which *queue* will never send."""

@@ -13,7 +13,8 @@ ALGORITHM  of one batch
 5. Remove the files of ``new/``, then ``batch.done``. It stays if a file can't be removed, and names those that are left: they
    are not taken in again.
 Folders in ``new/`` are passed over, whoever put them there. What else is no plain file, or has a name that no host writes, or
-can't be read, is set aside. A file of more than `MAX_JUNK` lines that are no OTLP is none of ours: the rest is not looked at.
+can't be read, is set aside. What another version of the program recorded is left to its own senders, for a day: see queue.py,
+ALGORITHM 3. A file of more than `MAX_JUNK` lines that are no OTLP is none of ours: the rest is not looked at.
 
 ALGORITHM  of recovery, before the first batch
 1. ``batch.done`` exists: an earlier sender was killed in step 5. The files that it names are removed.
@@ -53,7 +54,7 @@ from ..spool.layout import BATCH, BATCH_DONE, HIDDEN, METRICS, NEW, OPEN, PART, 
 from ..spool.set_aside import set_aside
 from .batch import MAX_SPANS, MAX_TEXT, Batch
 from .losses import Losses
-from .queue import Queue, new_batch_id
+from .queue import Queue, is_left_over, new_batch_id
 from .segment_file import count_in, count_records
 
 MAX_FILE = 4_194_304  # bytes; a host writes at most 513 spans into one
@@ -65,18 +66,23 @@ TORN_S = 3600.0  # a file with a leading dot that is older than this will not be
 _HOSTS_NAME = re.compile(r"[0-9A-Za-z.-]+\.(traces|metrics)\.jsonl")
 
 
+_VERSION = re.compile(rb'"service\.version","value":\{"stringValue":("(?:[^"\\]|\\.)*")\}')
+
+
 class ReadBatch(NamedTuple):
     """What `Intake.read_batch` read: what may leave, as lines too, and the names of the files that it came from."""
 
     batch: Batch
     trace_lines: list[bytes]
     names: list[str]
-    bad_names: list[str]  # those among names that are none of ours, or can't be read; they are not in *names*
+    bad_names: list[str]  # of files that are none of ours, or can't be read
+    left: list[str]  # of files that are another version's
 
 
 class Intake:
     """What the sender takes in, batch by batch.
 
+    left: what another version of the program recorded, and its own senders will take.
     newest_dropped: ``{reason: how many}`` that the newest batch left out.
     """
 
@@ -85,10 +91,12 @@ class Intake:
     ) -> None:
         self.spool = spool
         self.settings = settings
+        self.version = str(settings["version"])[:64]  # as hosts write it
         self.queues = queues
         self.since_s = since_s
         self.losses = losses
         self.newest_dropped: Counter[str] = Counter()
+        self.left: set[str] = set()  # names in new/ of what another version recorded
         self._batches = 0
         self._stuck: set[str] = set()  # names in new/ that can be neither taken in nor removed
         self._taken: set[str] = set()  # those that were taken in, and can't be removed
@@ -163,11 +171,11 @@ class Intake:
             for entry in entries:
                 if not entry.is_dir(follow_symlinks=False):
                     names.append(entry.name)
-        return sorted(set(names) - self._stuck - self._taken)
+        return sorted(set(names) - self._stuck - self._taken - self.left)
 
     def read_batch(self, names: Sequence[str]) -> ReadBatch:
         """Read the first of *names*, as many as a segment file may hold. Moves and removes nothing."""
-        read = ReadBatch(Batch(self.settings, self.since_s), [], [], [])
+        read = ReadBatch(Batch(self.settings, self.since_s), [], [], [], [])
         size_bytes = 0
         for name in names:
             if len(read.batch.records) >= MAX_SPANS or size_bytes >= MAX_TEXT:
@@ -177,10 +185,27 @@ class Intake:
             except ValueError:
                 read.bad_names.append(name)
                 continue
+            if self._is_anothers(name, content):
+                read.left.append(name)
+                continue
             read.names.append(name)
             size_bytes += len(content)
             self._add(read, content, name.endswith(TRACES))
         return read
+
+    def _is_anothers(self, name: str, content: bytes) -> bool:
+        """True if a file is left to the senders of the version of the program that recorded it."""
+        match = _VERSION.search(content)
+        if match is None:
+            return False
+        version = json.loads(match[1])
+        if version == self.version:
+            return False
+        try:
+            began_s = int(name.partition("-")[0], 16) / 1e9
+        except ValueError:
+            return False
+        return not is_left_over(began_s, time.time())
 
     def _add(self, read: ReadBatch, content: bytes, spans: bool) -> None:
         """Add the lines of one file to *read*, until more than `MAX_JUNK` of them were none."""
@@ -203,7 +228,7 @@ class Intake:
         Raises OSError, as where the disk is full: then `recover` undoes what was begun.
         """
         self._batches += 1
-        batch_id = new_batch_id(self._batches)
+        batch_id = new_batch_id(self._batches, self.version)
         read = self.read_batch(names)
         batch = read.batch
         for name in read.bad_names:
@@ -213,7 +238,8 @@ class Intake:
                 batch.dropped["corrupt"] += n
             else:
                 self._stuck.add(name)
-        taken = len(read.names) + len(read.bad_names)
+        taken = len(read.names) + len(read.bad_names) + len(read.left)
+        self.left.update(read.left)
         self.newest_dropped = +batch.dropped
         batch.dropped += self.losses.counts
         metrics = batch.metrics()

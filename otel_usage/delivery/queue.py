@@ -6,7 +6,8 @@ FORMAT  ``<spool>/queue/<destination>/``:
         ``wait/<batch id>.<part>.….jsonl``     a part of either: as much as one request of this destination holds
         ``flight/``                            the segment file that is being sent, under the same name
         ``pause``                              the circuit breaker, see breaker.py
-        A batch id is ``<time in ns, hexadecimal>-<number>``, a part is a number, so that names sort by age.
+        A batch id is ``<time in ns, hexadecimal>-<number>-<version>``, a part is a number, so that names sort by age. The
+        version is a checksum of the program's whose records these are.
 
 STATES  of a segment file: the folders in which its name is are its state. All moves are made by the one sender that holds the
         lock (sender.py). Each is one rename or one unlink, so that a sender may die between any two.
@@ -36,6 +37,8 @@ ALGORITHM
    counts it twice rather than never; what it counts once too often is what the destination may have got and nobody knows.
 2. Where a repetition would count twice, a segment file in flight holds no more than one request does: that much is lost if a
    sender is killed, and no record that never left.
+3. A segment file of another version of the program is left to the senders of that one, for `LEFT_S`: two versions, or two
+   builds, may be in use side by side, with destinations and schemas of their own. docs/decisions/0018 says why.
 RACES
 1. Killed between `take_to_flight` and the first byte: it is in flight, and was not sent. Treated as in the table.
 2. A command (``status``, ``preview``) reads while a sender works: a file may be in neither folder as it looks, and is then
@@ -46,13 +49,16 @@ from __future__ import annotations
 
 import os
 import time
+from binascii import crc32
 from collections.abc import Iterable, Sequence
 
 from ..spool.files import list_files, write_whole
 from ..spool.layout import FLIGHT, JSON_LINES, METRICS, PAUSE, QUEUE, TRACES, WAIT
+from ..spool.wake_token import MAX_SKEW_S
 from .breaker import Breaker
 
 MAX_AGE_S = 30 * 86_400  # a segment file older than this is dropped
+LEFT_S = 86_400.0  # what another version of the program recorded is its own for so long
 EARLIEST_S = 1_577_836_800.0  # 2020-01-01: a clock that says less was never set
 MAX_QUEUE_BYTES = 20_000_000  # of one destination's queue; beyond it the oldest segment files are dropped
 
@@ -84,6 +90,10 @@ class Queue(Breaker):
     def list_waiting(self) -> list[str]:
         """Return the names of the segment files that wait, oldest first."""
         return sorted(name for name in list_files(self.wait_folder) if name.endswith(JSON_LINES))
+
+    def list_due(self, version: str, now_s: float) -> list[str]:
+        """Return those that wait and that a sender of *version* may send: its own, and what others have left for too long."""
+        return [name for name in self.list_waiting() if _is_due(name, mark_of(version), now_s)]
 
     def list_in_flight(self) -> list[str]:
         """Return the names of the segment files in flight: with no sender at work, those that an earlier one left."""
@@ -173,9 +183,25 @@ def _began_s(segment_file: str) -> float:
     return began_s if began_s > EARLIEST_S else float("inf")
 
 
-def new_batch_id(sequence: int) -> str:
+def _is_due(segment_file: str, mark: str, now_s: float) -> bool:
+    """True if a segment file is of the version of *mark*, of none in particular, or has waited for its own too long."""
+    words = segment_file.partition(".")[0].split("-")
+    return len(words) < 3 or words[2] == mark or is_left_over(_began_s(segment_file), now_s)
+
+
+def is_left_over(began_s: float, now_s: float) -> bool:
+    """True if what another version recorded then may be taken by any: its own has had the time. So has what is of no time."""
+    return not now_s - LEFT_S < began_s <= now_s + MAX_SKEW_S
+
+
+def mark_of(version: str) -> str:
+    """Return the mark of a program's version in the names of segment files."""
+    return f"{crc32(version.encode('utf-8', 'surrogatepass')):08x}"
+
+
+def new_batch_id(sequence: int, version: str) -> str:
     """Return the id of a new batch, with which the names of its segment files begin. It sorts by time.
 
-    sequence: which batch of this sender it is, should two be made in one tick of the clock.
+    sequence: which batch of this sender it is, should two be made in one tick of the clock. version: of the program.
     """
-    return f"{time.time_ns():016x}-{sequence:04x}"
+    return f"{time.time_ns():016x}-{sequence:04x}-{mark_of(version)}"

@@ -69,6 +69,7 @@ class Sender:
         self.stop = stop or Stop()
         # Taken before any variable is removed from the environment: the host compares it with its own.
         self.fingerprint: str = settings.get("fingerprint") or fingerprint(repr(settings), os.environ)
+        self.version = str(settings.get("version", ""))[:64]  # as hosts write it
         self.home: str = settings["home"]
         self.spool = os.path.join(self.home, FORMAT)
         self.ledger = Ledger(self.home)
@@ -119,7 +120,7 @@ class Sender:
         return any(
             not queue.paused_until_s(now_s, "metrics" if "metrics" in segment_file else "traces")
             for queue in self.queues
-            for segment_file in queue.list_waiting()
+            for segment_file in queue.list_due(self.version, now_s)
         )
 
     # One pass over the spool.
@@ -154,7 +155,8 @@ class Sender:
             return
         for queue in self.queues:
             queue.make_folders()
-            if queue.blamed_settings()[0] not in ("", self.fingerprint):  # the settings have changed since
+            same = ("", self.fingerprint, self.destination_fingerprint(queue.name))
+            if queue.blamed_settings()[0] not in same:  # the settings have changed since, or are another version's
                 queue.resume()
         losses = Losses(self.spool)
         self.intake = Intake(self.spool, self.settings, self.queues, self.since_s, losses)
@@ -235,7 +237,9 @@ class Sender:
             if (problem := queue.blamed_settings()[1])
         ]
         if all(paused):
-            postpone_senders(self.spool, min(paused), self.fingerprint, "; ".join(problems))
+            # Programs of another version, whose records were left, do not wait for the pauses of this one's destinations.
+            shared = self.intake is not None and bool(self.intake.left)
+            postpone_senders(self.spool, min(paused), self.fingerprint, "; ".join(problems), shared=shared)
         elif senders_postponed_until(self.spool, now_s)[1]:  # because of settings that have changed since
             postpone_senders(self.spool, now_s)
 
@@ -252,6 +256,10 @@ class Sender:
                 self.destinations[queue.name] = None
                 self.refuse(queue, str(exc)[:MAX_PROBLEM])
         return self.destinations[queue.name]
+
+    def destination_fingerprint(self, name: str) -> str:
+        """Return what changes with what is said of the destination *name*, in code or by variables."""
+        return fingerprint(repr(self.keywords[name]), os.environ)
 
     def build(self, name: str) -> Destination:
         """Return the destination *name*. Raises SettingError."""

@@ -1,7 +1,8 @@
 """The file ``wake``: until when hosts start no sender.
 
 FORMAT  ``<spool>/wake``. Its modification time is the moment before which no host starts a sender. Its content is empty; or,
-        where the settings are to blame, two lines: their fingerprint (recording/fingerprint.py) and what is wrong.
+        where the settings are to blame, two lines: their fingerprint (recording/fingerprint.py) and what is wrong. The second
+        is empty where another version of the program is in use too, for which the pause is none.
 ALGORITHM
 1. A host that starts a sender sets the time a few seconds ahead (recording/sender_start.py), so that runs in quick
    succession start one sender between them.
@@ -27,14 +28,18 @@ MAX_AHEAD_S = 86_400.0  # no pause is longer, so that a moment further ahead is 
 MAX_SKEW_S = 60.0  # what was written by a clock further ahead than this is not believed
 
 
-def postpone_senders(spool: str, until_s: float, fingerprint: str = "", problem: str = "") -> None:
+def postpone_senders(
+    spool: str, until_s: float, fingerprint: str = "", problem: str = "", *, shared: bool = False
+) -> None:
     """Have hosts start no sender before *until_s*; with a *problem*, only those hosts whose settings have *fingerprint*.
+
+    shared: likewise, since another version of the program is in use too.
 
     >>> postpone_senders(spool, time.time() + 600)  # doctest: +SKIP
     """
     token = os.path.join(spool, WAKE)
     with open(token, "w", encoding="utf-8") as file:
-        file.write(f"{fingerprint}\n{problem}\n" if problem else "")
+        file.write(f"{fingerprint}\n{problem}\n" if problem or shared else "")
     os.utime(token, (until_s, until_s))
 
 

@@ -25,7 +25,7 @@ def commands_of(path: str, body: bytes) -> list[str]:
     if path.endswith("/v1/traces"):
         groups = json_from_protobuf("traces", body).get("resourceSpans", ())
         spans = [span for group in groups for scoped in group["scopeSpans"] for span in scoped["spans"]]
-        return [str(attributes_of(span["attributes"])["usage.command"]) for span in spans]
+        return [str(attributes_of(span["attributes"]).get("usage.command", "")) for span in spans]
     if path.endswith("/mp/collect"):
         return [event["params"]["command"] for event in json.loads(body)["events"] if event["name"] == "command_run"]
     if path.endswith("/v1/batch"):
