@@ -17,7 +17,7 @@ from typing import Any
 from ..consent.gate import stored
 from ..delivery.environment import choose_destinations
 from ..delivery.queue import Queue
-from ..spool.files import list_abandoned, list_folder
+from ..spool.files import list_abandoned, list_files, list_folder
 from ..spool.layout import LOCAL, NEW, OPEN, QUEUE, TRACES
 from ..spool.wake_token import senders_postponed_until
 from .app import App
@@ -106,7 +106,7 @@ def _queue_status(queue: Queue | None, now_s: float) -> dict[str, Any]:
     if queue is None:
         return {"waiting": amount_of([]), "failures": 0, "paused_until": None}
     return {
-        "waiting": amount_of([(folder, list_folder(folder)) for folder in (queue.wait_folder, queue.flight_folder)]),
+        "waiting": amount_of([(folder, list_files(folder)) for folder in (queue.wait_folder, queue.flight_folder)]),
         "failures": queue.failures(),
         "paused_until": iso_time(queue.paused_until_s(now_s)),
     }
@@ -114,7 +114,7 @@ def _queue_status(queue: Queue | None, now_s: float) -> dict[str, Any]:
 
 def _waiting_in(spool: str) -> dict[str, Any]:
     """Return how much waits in *spool*: finished runs, and what will be reported of those that were cut off."""
-    return amount_of([(f"{spool}/{NEW}", list_folder(f"{spool}/{NEW}")), (f"{spool}/{OPEN}", list_abandoned(spool))])
+    return amount_of([(f"{spool}/{NEW}", list_files(f"{spool}/{NEW}")), (f"{spool}/{OPEN}", list_abandoned(spool))])
 
 
 def amount_of(listings: Sequence[tuple[str, Sequence[str]]]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ RACES
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -85,7 +86,9 @@ def _copy_file(source: str, target: str) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
     except FileNotFoundError:
         pass
-    except (IsADirectoryError, shutil.SpecialFileError, PermissionError):
+    except OSError as exc:  # a folder, a pipe, a socket, another user's
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         with open(target, "wb"):
             pass
 

@@ -53,9 +53,10 @@ def list_files(folder: str) -> list[str]:
 def list_abandoned(spool: str) -> list[str]:
     """Return the names of the files in ``open/`` that nobody holds locked: the processes that wrote them are dead."""
     abandoned = []
-    for name in list_folder(os.path.join(spool, OPEN)):
+    for name in list_files(os.path.join(spool, OPEN)):
         try:
-            descriptor = os.open(os.path.join(spool, OPEN, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(os.path.join(spool, OPEN, name), flags)
         except OSError:
             continue
         try:

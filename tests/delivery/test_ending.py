@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -141,3 +143,65 @@ def test_who_hung_when_a_sender_died_is_asked_last(tmp_path: Path, plain_environ
 
         assert ["otlp", "segment"] == order[:2]
         assert {"c0", "c1"} == set(otlp.acknowledged)
+
+
+def test_what_was_in_flight_waits_for_settings_that_say_what_it_is(tmp_path: Path, plain_environ: None) -> None:
+    """A release with wrong settings comes after a sender that was killed: what GA4 may have got is not sent again by the next."""
+    with backends(takes) as (ga4,):
+
+        def dies(n: int, commands: list[str]) -> Answer:
+            sender.kill()
+            return takes(n, commands)
+
+        ga4.answer = dies
+        spool = Spool(tmp_path / "state", {"ga4": ga4.as_ga4})
+        spool.run(command="c0")
+        sender = start_sender(spool)
+        sender.wait()
+        right = spool.settings["destinations"]
+        spool.settings["destinations"] = {"ga4": {**ga4.as_ga4, "measurement_id": "?"}}
+        spool.drain()
+        assert {} == dropped(spool)
+        ga4.answer = takes
+        spool.settings["destinations"] = right
+        spool.drain()
+
+        assert {"c0": 1} == ga4.acknowledged
+        assert {"unknown_delivery": 1} == dropped(spool)
+
+
+def test_a_proxy_that_drips_holds_up_nobody(tmp_path: Path, plain_environ: None) -> None:
+    """No time limit of any library ends its answer to CONNECT: the delivery's own does, and nothing of the request has left."""
+    over = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        while not over.is_set():
+            try:
+                with listener.accept()[0] as connection:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                    while not over.wait(0.05):
+                        connection.sendall(b"x")
+            except OSError:
+                continue
+
+    thread = threading.Thread(target=drip, daemon=True)
+    thread.start()
+    with backends(takes) as (otlp,):
+        secret = {"measurement_id": "G-ABC1234567", "api_secret": "s", "endpoint": "https://ga4.invalid"}
+        spool = Spool(tmp_path / "state", {"ga4": secret, "otlp": otlp.url})
+        spool.run(command="c0")
+        os.environ["HTTPS_PROXY"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+        sender = start_sender(spool, "import otel_usage.delivery.destination as d; d.DELIVERY_S = 0.7")
+
+        assert 0 == sender.wait(15)
+        assert {"c0": 1} == otlp.acknowledged
+        over.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+    entries = [entry for entry in Ledger(str(spool.home)).entries() if entry["destination"] == "ga4"]
+    assert {} == dropped(spool)
+    assert {"retry"} == {entry["result"] for entry in entries}
+    assert 1 == len(list(spool.folder.glob("queue/ga4/wait/*.traces.jsonl")))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from otel_usage.control.app import App
+from otel_usage.control.status import status_of
 from otel_usage.delivery.ledger import Ledger
 
 from ..spools import Spool, run_line
@@ -150,6 +152,21 @@ def test_a_folder_in_new_stays(spool: Spool, otlp: Backend) -> None:
 
     assert (spool.folder / "new" / "@eaDir" / "x" / "thumb.jpg").exists()
     assert not (spool.folder / "dropped").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_commands_pass_over_strangers(spool: Spool, kind: Callable[[Path], None]) -> None:
+    """``status`` and ``preview`` end, and count what is there to be sent."""
+    spool.run(command="c0")
+    for place in ("new", "open", "queue/otlp/wait", "queue/otlp/flight"):
+        for name in NAMES:
+            kind(spool.folder / place / os.fsdecode(name))
+
+    status = status_of(App("prog", spool.settings))
+    preview = App("prog", spool.settings).preview()
+
+    assert status["waiting"]["records"] >= 1
+    assert "prog c0" in json.dumps(preview.json())
 
 
 def test_a_file_that_can_not_be_removed_is_sent_once(
