@@ -69,6 +69,9 @@ class Dispatch:
                 if not self._send_from(queue):
                     return
             except OSError:  # of the disk: whatever the destination is like, its queue can't be worked on now
+                if not os.path.isdir(queue.folder):  # the user has just said off
+                    return
+                self.ledger.append(queue.name, "", 0, Result.RETRY, None, {}, reason="fault")
                 self._fail(queue, "", Verdict(reason="fault"))
 
     def drop_excess(self, queue: Queue) -> None:

@@ -82,13 +82,22 @@ class ReadBatch(NamedTuple):
 class Intake:
     """What the sender takes in, batch by batch.
 
+    takes_all: take what other versions recorded too: their settings were wrong.
     left: what another version of the program recorded, and its own senders will take.
     newest_dropped: ``{reason: how many}`` that the newest batch left out.
     """
 
     def __init__(
-        self, spool: str, settings: Mapping[str, Any], queues: Sequence[Queue], since_s: float, losses: Losses
+        self,
+        spool: str,
+        settings: Mapping[str, Any],
+        queues: Sequence[Queue],
+        since_s: float,
+        losses: Losses,
+        *,
+        takes_all: bool = False,
     ) -> None:
+        self.takes_all = takes_all
         self.spool = spool
         self.settings = settings
         self.version = str(settings["version"])[:64]  # as hosts write it
@@ -195,7 +204,7 @@ class Intake:
 
     def _is_anothers(self, name: str, content: bytes) -> bool:
         """True if a file is left to the senders of the version of the program that recorded it."""
-        match = _VERSION.search(content)
+        match = None if self.takes_all else _VERSION.search(content)
         if match is None:
             return False
         version = json.loads(match[1])

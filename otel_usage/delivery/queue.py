@@ -38,7 +38,8 @@ ALGORITHM
 2. Where a repetition would count twice, a segment file in flight holds no more than one request does: that much is lost if a
    sender is killed, and no record that never left.
 3. A segment file of another version of the program is left to the senders of that one, for `LEFT_S`: two versions, or two
-   builds, may be in use side by side, with destinations and schemas of their own. docs/decisions/0018 says why.
+   builds, may be in use side by side, with destinations and schemas of their own. Where the settings of the one that could
+   not send were to blame, one with other settings takes all at once. docs/decisions/0018 says why.
 RACES
 1. Killed between `take_to_flight` and the first byte: it is in flight, and was not sent. Treated as in the table.
 2. A command (``status``, ``preview``) reads while a sender works: a file may be in neither folder as it looks, and is then
@@ -67,10 +68,12 @@ class Queue(Breaker):
     """The queue of the destination *name* in *spool*. Nothing is read or made before a method is called.
 
     A segment file is named by its name alone: the folder that it lies in is its state.
+    takes_all: those of other versions too, which could not send them.
     """
 
     def __init__(self, spool: str, name: str) -> None:
         self.name = name
+        self.takes_all = False
         self.folder = os.path.join(spool, QUEUE, name)
         self.wait_folder = os.path.join(self.folder, WAIT)
         self.flight_folder = os.path.join(self.folder, FLIGHT)
@@ -93,7 +96,8 @@ class Queue(Breaker):
 
     def list_due(self, version: str, now_s: float) -> list[str]:
         """Return those that wait and that a sender of *version* may send: its own, and what others have left for too long."""
-        return [name for name in self.list_waiting() if _is_due(name, mark_of(version), now_s)]
+        mark = mark_of(version)
+        return [name for name in self.list_waiting() if self.takes_all or _is_due(name, mark, now_s)]
 
     def list_in_flight(self) -> list[str]:
         """Return the names of the segment files in flight: with no sender at work, those that an earlier one left."""

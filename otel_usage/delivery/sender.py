@@ -132,6 +132,7 @@ class Sender:
             self._give_up(f"wrong settings: {problem}")
             return
         from ..settings.remembered import remember
+        from ..spool.wake_token import read_blamed
         from .dispatch import Dispatch
         from .environment import choose_destinations, forget_ambient
         from .intake import Intake
@@ -153,13 +154,18 @@ class Sender:
         if not self.queues:
             self._give_up("no destination is set")
             return
+        blamed, problem = read_blamed(self.spool)
+        mended = problem != "" and blamed != self.fingerprint  # what another version could not send is for whoever can
         for queue in self.queues:
             queue.make_folders()
+            queue.takes_all = mended
             same = ("", self.fingerprint, self.destination_fingerprint(queue.name))
-            if queue.blamed_settings()[0] not in same:  # the settings have changed since, or are another version's
+            settings, problem = queue.blamed_settings()
+            if settings not in same:  # they have changed since, or are another version's
+                queue.takes_all = mended or bool(problem)
                 queue.resume()
         losses = Losses(self.spool)
-        self.intake = Intake(self.spool, self.settings, self.queues, self.since_s, losses)
+        self.intake = Intake(self.spool, self.settings, self.queues, self.since_s, losses, takes_all=mended)
         dispatch = Dispatch(self, self.queues, losses)
         try:
             self.intake.recover()
@@ -216,6 +222,8 @@ class Sender:
 
     def _write_down_fault(self, exc: Exception) -> None:
         """Write down, where that can be done, that this sender could not work. The text of *exc* may hold anything."""
+        if not os.path.isdir(self.spool):  # the user has just said off, and nothing is to be written any more
+            return
         name = type(exc).__qualname__
         missing = getattr(exc, "name", "") if isinstance(exc, ImportError) else ""
         problem = f"the sender failed: {name}" + (f" of {missing}" if missing else "")
@@ -227,7 +235,7 @@ class Sender:
 
     def _postpone_next(self) -> None:
         """Have hosts start no sender while all destinations are paused."""
-        from ..spool.wake_token import postpone_senders, senders_postponed_until
+        from ..spool.wake_token import postpone_senders, read_blamed
 
         now_s = time.time()
         paused = [queue.paused_until_s(now_s) for queue in self.queues]
@@ -240,7 +248,7 @@ class Sender:
             # Programs of another version, whose records were left, do not wait for the pauses of this one's destinations.
             shared = self.intake is not None and bool(self.intake.left)
             postpone_senders(self.spool, min(paused), self.fingerprint, "; ".join(problems), shared=shared)
-        elif senders_postponed_until(self.spool, now_s)[1]:  # because of settings that have changed since
+        elif any(read_blamed(self.spool)):  # of settings that have changed since
             postpone_senders(self.spool, now_s)
 
     # Destinations.

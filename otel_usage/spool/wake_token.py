@@ -52,8 +52,16 @@ def senders_postponed_until(spool: str, now_s: float) -> tuple[float, str]:
     try:
         status = os.stat(token)
         until_s = status.st_mtime if status.st_ctime < now_s + MAX_SKEW_S else 0.0
-        with open(token, encoding="utf-8", errors="replace") as file:
-            problem = file.read().partition("\n")[2].strip()
     except OSError:
         return 0.0, ""
-    return (until_s, problem) if now_s < until_s <= now_s + MAX_AHEAD_S else (0.0, "")
+    return (until_s, read_blamed(spool)[1]) if now_s < until_s <= now_s + MAX_AHEAD_S else (0.0, "")
+
+
+def read_blamed(spool: str) -> tuple[str, str]:
+    """Return (fingerprint, problem) of the settings with which a sender could not send, whether its pause is over or not."""
+    try:
+        with open(os.path.join(spool, WAKE), encoding="utf-8", errors="replace") as file:
+            fingerprint, _, problem = file.read().partition("\n")
+    except OSError:
+        return "", ""
+    return fingerprint, problem.strip()

@@ -111,11 +111,12 @@ def test_the_model_sees_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(not SLOW, reason="takes minutes; set OTEL_USAGE_SLOW=1")
-def test_real_processes_really_killed(tmp_path: Path, plain_environ: None) -> None:
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_real_processes_really_killed(tmp_path: Path, plain_environ: None, part: int) -> None:
     """Senders are processes, destinations speak HTTP, death is SIGKILL or SIGTERM at any moment: the same invariants."""
-    chance = Random(11)
-    for life in range(REAL_LIVES):
-        real_life(tmp_path / f"state{life}", chance)
+    for life in range(part, REAL_LIVES, PARTS):
+        real_life(tmp_path / f"state{life}", Random(life))
 
 
 class Chances:

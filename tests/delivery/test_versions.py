@@ -16,6 +16,7 @@ from otel_usage.recording import otlp_events, otlp_text
 
 from ..spools import SCHEMA, Spool, run_line
 from .backends import Backend, backends, takes
+from .test_partial_delivery import revive
 
 DAY_NS = 86_400 * 10**9
 
@@ -143,3 +144,36 @@ def test_pauses_hold_for_versions_with_the_same_destination(spool: Spool, two: l
     send(spool, "1.1", two[0])
 
     assert asked == len(two[0].asked)
+
+
+@pytest.mark.parametrize("status", [401, 0])
+def test_a_release_that_mends_the_settings_takes_all_at_once(spool: Spool, two: list[Backend], status: int) -> None:
+    """The older version had a wrong token, or settings that are none: the newer one delivers what it recorded."""
+    two[0].answer = lambda n, commands: (status, {}, b"no")
+    record(spool, "a", "1.0")
+    if status:
+        send(spool, "1.0", two[0])
+    else:
+        send(spool, "1.0", two[0], policy=0)
+    record(spool, "b", "1.1")
+
+    send(spool, "1.1", two[1])
+
+    assert {"a": 1, "b": 1} == two[1].acknowledged
+    record(spool, "c", "1.0")
+    send(spool, "1.1", two[1])  # all is well again: each its own
+    assert "c" not in two[1].acknowledged
+
+
+def test_wrong_settings_that_stay_take_nothing_of_another_version(spool: Spool, two: list[Backend]) -> None:
+    """A version whose token is wrong tries again after a pause: with its own records alone."""
+    two[0].answer = lambda n, commands: (401, {}, b"no")
+    record(spool, "a", "1.0")
+    send(spool, "1.0", two[0])
+    record(spool, "b", "1.1")
+    revive(spool)
+
+    send(spool, "1.0", two[0])
+
+    assert 4 == len(two[0].asked)
+    assert "b" not in two[0].refused
