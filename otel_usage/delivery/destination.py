@@ -26,7 +26,7 @@ from .environment import list_selected
 from .grpc_status import GrpcStatus
 from .installed import GROUPS, TIMEOUT_S, explain_unknown, find_exporters, load_exporter
 from .otlp_answer import is_about_settings, judge
-from .otlp_session import OtlpSession
+from .otlp_session import OtlpSession, UnreachableError
 from .strict import check_destination
 from .verdict import Verdict
 
@@ -75,7 +75,10 @@ class Destination:
             session.answer = None
         if self.log is not None:
             self.log.reason = ""
-        result = exporter.export(items)
+        try:
+            result: object = exporter.export(items)
+        except UnreachableError:  # older exporters let it pass; the answer says why
+            result = None
         if session is not None and session.answer is not None:
             answer = session.answer
             if answer.status is None:

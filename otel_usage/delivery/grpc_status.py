@@ -22,7 +22,7 @@ class GrpcStatus(logging.Handler):
     """Listens to the exporter's log. reason: a word for the last failure, as `Verdict.reason`; "" if there was none."""
 
     def __init__(self) -> None:
-        super().__init__(logging.ERROR)
+        super().__init__(logging.WARNING)  # what it tries again after, it only warns of
         self.reason = ""
 
     @classmethod
@@ -31,7 +31,7 @@ class GrpcStatus(logging.Handler):
         handler, logger = cls(), logging.getLogger(LOGGER)
         logger.handlers[:] = [handler]
         logger.propagate = False
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.WARNING)
         return handler
 
     def emit(self, record: logging.LogRecord) -> None:
