@@ -166,7 +166,14 @@ class Dispatch:
             result = Result.SENT if sent > 0 else Result.RETRY if unsent else Result.DROPPED
             n = sent if sent > 0 else len(unsent) + dropped
             self.ledger.append(
-                queue.name, signal, n, result, verdict.status, verdict.dropped, reason=_reason_of(verdict)
+                queue.name,
+                signal,
+                n,
+                result,
+                verdict.status,
+                verdict.dropped,
+                reason=_reason_of(verdict),
+                why=verdict.objections,
             )
         if is_failing(verdict):
             if not self.stop.asked:

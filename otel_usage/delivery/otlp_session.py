@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import requests
 from otel_usage_exporters.post import Answer, Post
+from requests.structures import CaseInsensitiveDict
 
 NOT_RETRIED = 421  # a status that the official exporter takes for a failure, and does not try again after
 NOT_COMPRESSED = 415  # the answer of a receiver that takes no gzip; RFC 9110, 15.5.16
@@ -68,14 +69,16 @@ class OtlpSession(requests.Session):
         cert: Any = None,
         **_: Any,
     ) -> requests.Response:
-        """Post, or capture, one request. Any, and the parameters' names: as requests' own method."""
-        own_headers = {**(headers or {}), "Accept-Encoding": "identity"}
-        prepared = self.prepare_request(requests.Request(method, url, headers=own_headers, data=data, params=params))
-        body = prepared.body or b""
-        plain = body if isinstance(body, bytes) else body.encode()
-        address, lines = prepared.url or url, dict(prepared.headers)
-        lines.pop("Content-Length", None)  # of the body before it is compressed
-        compressed = self.compress and "Content-Encoding" not in prepared.headers
+        """Post, or capture, one request. Any, and the parameters' names: as requests' own method.
+
+        Headers may be keys: requests, which tools wrap, prepares the address alone.
+        """
+        plain = data.encode() if isinstance(data, str) else bytes(data or b"")
+        address = requests.Request(method, url, params=params).prepare().url or url
+        merged = CaseInsensitiveDict({**self.headers, "Accept-Encoding": "identity"})
+        merged.update(headers or {})
+        lines: dict[str, str] = dict(merged.items())
+        compressed = self.compress and "Content-Encoding" not in merged
         for content in [gzip.compress(plain, GZIP_LEVEL, mtime=0), plain] if compressed else [plain]:
             more = {"Content-Encoding": "gzip"} if content is not plain else {}
             if self.captured is not None:
