@@ -159,8 +159,7 @@ class Exporter:
         waiting = deque(translation.requests)
         status: int | None = None
         wait_s: float | None = None
-        word, objections = "", ""
-        stopped = False
+        word, objections, stopped = "", "", False
         with suppress_instrumentation():
             while waiting:
                 left_s, limit_s = end - time.monotonic(), vendor.common.timeout_s

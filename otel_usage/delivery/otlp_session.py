@@ -77,7 +77,7 @@ class OtlpSession(requests.Session):
         address = requests.Request(method, url, params=params).prepare().url or url
         merged = CaseInsensitiveDict({**self.headers, "Accept-Encoding": "identity"})
         merged.update(headers or {})
-        lines: dict[str, str] = dict(merged.items())
+        lines = {name: value if isinstance(value, str) else value.decode("latin-1") for name, value in merged.items()}
         compressed = self.compress and "Content-Encoding" not in merged
         for content in [gzip.compress(plain, GZIP_LEVEL, mtime=0), plain] if compressed else [plain]:
             more = {"Content-Encoding": "gzip"} if content is not plain else {}
