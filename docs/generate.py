@@ -72,7 +72,8 @@ NO_PACKAGE = {"startup": "What `otel-usage run`, `verify` and `doctor` put on th
 def purpose(path: Path) -> str:
     """Return the first paragraph of a module's docstring."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return docstring.split("\n\n")[0].replace("\n", " ").replace("``", "`")
+    first = docstring.split("\n\n")[0].removesuffix("PYTEST_DONT_REWRITE").strip()  # a word to pytest alone
+    return first.replace("\n", " ").replace("``", "`")
 
 
 def modules_in(folder: Path) -> str:

@@ -1,4 +1,6 @@
-"""Record how a program is used, at no cost to the people who use it.
+"""Record how a program is used, at no cost to the people who use it.  PYTEST_DONT_REWRITE
+
+(pytest would warn, and fail under ``-W error``, where a program that is pytest imports us before its plugins are loaded.)
 
 The front door: the public names, `init`, and the loader of everything behind them. Importing it does no work.
 

@@ -10,6 +10,10 @@ The status is handed from one to the other and never looked at, but for its C ty
 answers to everything. What sys.exit does not understand (two arguments, keywords) goes to the real one as it came, so
 that the error is C's own. Asked for its name, signature, pickle, copy or repr, the object answers as the function does.
 
+``exit()`` and ``quit()`` raise what the name SystemExit stands for in their module, ``_sitebuiltins``: there it stands for
+a function of ours that returns one. ``os._exit`` is a function of ours that has the run written first, in the run's own
+process alone; it returns to nobody, so that no traceback shows it.
+
 A process has at most one watched run: `otel` and the recorder find each other by `watched_run`.
 """
 
@@ -76,6 +80,35 @@ def watch_exit(run):
     Exit.__call__ = Exit
     sys.exit = stand_in = object.__new__(Exit)
     stand_in.__dict__.update(__name__="exit", __qualname__="exit", __wrapped__=plain, __self__=sys)
+    watch_other_exits(run)
+
+
+def watch_other_exits(run):
+    # type: (Run) -> None
+    """Have exit(), quit() and os._exit tell *run*. What the host has replaced before stays as it is."""
+    at_once: Any = os._exit
+
+    def note_exit(*arguments):
+        # type: (*object) -> SystemExit
+        raised = SystemExit(*arguments)
+        # The caller of exit(): a traceback shows the call there, and in exit() itself the instruction after this one.
+        _guarded(run.note_exit, raised, sys._getframe(1).f_back, sys.exc_info()[1])
+        return raised
+
+    def _exit(*arguments, **keywords):
+        # type: (*int, **int) -> None
+        if (len(arguments), list(keywords)) in ((1, []), (0, ["status"])):
+            _guarded(run.leave_at_once, *arguments, *keywords.values())
+        at_once(*arguments, **keywords)
+
+    module = sys.modules.get("_sitebuiltins")  # absent under -S
+    if module is not None:
+        module.__dict__.setdefault("SystemExit", note_exit)
+    if type(at_once) is type(len):
+        _exit.__module__, _exit.__qualname__ = "os", "_exit"
+        _exit.__dict__["__wrapped__"] = at_once
+        os._exit = _exit  # type: ignore[assignment]
+    run.watched_exits = note_exit, _exit
 
 
 def unwatch_exit(run):
@@ -86,6 +119,12 @@ def unwatch_exit(run):
         _watched = None
         if getattr(type(sys.exit), "watching", None) is run:
             sys.exit = sys.exit.__wrapped__  # type: ignore[attr-defined]
+        note_exit, at_once = run.watched_exits
+        if os._exit is at_once:
+            os._exit = at_once.__dict__["__wrapped__"]
+        module = sys.modules.get("_sitebuiltins")
+        if module is not None and note_exit is not None and module.__dict__.get("SystemExit") is note_exit:
+            del module.__dict__["SystemExit"]
 
 
 def exit_code_of(status):
@@ -99,3 +138,32 @@ def exit_code_of(status):
     if not -(1 << 63) <= number < 1 << 63:
         number = -1
     return number & 0xFF if os.name == "posix" else number & 0xFFFFFFFF
+
+
+def flush_error():
+    # type: () -> str | None
+    """Flush stdout and stderr, as the interpreter will do next; return the class of the error, "" if there is none.
+
+    After an error the interpreter exits with 120. None where that can't be known: a flush that is Python code is the
+    program's own, and calling it once more than the interpreter does would be seen.
+    """
+    error = ""  # type: str | None
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        try:
+            flush = stream.flush
+            if type(flush) is not type(len) and type(stream).__module__.partition(".")[0] not in ("click", "typer"):
+                error = None
+                continue
+            try:
+                if stream.closed:
+                    continue
+            except ValueError:  # detached: the interpreter tries all the same
+                pass
+            flush()
+        except BlockingIOError:  # it may have been read by then
+            error = None
+        except Exception as exc:
+            return type(exc).__name__ if isinstance(exc, OSError) else "_OTHER"
+    return error

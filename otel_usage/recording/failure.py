@@ -3,12 +3,14 @@
 Loaded only where a run may have failed.
 """
 
+import gc
 import os
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
+    from typing import Any
 
 
 def error_type(raised: BaseException, package: str) -> str:
@@ -66,17 +68,22 @@ def passed(frame: "FrameType", at: int) -> bool:
 
 def reached(frame: "FrameType", origin: "tuple[object, int] | None") -> bool:
     """True if a traceback is alive that leads from *frame* to *origin*, (code, instruction)."""
-    import gc
-
-    for trace in gc.get_referrers(frame):
-        if origin is None or type(trace).__name__ != "traceback" or trace.tb_frame is not frame:
+    if origin is None:
+        return True
+    traceback_type: Any = None
+    try:
+        raise KeyError
+    except KeyError as exc:
+        traceback_type = type(exc.__traceback__)
+    for trace in _young_objects():
+        if type(trace) is not traceback_type or trace.tb_frame is not frame:
             continue
         step: TracebackType | None = trace
         while step is not None:
             if (step.tb_frame.f_code, step.tb_lasti) == origin:
                 return True
             step = step.tb_next
-    return origin is None
+    return False
 
 
 def surfaced(mark: object, frame: "FrameType | None", at: int) -> bool:
@@ -84,17 +91,37 @@ def surfaced(mark: object, frame: "FrameType | None", at: int) -> bool:
 
     frame: that frame; at: its instruction that called what raised.
     """
-    import gc
-
-    for holder in gc.get_referrers(mark):
-        for raised in gc.get_referrers(holder):
-            if isinstance(raised, SystemExit) and raised.__traceback__ is not None and frame is not None:
-                first = raised.__traceback__
-                if first.tb_frame is frame:
-                    return passed(frame, first.tb_lasti)
-                # Before 3.12 the traceback ends where the exception was handled last: by a finally or with.
-                return sys.version_info < (3, 12) and passed(first.tb_frame, first.tb_lasti) and passed(frame, at)
+    for raised in _young_objects():
+        if (
+            issubclass(type(raised), SystemExit)
+            and BaseException.__dict__["__dict__"].__get__(raised).get("_otel_usage") is mark
+        ):
+            first = raised.__traceback__
+            if first is None or frame is None:
+                return False
+            if first.tb_frame is frame:
+                return passed(frame, first.tb_lasti)
+            # Before 3.12 the traceback ends where the exception was handled last: by a finally or with.
+            return sys.version_info < (3, 12) and passed(first.tb_frame, first.tb_lasti) and passed(frame, at)
     return False
+
+
+MANY = 20_000  # objects that are looked at, at most: some 2 ms
+
+
+def _young_objects() -> "list[Any]":  # Any: whatever there is
+    """Return the objects that were made last, among them the traceback of an exception that is ending the program.
+
+    The garbage collector keeps the youngest apart, and a few thousand at most; so what is asked here costs the same
+    however large the program is. Empty where they may be many: then the exit code is not known.
+    """
+    youngest, rounds = gc.get_count()[:2]
+    if youngest > MANY or "t" in getattr(sys, "abiflags", ""):  # a free-threaded Python has one generation
+        return []
+    objects = gc.get_objects(0)
+    if sys.version_info < (3, 14) and rounds * gc.get_threshold()[0] <= MANY:
+        objects += gc.get_objects(1)
+    return objects
 
 
 def note() -> None:

@@ -76,6 +76,7 @@ class Recorder:
         watched = watched_run()  # `otel` watches already: a run is watched once
         self.run: Run = watched or Run(frame, self._write_stub)
         self.run.on_named = self._write_stub
+        self.run.on_left = self.finish
 
     def owns_run(self):
         # type: () -> bool

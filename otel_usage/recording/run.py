@@ -9,7 +9,9 @@ HOW THE EXIT CODE IS KNOWN without being in the way, after `atexit` has begun. T
     3. the last SystemExit of sys.exit ended the program             its status, as CPython reads it
     4. that SystemExit is kept alive, and has left that frame        likewise (asyncio keeps it in its task)
     5. anything else                                                 not known: the attribute is left out
-    Besides: nobody reads standard output any more (a broken pipe)   120, whatever the rows say
+    Above all: os._exit, in the run's own process                    its status
+    Besides: stdout or stderr can't be flushed (full, broken pipe)   120, whatever the rows say
+    Besides: such a flush is the program's own code; ``python -i``   not known
 
 A SystemExit from sys.exit is followed from its making to its death:
 
@@ -35,7 +37,16 @@ from _thread import get_ident
 from _weakref import ref
 
 from .. import _guarded, _load
-from .exit_watch import CAUGHT, ENDED_PROGRAM, NOT_RAISED, RAISED, exit_code_of, unwatch_exit, watch_exit
+from .exit_watch import (
+    CAUGHT,
+    ENDED_PROGRAM,
+    NOT_RAISED,
+    RAISED,
+    exit_code_of,
+    flush_error,
+    unwatch_exit,
+    watch_exit,
+)
 from .frameworks import HOOKS, find_framework
 
 TYPE_CHECKING = False
@@ -48,7 +59,19 @@ MAX_OPTIONS = 64
 
 # Frames below which a sys.exit is the parser's: help and version if its status is 0, else a usage error.
 _PARSING = ("parse_args", "parse_known_args", "_parse_known_args", "parse_intermixed_args", "error")
+_DICT = BaseException.__dict__["__dict__"]
 _TRUSTED = ("argparse", "click", "otel_usage", "runpy", "typer")  # where nobody turns one SystemExit into another
+
+
+def _real_ident():
+    # type: () -> int
+    """Return the number of the thread that runs, where gevent or eventlet has `get_ident` say that of a greenlet."""
+    numbers = {id(frame): ident for ident, frame in sys._current_frames().items()}
+    return numbers[id(sys._getframe())]  # by number: a frame that holds itself would never die, nor its callers' locals
+
+
+if type(get_ident) is not type(len):  # type: ignore[comparison-overlap]
+    get_ident = _real_ident
 
 
 class Run:
@@ -69,11 +92,15 @@ class Run:
         self.on_named: Callable[[], None] | None = on_named
         self.pid = os.getpid()
         self.watching = True  # until `close`
+        self.on_left: Callable[[], None] | None = None  # called by os._exit, which calls no handler
+        self.watched_exits: tuple[object, object] = (None, None)  # see exit_watch.py
         self.hooked: list[str] = []  # modules of frameworks that tell us: see frameworks.py
         self.package = ""  # top-level package of the program: its exception classes may be named
         self.ended: tuple[int | None, str, str] | None = None  # told by who watched another process: see `ending`
         threading = sys.modules.get("threading")
         self.main_thread = threading.main_thread().ident if threading is not None else get_ident()
+        if self.main_thread != get_ident() and self.main_thread not in sys._current_frames():
+            self.main_thread = get_ident()  # gevent says which greenlet it is
         self.outermost: FrameType | None = None
         # Of the last SystemExit:
         self.exit_state = NOT_RAISED
@@ -170,6 +197,7 @@ class Run:
             self.exit_origin = (
                 (trace.tb_frame.f_code, trace.tb_lasti) if trace is not None else (frame.f_code, frame.f_lasti)
             )
+            failure_module()  # loaded now: later, what is made while it loads would age the traceback that we look for
         if self.outermost is not None:
             self.exit_offset = self.outermost.f_lasti
         if exit_code_of(status):
@@ -227,6 +255,19 @@ class Run:
                 return
         self.exit_state = ENDED_PROGRAM
 
+    def leave_at_once(self, status):
+        # type: (object) -> None
+        """Have the run written, if os._exit is about to end this process with *status*."""
+        if (
+            self.on_left is not None
+            and self.pid == os.getpid()
+            and type(status) is int
+            and -1 << 31 <= status < 1 << 31
+        ):
+            code = exit_code_of(status)
+            self.ended = code, "failure" if code else "success", "_OTHER" if code else ""
+            self.on_left()
+
     def ending(self):
         # type: () -> tuple[int | None, str, str]
         """Return (exit code the parent sees, outcome, error type); the code is None where it can't be known.
@@ -236,7 +277,7 @@ class Run:
         if self.ended is not None:
             return self.ended
         code: int | None = None
-        hint, error = self.exit_hint or self.parsing_outcome, ""
+        hint, error, signalled = self.exit_hint or self.parsing_outcome, "", False
         last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
         trace = last.__traceback__ if last is not None else None
         frame = self.outermost
@@ -248,7 +289,8 @@ class Run:
             and (trace.tb_frame is frame or (frame is None and trace.tb_frame.f_back is None))
             and not (self.exit_in_excepthook and self.exit_state == ENDED_PROGRAM)
         ):
-            code = 130 if issubclass(type(last), KeyboardInterrupt) else 1
+            signalled = issubclass(type(last), KeyboardInterrupt)  # ends the process by a signal, whatever is left
+            code = 130 if signalled else 1
             failure = failure_module()
             if failure is not None:
                 hint, error = failure.outcome_of(last), failure.error_type(last, self.package)
@@ -259,8 +301,14 @@ class Run:
             failure = failure_module()
             if failure is not None and failure.surfaced(self.exit_mark and self.exit_mark(), frame, self.exit_offset):
                 code, error = exit_code_of(self.exit_status), self.exit_error
-        if code is not None and not _flushed():
-            code, error, hint = 120, "BrokenPipeError", ""
+        if sys.flags.inspect or "PYTHONINSPECT" in os.environ:  # the interpreter goes on to its prompt, and ends there
+            code = None
+        elif not signalled:
+            flushed = flush_error()
+            if flushed:
+                code, error, hint = 120, flushed, ""
+            elif flushed is None:
+                code = None
         if code is None:
             return None, "unknown", ""
         if code == 0:
@@ -274,7 +322,7 @@ class Run:
         self.watching = False
         if self in sys.meta_path:
             sys.meta_path.remove(self)
-        self.outermost = self.on_named = None
+        self.outermost = self.on_named = self.on_left = None
 
     # The import hook: see frameworks.py.
 
@@ -295,8 +343,11 @@ def _status_of(raised):
 
 def _dict_of(raised):
     # type: (BaseException) -> dict[str, object]
-    """Return the ``__dict__`` of *raised*, without asking a subclass of the host's."""
-    return object.__getattribute__(raised, "__dict__")  # type: ignore[no-any-return]
+    """Return the ``__dict__`` of *raised*, without asking a subclass of the host's; an empty one if it has none."""
+    try:
+        return _DICT.__get__(raised)  # type: ignore[no-any-return]
+    except AttributeError:  # of a class that mypyc has compiled
+        return {}
 
 
 def failure_module():
@@ -331,16 +382,3 @@ def _returned(frame):
     offset = frame.f_lasti
     returns = ((lambda: None).__code__.co_code[-2], (lambda x: x).__code__.co_code[-2])
     return offset >= 0 and frame.f_code.co_code[offset] in returns
-
-
-def _flushed():
-    # type: () -> bool
-    """Flush stdout if it is a pipe or socket; False if nobody reads it: the interpreter will exit with 120."""
-    try:
-        if os.fstat(1).st_mode & 0o170000 in (0o010000, 0o140000) and sys.stdout is not None and not sys.stdout.closed:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        return False
-    except (OSError, ValueError, AttributeError):
-        pass
-    return True

@@ -10,7 +10,6 @@ import pytest
 from ..hosts import Host, until
 
 DEATHS = {
-    "import os; os._exit(7)": 7,
     "import os; os.abort()": -signal.SIGABRT,
     "import os, signal; os.kill(os.getpid(), signal.SIGTERM)": -signal.SIGTERM,
     "import os, signal; os.kill(os.getpid(), signal.SIGKILL)": -signal.SIGKILL,
@@ -51,7 +50,7 @@ def test_a_death_leaves_a_stub(host, program, source):
 
 def test_a_stub_has_the_options(host):
     """The stub has what was known when the command was: the options given before it."""
-    host.run("argparse_program.py", "--verbose", "do", "--to", "x", "import os; os._exit(7)")
+    host.run("argparse_program.py", "--verbose", "do", "--to", "x", "import os; os.abort()")
 
     assert ("do", ["--verbose"]) == (the_stub(host).command, the_stub(host).options)
 
@@ -86,9 +85,9 @@ def test_a_run_that_ends_keeps_the_ids_of_its_stub(host):
 
 def test_death_before_the_command_is_known(host):
     """A program that dies before it parsed anything leaves an empty file, or one that says so."""
-    ended = host.run("import os, otel_usage\notel_usage.init('prog', version='1', consent='opt-in')\nos._exit(3)\n")
+    ended = host.run("import os, otel_usage\notel_usage.init('prog', version='1', consent='opt-in')\nos.abort()\n")
 
-    assert 3 == ended.status
+    assert -signal.SIGABRT == ended.status
     assert all(stub.command == "(unknown)" for stub in host.stubs)
     assert 1 == len(host.files("open"))
 
@@ -149,7 +148,7 @@ def test_a_child_does_not_hide_its_parents_death(host, how):
 
 def test_a_host_that_dies_in_an_exit_handler(host):
     """An exit handler that kills the process leaves it unfinished."""
-    host.run("argparse_program.py", "do", "import atexit, os; atexit.register(os._exit, 9)")
+    host.run("argparse_program.py", "do", "import atexit, os; atexit.register(os.abort)")
 
     assert "unfinished" == the_stub(host).ending[1]
 

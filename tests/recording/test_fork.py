@@ -141,7 +141,7 @@ sys.exit(0)
 
 
 def test_a_daemon(host):
-    """A program that daemonises keeps counting; the run it left is unfinished; its files are intact."""
+    """A program that daemonises keeps counting; its run ended when it left the terminal; its files are intact."""
     process = host.start(DAEMON)
     process.communicate(timeout=30)
     from ..hosts import until
@@ -149,8 +149,8 @@ def test_a_daemon(host):
     until(lambda: count(host, "child"))
 
     assert 2 == count(host, "parent")
-    assert [] == host.runs
-    assert ["unfinished"] == [stub.ending[1] for stub in host.stubs]
+    assert (0, "success", None) == host.the_run.ending
+    assert [] == host.stubs
     assert b"" == (host.tmp / "work" / "data").read_bytes()
 
 
