@@ -226,6 +226,9 @@ class Recorder:
             pass
         except Exception:
             _fault()
+        except BaseException:  # Ctrl-C: at exit nothing of the program is left that could want to know
+            if sys._getframe().f_back is not None:
+                raise
         self.run.close()
 
     def _finish(self):

@@ -155,8 +155,13 @@ def _spawn(recorder, delay, wait_s, lines, orphan):
     finally:
         os.close(source)
     end = monotonic() + wait_s
-    while wait_s and monotonic() < end and not os.waitpid(pid, os.WNOHANG)[0]:
-        sleep(0.001 if orphan else 0.005)
+    try:
+        while wait_s and monotonic() < end and not os.waitpid(pid, os.WNOHANG)[0]:
+            sleep(0.001 if orphan else 0.005)
+    except KeyboardInterrupt:
+        if decision.mode == "log":  # it would print into the shell's next prompt
+            os.kill(pid, 9)
+        raise
 
 
 def _in_container():
