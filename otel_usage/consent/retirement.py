@@ -6,7 +6,7 @@ Loaded by a host that calls `otel_usage.retired` in place of `init`.
 import os
 import sys
 
-from .. import Usage, _usage
+from .. import Usage, _load, _usage
 from .gate import getter, home
 
 
@@ -25,12 +25,11 @@ def retired(app: str, *, flag: str = "--disable-analytics") -> Usage:
             take_flag(flag)
         root = home(getter(os.environ))
         folder = root + "/" + app
-        ours = root and app and os.path.isdir(folder) and not os.path.islink(folder)
-        if ours and (not hasattr(os, "geteuid") or os.stat(folder).st_uid == os.geteuid()):
-            import shutil
-
-            shutil.rmtree(folder, ignore_errors=True)
-            os.rmdir(root)  # if we were the last
+        if root and app and os.path.isdir(folder):
+            # By name, as it belongs to an outer ring: it is loaded once, where there is something to remove.
+            _load("spool.removal").clear_folder(folder, (), lambda: None)
+            for path in (folder, root):
+                os.rmdir(path)  # unless it is a link, or something else lies in it
     except OSError:
         pass
     return Usage()

@@ -218,7 +218,10 @@ class App:
     def history(self) -> list[dict[str, Any]]:
         """Return every delivery that is remembered, oldest first, as the ledger has it. Raises ControlError."""
         self.require_readable()
-        entries = list(Ledger(self.home).entries()) if self.home else []
+        try:
+            entries = list(Ledger(self.home).entries()) if self.home else []
+        except OSError:  # no name for a file, or changed meanwhile: `reason` says so
+            return []
         return [entry for entry in entries if isinstance(entry, dict) and entry.keys() >= ENTRY_KEYS]
 
     def summarize_sent(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from ..consent.decision import Decision
 from ..consent.gate import getter, home, stored
 from ..settings.remembered import SECRET
+from ..spool.removal import list_strangers
 from .app import App, ControlError
 from .console import Console
 from .known_apps import list_known
@@ -63,6 +64,7 @@ def choose(app: App, args: argparse.Namespace, console: Console) -> int:
         console.print_line(
             f"{app.name}: telemetry is {console.paint_mode('off')}. Nothing is left here but this choice."
         )
+        _print_strangers(app, console)
         _print_sent(app, summary, console)
     else:
         console.print_line(f"{app.name}: telemetry is {console.paint_mode(mode)} ({MODE_MEANINGS[mode]})")
@@ -223,10 +225,19 @@ def forget(app: App, args: argparse.Namespace, console: Console) -> int:
         mode = answer["choice_kept"]
         what = {"noticed": "that you saw the notice", "asked": "that you were asked"}.get(mode, f"your choice: {mode}")
         console.print_line(f"Kept is only {what}.")
+    _print_strangers(app, console)
     if not answer["sent"]:
         console.print_line(_nothing_sent(app))
     _print_sent(app, answer, console)
     return 0
+
+
+def _print_strangers(app: App, console: Console) -> None:
+    """Name what lies in the program's folder and was left alone, because it is not ours."""
+    strangers = list_strangers(app.home) if app.home else []
+    if strangers:
+        more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""
+        console.print_line(f"What is not ours in {app.home} was left alone: {', '.join(strangers[:5])}{more}.")
 
 
 def _nothing_sent(app: App) -> str:

@@ -7,6 +7,8 @@ import gc
 import os
 import sys
 
+from .. import _load
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -125,11 +127,13 @@ def _young_objects() -> "list[Any]":  # Any: whatever there is
 
 
 def note() -> None:
-    """Write the exception being handled, a fault of ours, into ``<home>/debug/faults.log`` if that folder exists."""
+    """Write the exception being handled, a fault of ours, into ``<state>/debug/faults.log`` if that folder exists."""
     from ..spool.layout import DEBUG, FAULTS
 
-    folder = os.path.join(os.environ.get("OTEL_USAGE_HOME", ""), DEBUG)
-    if os.path.isdir(folder):
+    gate = _load("consent.gate")
+    state = gate.home(gate.getter(os.environ))
+    folder = os.path.join(state, DEBUG)
+    if state and os.path.isdir(folder):
         import traceback
 
         with open(os.path.join(folder, FAULTS), "a", encoding="utf-8") as log:

@@ -1,6 +1,9 @@
-"""Make the folders of the spool, and keep it small where no sender can be started.
+"""Make the folders of the spool, say whose they are, and keep them small where no sender can be started.
 
-Loaded by an installation's first run, and where records wait for good.
+Loaded by an installation's first run, where a folder is not plainly the user's, and where records wait for good.
+
+Where several users may write (a shared OTEL_USAGE_HOME, HOME=/tmp), another one may have put a link into our place. It is
+not followed: a link counts if the user made it, or root did, as who moves the state to a larger disk does.
 """
 
 import os
@@ -13,14 +16,43 @@ MAX_WAITING = 10_000  # files in new/, where no sender can be started, or none w
 def make_parents(home: str) -> bool:
     """Make what is missing above *home*, and return True; False, having made nothing, where it would not be the user's.
 
-    Under ``sudo`` with the user's HOME, folders of ours would be root's, and lock the user out. Raises OSError.
+    Under ``sudo`` with the user's HOME, folders of ours would be root's, and lock the user out. A HOME that does not exist
+    is one that shall not. Every folder is 0700, as XDG wants it, whatever the umask. Raises OSError.
     """
-    above = home
-    while not os.path.exists(above):
+    above, missing = os.path.dirname(home), []
+    while not os.path.lexists(above):
+        missing.append(above)
         above = os.path.dirname(above)
     if os.geteuid() == 0 and os.stat(above).st_uid != 0:
         return False
-    os.makedirs(os.path.dirname(home), 0o700, exist_ok=True)
+    if os.path.expanduser("~") in missing or not _is_free_of_strangers_links(above):
+        return False
+    for path in reversed(missing):
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            pass
+    return True
+
+
+def is_users(home: str) -> bool:
+    """True if *home* is a folder of this user, and reached by no link that another one made.
+
+    Raises FileNotFoundError, and other OSErrors.
+    """
+    if not _is_free_of_strangers_links(home, 2):
+        return False
+    status = os.stat(home)
+    return status.st_uid == os.geteuid() and status.st_mode & 0o170000 == 0o040000
+
+
+def _is_free_of_strangers_links(path: str, depth: int = 64) -> bool:
+    """True if none of the last *depth* folders of *path* is a link that neither this user nor root has made."""
+    while depth and path not in ("", "/"):
+        status = os.lstat(path)
+        if status.st_mode & 0o170000 == 0o120000 and status.st_uid not in (0, os.geteuid()):
+            return False
+        path, depth = os.path.dirname(path), depth - 1
     return True
 
 

@@ -120,7 +120,10 @@ class Recorder:
         if not hasattr(os, "geteuid"):
             return True
         try:
-            return os.stat(home).st_uid == os.geteuid()
+            status, above = os.lstat(home), os.lstat(home.rpartition("/")[0])
+            if status.st_uid == os.geteuid() and status.st_mode & above.st_mode & 0o170000 == 0o040000:
+                return True
+            return _load("recording.folders").is_users(home)  # type: ignore[no-any-return]
         except FileNotFoundError:
             return _load("recording.folders").make_parents(home)  # type: ignore[no-any-return]
 
@@ -146,7 +149,12 @@ class Recorder:
         status = os.fstat(descriptor)
         self.descriptor, self.inode = descriptor, (status.st_dev, status.st_ino)
         if hasattr(os, "lockf"):
-            os.lockf(descriptor, os.F_TLOCK, 0)  # after the dup: closing any descriptor of the file drops the lock
+            try:
+                os.lockf(descriptor, os.F_TLOCK, 0)  # after the dup: closing any descriptor of the file drops the lock
+            except OSError:  # a file system without locks: nobody could ever tell that this process has ended
+                os.close(descriptor)
+                os.unlink(self.path)
+                raise
 
     def _checked_descriptor(self):
         # type: () -> int

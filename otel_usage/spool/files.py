@@ -9,6 +9,7 @@ RACES
 
 from __future__ import annotations
 
+import errno
 import os
 
 from .layout import OPEN, PART
@@ -17,7 +18,12 @@ from .layout import OPEN, PART
 def write_whole(path: str, content: bytes) -> None:
     """Make *path* hold *content*: all of it, and on the disk, or nothing. Raises OSError, and then leaves nothing new."""
     part = path + PART
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL  # a link of that name is not followed
+    try:
+        descriptor = os.open(part, flags, 0o600)
+    except FileExistsError:  # of a writer that died
+        os.unlink(part)
+        descriptor = os.open(part, flags, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -34,8 +40,10 @@ def list_folder(folder: str) -> list[str]:
     """Return the names of what is in *folder*; none if there is no such folder."""
     try:
         return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    except OSError as exc:
+        if exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return []
+        raise
 
 
 def list_files(folder: str) -> list[str]:

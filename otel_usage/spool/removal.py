@@ -17,12 +17,25 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
+import stat
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
+from ..recording.folders import is_users
+from . import layout
 from .files import list_folder
 from .layout import DISCARDED, PROBE
+
+# What we make in an app's folder, and in its spool. Nothing else is ever removed: the folder may be a link to another one.
+_IN_HOME = {layout.CONSENT, layout.ID, layout.SETTINGS, layout.LEDGER, layout.OLDER_LEDGER}
+_IN_SPOOL = {
+    layout.OPEN, layout.NEW, layout.WAKE, layout.LOCK, layout.BATCH, layout.BATCH_DONE, layout.DROPPED, layout.BAD,
+    layout.QUEUE, layout.LOCAL,
+}  # fmt: skip
+# Of an exporter that remembers something, and what its writer leaves when it dies. It is 0600, as few files of others are.
+_MEMORY = re.compile(r"[a-z0-9_-]+\.json(\.[0-9]+\.[0-9]+)?")
 
 TRIES = 20
 SETTLE_S = 0.1  # a program that had read the choice before it was changed may begin its run within this
@@ -40,6 +53,37 @@ ADVICE = {
 }
 
 
+def list_strangers(folder: str) -> list[str]:
+    """Return the names of what is in an app's *folder* and is not ours."""
+    return sorted(name for name in list_folder(folder) if not _is_ours(folder, name))
+
+
+def _is_ours(folder: str, name: str) -> bool:
+    path = os.path.join(folder, name)
+    name = name.removesuffix(layout.PART)
+    choice, _, process = name.partition(".")
+    return (
+        name in _IN_HOME
+        or name.isdigit()  # a spool: the number of its format
+        or name.startswith((DISCARDED, PROBE))
+        or (choice == layout.CONSENT and process.isdigit())
+        or (_MEMORY.fullmatch(name) is not None and stat.S_IMODE(os.lstat(path).st_mode) == 0o600)
+    )
+
+
+def _list_ours(folder: str) -> Iterator[str]:
+    """Yield the paths of what is ours in an app's *folder*; a spool in parts, if something else lies in it."""
+    for name in list_folder(folder):
+        if name.isdigit():
+            inside = list_folder(os.path.join(folder, name))
+            ours = [inner for inner in inside if inner.removesuffix(layout.PART) in _IN_SPOOL]
+            if len(ours) < len(inside):
+                yield from [os.path.join(name, inner) for inner in ours]
+                continue
+        if _is_ours(folder, name):
+            yield name
+
+
 def explain_os_error(exc: OSError) -> str:
     """Return what stood in the way, and what to do about it: ``Permission denied: look at who owns it``."""
     if exc.errno is None:  # raised by consent.choice.store_choice, under sudo
@@ -54,24 +98,45 @@ def find_obstacle(folder: str) -> str:
     while not os.path.lexists(above):
         above = os.path.dirname(above)
     try:
-        owner = os.stat(above).st_uid
-        if hasattr(os, "geteuid") and owner != os.geteuid() and (above == folder or os.geteuid() == 0):
-            return "it is another user's"
+        if hasattr(os, "geteuid"):
+            foreign = os.stat(above).st_uid != os.geteuid() and os.geteuid() == 0
+            if foreign or (above == folder and not is_users(folder)):
+                return "it is another user's, or a link that another user made"
         probe = os.path.join(above, f"{PROBE}{os.getpid()}")
         os.mkdir(probe, 0o700)
-        os.rmdir(probe)
+        try:
+            if not _can_lock(os.path.join(probe, layout.LOCK)):
+                return "files can't be locked on that file system; set OTEL_USAGE_HOME to a folder on a local disk"
+        finally:
+            os.rmdir(probe)
     except OSError as exc:
         return explain_os_error(exc)
     return ""
 
 
-def clear_folder(folder: str, keep: Collection[str], stop: Callable[[], None]) -> None:
-    """Remove all that is in *folder* but the names in *keep*, until nothing new appears.
+def _can_lock(path: str) -> bool:
+    """Try to lock a file that is made for that at *path*. Raises OSError if it can't be made."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.lockf(descriptor, os.F_TLOCK, 0)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+        os.unlink(path)
+    return True
 
-    stop: ends the sender that works in the folder; called before each round. Raises OSError.
+
+def clear_folder(folder: str, keep: Collection[str], stop: Callable[[], None]) -> None:
+    """Remove all that is ours in an app's *folder* but the names in *keep*, until nothing new appears.
+
+    stop: ends the sender that works in the folder; called before each round. Raises OSError: also if the folder is
+    another user's, or a link that another user made.
     """
+    if os.path.lexists(folder) and hasattr(os, "geteuid") and not is_users(folder):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), folder)
     for _ in range(TRIES):
-        names = [name for name in list_folder(folder) if name not in keep]
+        names = [name for name in _list_ours(folder) if name not in keep]
         if not names:
             return
         stop()

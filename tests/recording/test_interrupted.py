@@ -42,7 +42,8 @@ def test_ctrl_c_ends_the_waiting(user: User, wait: str) -> None:
 
     status, err, _ = interrupt(process)
 
-    assert (0, b"") == (status, err)
+    assert 0 == status
+    assert b"" == err or (wait == "log" and err.startswith(b"prog telemetry")), err  # printed before
     if wait == "log":
         until(lambda: not senders(user))
 
@@ -60,7 +61,8 @@ def test_ctrl_c_at_any_moment_of_the_end(user: User) -> None:
 
         status, err, _ = interrupt(process)
 
-        assert b"otel_usage" not in err and status in (0, 130, -signal.SIGINT), err.decode()
+        assert b"otel_usage" not in err, err.decode()
+        assert status in (0, -signal.SIGINT)
     until(lambda: not senders(user))
 
 
