@@ -5,16 +5,20 @@ Each such module has ``add``, which adds the sub-command's parser, and ``call``,
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 
 from .. import __version__
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser. Each sub-command sets ``call``, the function that runs it."""
+    import argparse
+
     from ..control import commands
     from . import demo, describe, doctor, listen, run, verify
 
@@ -43,8 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["relay"]:
         return _run_relay(words[1:])
-    args = build_parser().parse_args(words)
     try:
+        if words[:1] == ["run"]:  # without argparse: the program that it starts shall not wait for us
+            from .run import read_command_line, run_program
+
+            command_line = read_command_line(words[1:])
+            if command_line is not None:
+                return run_program(*command_line)
+        args = build_parser().parse_args(words)
         exit_code: int = args.call(args)
         sys.stdout.flush()
     except SettingError as exc:
@@ -57,7 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{exc.filename!r} can't be used" if exc.filename else "it can't be done"
         say(f"otel-usage: {where} ({explain_os_error(exc)})\n")
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # end as a program without a handler does, and without showing where we were
+        import os
+        import signal
+
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
         return 130
     return exit_code
 
@@ -67,6 +82,8 @@ def _run_relay(words: Sequence[str]) -> int:
 
     The server is found by name and not imported: it belongs to an outer ring, and needs the extra ``relay``.
     """
+    import importlib
+
     serve = importlib.import_module("otel_usage.server.serve")
     exit_code: int = serve.main(words)
     return exit_code

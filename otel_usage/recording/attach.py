@@ -4,12 +4,18 @@ Loaded in place of a program's own `otel_usage.init`.
 """
 
 import os
+import sys
 
 from .. import _load, _usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Any
+
+    from .run import Run
+
+MOST_EVENTS = 10_000  # of a start-up; beyond them nothing is looked for any more
 
 
 def attach(settings: "dict[str, Any]") -> None:
@@ -22,3 +28,24 @@ def attach(settings: "dict[str, Any]") -> None:
     if decision.mode != "off":
         _usage.app, _usage.settings, _usage.decision = settings["app"], settings, decision
         _usage._recorder = _load("recording.recorder").Recorder(settings, decision, None).begin()
+        if _usage._recorder is not None:
+            keep_first_frame(_usage._recorder.run)
+
+
+def keep_first_frame(run: "Run") -> None:
+    """Have *run* keep the program's outermost frame, once it is there: how it ended shows how the program ended.
+
+    A profiling function sees the first call, and takes itself away; the program has not begun by then.
+    """
+    seen = 0
+
+    def profile(frame: "FrameType", event: str, arg: object) -> None:  # noqa: ARG001  its shape
+        nonlocal seen
+        seen += 1
+        if frame.f_back is None:
+            run.keep_outermost(frame)
+        if run.outermost is not None or seen > MOST_EVENTS:
+            sys.setprofile(None)
+
+    if sys.getprofile() is None:
+        sys.setprofile(profile)
