@@ -33,6 +33,14 @@ SKEW_S = 60.0  # a token that was written further in the future than this is of 
 STALE_S = 86_400.0  # a token further ahead than this is a clock jump, not a circuit breaker
 INLINE_S = 0.5  # what a host waits for an inline sender, at most
 LOG_S = 10.0  # what it waits for the child that prints
+INITS = (
+    b"systemd",
+    b"init",
+    b"openrc-init",
+    b"runit",
+    b"s6-svscan",
+    b"dinit",
+)  # process 1 of a machine, not a container
 BRAKE = b"OTEL_USAGE_CHILD"  # the variable under which nothing records: set in the sender, and so in what it starts
 
 # What the child runs first, with nothing of ours on its path yet: let go of everything that is the host's.
@@ -99,11 +107,14 @@ def start_sender(recorder, orphan):
         return
     if len(os.listdir(recorder.spool + "/" + NEW)) > MAX_WAITING:
         _load("recording.folders").trim(recorder.spool)
-    if inline:
-        _spawn(recorder, 0.0, INLINE_S, [], orphan=False)
-    else:
-        os.utime(token, (now + delay, now + delay))
-        _spawn(recorder, delay, 0.0, [], orphan)
+    try:
+        if inline:
+            _spawn(recorder, 0.0, INLINE_S, [], orphan=False)
+        else:
+            os.utime(token, (now + delay, now + delay))
+            _spawn(recorder, delay, 0.0, [], orphan)
+    except OSError as exc:
+        _load("recording.fingerprint").give_up(recorder, exc)
 
 
 def _spawn(recorder, delay, wait_s, lines, orphan):
@@ -115,9 +126,8 @@ def _spawn(recorder, delay, wait_s, lines, orphan):
     settings, decision = recorder.settings, recorder.decision
     program = settings.get("python") or sys.executable
     if not program:
-        return
-    # The script's folder comes last, so that its modules shadow none of ours.
-    path = settings.get("path") or [p if p[0] == "/" else os.path.abspath(p) for p in sys.path[1:] + sys.path[:1] if p]
+        raise OSError("no Python to start it with: sys.executable is empty")
+    path = settings.get("path") or _import_path()
     order = {"app": recorder.app, "path": path, "home": decision.home, "mode": decision.mode}
     order.update(since_s=decision.since_s, ci=decision.ci, lines=lines)
     text = f"{delay}\n{order!r}\n{settings!r}".encode()
@@ -132,7 +142,7 @@ def _spawn(recorder, delay, wait_s, lines, orphan):
         os.close(sink)
         if not whole:  # larger than a pipe holds: the records wait
             os.close(source)
-            return
+            raise OSError("the settings are larger than a pipe holds")
     os.set_inheritable(source, True)
     quiet = ["-B"] if sys.dont_write_bytecode else []
     command = [program, "-I", "-S", *quiet, "-c", BOOT, "otel-usage", recorder.app]
@@ -164,9 +174,39 @@ def _spawn(recorder, delay, wait_s, lines, orphan):
         raise
 
 
+def _import_path():
+    # type: () -> list[str]
+    """Return what the child needs of ``sys.path``: absolute texts. What else is there, the import system passes over too.
+
+    The script's folder comes last, so that its modules shadow none of ours.
+    """
+    path = []
+    for entry in sys.path[1:] + sys.path[:1]:
+        if issubclass(type(entry), str):
+            text = str.__str__(entry)  # of a subclass, the plain text
+            try:
+                path += [text if text[:1] == "/" else os.path.abspath(text)] if text else []
+            except OSError:  # relative to a folder that is gone
+                pass
+    return path
+
+
 def _in_container():
     # type: () -> bool
-    """True if a container ends when we do, and would take the sender along."""
-    return 1 in (os.getpid(), os.getppid()) and (
-        os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv") or "KUBERNETES_SERVICE_HOST" in os.environ
-    )
+    """True if a container or a systemd unit ends when we do, and would take the sender along."""
+    if os.getpid() == 1:
+        return True
+    if os.getppid() != 1:
+        return False
+    if (
+        "INVOCATION_ID" in os.environ
+    ):  # of a unit; sessions have it too, but their processes are no children of process 1
+        return True
+    try:
+        descriptor = os.open("/proc/1/comm", os.O_RDONLY)
+    except OSError:  # no Linux, and so no container
+        return False
+    try:
+        return os.read(descriptor, 64).strip() not in INITS
+    finally:
+        os.close(descriptor)
