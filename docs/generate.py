@@ -16,6 +16,7 @@ from otel_usage.consent.gate import MACHINE, VOICES, WORDS
 from otel_usage.control.commands import VERBS
 from otel_usage.control.host_settings import settings_of
 from otel_usage.control.privacy_page import examples_page
+from otel_usage.recording.agent import AGENT_VARIABLES
 from otel_usage.schema import attributes as schema
 from otel_usage.settings import reference as settings
 
@@ -102,6 +103,17 @@ def rings() -> list[tuple[str, str, str]]:
     return rows
 
 
+def agents() -> list[tuple[str, str]]:
+    """Return (variable, which agent it tells of), in the order in which they are asked."""
+    asked = {
+        "AI_AGENT": "the name that it begins with, if that is in the list above; else `other`",
+        "AGENT": "`amp`, `goose` or `crush` if it is that; `other` if it is 1 and standard output is no terminal; else nothing",
+        "CURSOR_EXTENSION_HOST_ROLE": "`cursor` if it is `agent-exec`",
+    }
+    names = {variable.decode(): agent for variable, agent in AGENT_VARIABLES.items()}
+    return [(f"`{name}`", asked.get(name) or f"`{agent}`") for name, agent in names.items()]
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "voices": lambda: table(("rank", "where", "how it is read"), voices()),
     "words": lambda: table(("text", "as a mode (`<APP>_TELEMETRY`)", "as a switch (`DO_NOT_TRACK`)"), words()),
@@ -116,6 +128,7 @@ PARTS: dict[str, Callable[[], str]] = {
         ("attribute", "on", "values", "why"),
         [(f"`{a.key}`", a.on.replace(" ", ", "), a.allowed, a.why) for a in schema.ATTRIBUTES],
     ),
+    "agents": lambda: table(("variable", "agent"), agents()),
     "tree": lambda: table(("where", "ring", "what it is for"), tree()),
     "rings": lambda: table(("ring", "folder", "modules"), rings()),
     "reasons": lambda: table(("reason", "meaning"), [(f"`{r}`", why) for r, why in schema.REASONS.items()]),

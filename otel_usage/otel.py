@@ -21,6 +21,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from . import __version__, _guarded, _usage
 from .consent.gate import decide
 from .otlp import attributes_of
+from .recording.agent import environment, find_agent
 from .recording.frameworks import hook_frameworks
 from .recording.otlp_text import run_attributes, span_name
 from .recording.run import Run
@@ -83,6 +84,7 @@ class _RunObserver:
             self.tty = os.isatty(1)
         except OSError:
             self.tty = False
+        self.agent = find_agent(environment(), self.tty)
         self.run = Run(None, self._finish_before_providers)
         hook_frameworks(self.run)
         atexit.register(self.finish)
@@ -107,7 +109,9 @@ class _RunObserver:
         ending = self.run.ending()
         end_ns = self.start_ns + max(0, time.monotonic_ns() - self.start_clock_ns)
         command = self.run.command_name()
-        json_text = run_attributes(self.app, command, self.run.options, ending, bool(self.ci), self.tty)
+        json_text = run_attributes(
+            self.app, command, self.run.options, ending, bool(self.ci), self.tty, self.agent, "cli"
+        )
         attributes = attributes_of(json.loads(f"[{json_text}]"))
         tracer = trace.get_tracer("otel_usage", __version__, self.tracer_provider)
         span = tracer.start_span(

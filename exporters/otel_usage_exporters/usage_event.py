@@ -76,6 +76,8 @@ class UsageEvent:
     count: int | float = 1
     ci: bool | None = None
     tty: bool | None = None
+    agent: str = ""
+    surface: str = ""
 
     @property
     def duration_ms(self) -> int:
@@ -141,6 +143,8 @@ def _event_of_span(span: ReadableSpan, position: int, origins: _Origins, *, all_
             options=tuple([o for o in options if isinstance(o, str)]) if isinstance(options, (tuple, list)) else (),
             ci=_flag(attributes.get("usage.ci")),
             tty=_flag(attributes.get("usage.tty")),
+            agent=_text(attributes.get("usage.agent")),
+            surface=_text(attributes.get("usage.surface")),
         )
     elif kind in ("action", "error", "heartbeat"):
         name = "heartbeat" if kind == "heartbeat" else _text(attributes.get(f"usage.{kind}")) or name

@@ -45,8 +45,8 @@ def resource_attributes(app, version, runtime, runtime_version):
     )
 
 
-def run_attributes(app, command, options, ending, ci, tty):
-    # type: (str, str, Sequence[str], tuple[int | None, str, str], bool, bool) -> str
+def run_attributes(app, command, options, ending, ci, tty, agent, surface):
+    # type: (str, str, Sequence[str], tuple[int | None, str, str], bool, bool, str, str) -> str
     """Return the attributes of a run's span. The only place that writes them: `otel.py` reads them back from here.
 
     ending: what `Run.ending` returns. Written out, since putting them together from pairs costs ten times as much.
@@ -62,7 +62,9 @@ def run_attributes(app, command, options, ending, ci, tty):
         + ("" if code is None else f'{{"key":"process.exit.code","value":{{"intValue":"{code}"}}}},')
         + (f'{{"key":"error.type","value":{{"stringValue":{quote(error)}}}}},' if error else "")
         + f'{{"key":"usage.ci","value":{{"boolValue":{"true" if ci else "false"}}}}},'
-        f'{{"key":"usage.tty","value":{{"boolValue":{"true" if tty else "false"}}}}}'
+        f'{{"key":"usage.tty","value":{{"boolValue":{"true" if tty else "false"}}}}},'
+        f'{{"key":"usage.surface","value":{{"stringValue":"{surface}"}}}}'
+        + (f',{{"key":"usage.agent","value":{{"stringValue":"{agent}"}}}}' if agent else "")
     )
 
 

@@ -26,6 +26,7 @@ from time import monotonic, monotonic_ns, time_ns
 
 from .. import _fault, _load
 from ..spool.layout import FORMAT, LOCAL, NEW, OPEN, TRACES
+from .agent import environment, find_agent
 from .exit_watch import watched_run
 from .frameworks import hook_frameworks
 from .otlp_text import line, quote, resource_attributes, run_attributes, span_name
@@ -213,7 +214,10 @@ class Recorder:
         # type: (tuple[int | None, str, str], int) -> str
         """Return the run as an OTLP JSON span. ending: what `Run.ending` returns."""
         command = self.run.command_name()
-        attributes = run_attributes(self.app, command, self.run.options, ending, bool(self.decision.ci), self.tty)
+        ci, surface = bool(self.decision.ci), "service" if self.settings.get("service") else "cli"
+        attributes = run_attributes(
+            self.app, command, self.run.options, ending, ci, self.tty, find_agent(environment(), self.tty), surface
+        )
         return (
             f'{{"traceId":"{self.trace_id}","spanId":"{self.span_id}","name":{quote(span_name(self.app, command))},'
             f'"kind":1,"startTimeUnixNano":"{self.start_ns}","endTimeUnixNano":"{end_ns}",'

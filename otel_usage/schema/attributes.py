@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..recording.agent import AGENTS
 from .patterns import (
     APP,
     CLUSTER_UID,
@@ -69,6 +70,9 @@ ATTRIBUTES = (
               "else `_OTHER`; never its message", "what to fix first", text_like(ERROR_TYPE, MAX_PATH)),
     Attribute("usage.ci", "run", "true in a CI system", "keeps machines and people apart", _is_bool),
     Attribute("usage.tty", "run", "true if standard output is a terminal", "keeps scripts and people apart", _is_bool),
+    Attribute("usage.agent", "run", ", ".join(f"`{agent}`" for agent in (*AGENTS, "other")) + "; absent if none is seen",
+              "keeps agents and people apart", one_of(*AGENTS, "other")),
+    Attribute("usage.surface", "run", "`cli`, `service`", "keeps commands and services apart", one_of("cli", "service")),
     Attribute("usage.action", "action", "a name declared in the schema", "what people do", text_like(DECLARED_NAME, MAX_NAME)),
     Attribute("usage.error", "error", "a code declared in the schema", "what confuses people", text_like(DECLARED_NAME, MAX_NAME)),
     Attribute("service.name", "resource", "the app's name", "whose usage it is", text_like(APP, MAX_NAME)),

@@ -106,6 +106,8 @@ RUN: dict[str, object] = {
     "process.exit.code": 0,
     "usage.ci": False,
     "usage.tty": True,
+    "usage.agent": "codex",
+    "usage.surface": "cli",
 }
 
 

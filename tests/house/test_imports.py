@@ -12,7 +12,16 @@ from ..hosts import INTERPRETERS, ROOT, Host, version_of
 # The source tree runs from readable parts, the wheel from files made of them: see hatch_build.py.
 BUNDLED = not (ROOT / "otel_usage" / "recording" / "run.py").exists()
 FRONT = {"__init__.py"} if BUNDLED else {"__init__.py", "consent/gate.py", "spool/__init__.py", "spool/layout.py"}
-PARTS = {"exit_watch.py", "frameworks.py", "otlp_text.py", "recorder.py", "run.py", "sender_start.py", "__init__.py"}
+PARTS = {
+    "agent.py",
+    "exit_watch.py",
+    "frameworks.py",
+    "otlp_text.py",
+    "recorder.py",
+    "run.py",
+    "sender_start.py",
+    "__init__.py",
+}
 RUN = FRONT | ({"recording/bundle.py"} if BUNDLED else {f"recording/{part}" for part in PARTS})
 OURS = {
     # (program, mode): files of ours that are loaded when the program ends

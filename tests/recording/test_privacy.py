@@ -165,7 +165,7 @@ def test_what_is_recorded_is_what_the_table_says(host):
 
     assert {
         "usage.kind", "usage.command", "usage.outcome", "usage.options", "process.executable.name",
-        "process.exit.code", "error.type", "usage.ci", "usage.tty",
+        "process.exit.code", "error.type", "usage.ci", "usage.tty", "usage.surface",
     } == set(run.attributes)  # fmt: skip
     assert {"service.name", "service.version", "process.runtime.name", "process.runtime.version"} == set(run.resource)
     assert "prog" == run.attributes["process.executable.name"]

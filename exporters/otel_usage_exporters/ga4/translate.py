@@ -260,6 +260,8 @@ def _event(event: UsageEvent, session: int, altered: Altered) -> tuple[str, dict
                 params["options"] = names
         if event.tty is not None:
             params["tty"] = "true" if event.tty else "false"
+        _put_text(params, "agent", event.agent, altered)
+        _put_text(params, "surface", event.surface, altered)
     elif kind == "error":
         name = "cli_error"
         _put_text(params, "error_code", event.name, altered)

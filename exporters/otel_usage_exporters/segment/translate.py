@@ -242,6 +242,10 @@ def _properties(event: UsageEvent, altered: Altered) -> dict[str, Any]:
             properties["ci"] = event.ci
         if event.tty is not None:
             properties["tty"] = event.tty
+        if event.agent:
+            properties["agent"] = _cut(event.agent, altered)
+        if event.surface:
+            properties["surface"] = _cut(event.surface, altered)
     elif kind == "error":
         properties["error_code"] = _cut(event.name, altered)
     elif kind in ("count", "dropped", "derived"):
