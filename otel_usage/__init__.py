@@ -100,6 +100,8 @@ def _complete(usage, name):
 
 Usage.__getattr__ = _complete  # type: ignore[attr-defined]
 _usage = Usage()
+# Set where a shell asks for completions: by argcomplete's, bash's own (``complete -C``), click's and typer's scripts.
+_COMPLETING = frozenset((b"_ARGCOMPLETE", b"COMP_LINE", b"COMP_WORDS", b"_TYPER_COMPLETE_ARGS"))
 if TYPE_CHECKING:
     action, command, count, error = _usage.action, _usage.command, _usage.count, _usage.error
     flush, heartbeat, run, shutdown = _usage.flush, _usage.heartbeat, _usage.run, _usage.shutdown
@@ -167,6 +169,10 @@ def init(
 
         check_settings(settings)
     usage.app = app
+    if not _COMPLETING.isdisjoint(
+        getattr(environ, "_data", ())
+    ):  # a shell asks what may come next: no use of the program
+        return usage
     try:
         decide = _load("consent.gate").decide
         usage.decision = decision = decide(app, consent, policy, environ, testing, flag_seen, service)

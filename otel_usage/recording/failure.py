@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def error_type(raised: BaseException, package: str) -> str:
     """Return the qualified class name of *raised*, if it comes from the stdlib, click, typer or *package*.
 
-    Others are ``_OTHER``, and so is a class that its module does not hold: one made at run time may be named
-    after data.
+    Others are ``_OTHER``, and so is a class that its module does not hold, or that no class statement there has made: one
+    made at run time may be named after data.
     """
     kind = type(raised)
     module, name = kind.__module__, kind.__qualname__
@@ -29,11 +29,41 @@ def error_type(raised: BaseException, package: str) -> str:
     held: object = sys.modules.get(module)
     for part in name.split("."):
         held = getattr(held, part, None)
-    if held is not kind:
+    if held is not kind or (top in ("__main__", package) and not _is_written(module, name, raised)):
         return "_OTHER"
     if module.startswith("typer._click"):
         module = module[len("typer._") :]
     return name if module == "builtins" else module + "." + name
+
+
+def _is_written(module: str, name: str, raised: BaseException) -> bool:
+    """True if a class statement in *module* has the qualified *name*, or if the module has no code to look at (C).
+
+    Looked for in the module's code: in a class that is made by ``type(text, ...)`` nothing tells of it.
+    """
+    code: Any = None
+    spec = getattr(sys.modules[module], "__spec__", None)
+    if spec is not None:
+        try:
+            code = spec.loader.get_code(spec.name)
+        except (ImportError, AttributeError, OSError, SyntaxError):
+            return not str(spec.origin).endswith(".py")
+    elif raised.__traceback__ is not None:  # a script: its own frame is the outermost of its module
+        frame: FrameType | None = raised.__traceback__.tb_frame
+        while frame is not None:
+            if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == module:
+                code = frame.f_code
+            frame = frame.f_back
+    if code is None:
+        return spec is not None
+    pattern = name.split(".")
+    return pattern[0] in _classes_in(code, pattern[1:])
+
+
+def _classes_in(code: "Any", path: "list[str]") -> "list[str]":
+    """Return the names of the classes that *code* makes, and that themselves make those of *path*."""
+    inner = [each for each in code.co_consts if isinstance(each, type(code))]
+    return [each.co_name for each in inner if not path or path[0] in _classes_in(each, path[1:])]
 
 
 def outcome_of(raised: "BaseException | None") -> str:
@@ -106,6 +136,12 @@ def surfaced(mark: object, frame: "FrameType | None", at: int) -> bool:
             # Before 3.12 the traceback ends where the exception was handled last: by a finally or with.
             return sys.version_info < (3, 12) and passed(first.tb_frame, first.tb_lasti) and passed(frame, at)
     return False
+
+
+def real_ident() -> int:
+    """Return the number of the thread that runs, where gevent or eventlet has `get_ident` say that of a greenlet."""
+    numbers = {id(frame): ident for ident, frame in sys._current_frames().items()}
+    return numbers[id(sys._getframe())]  # by number: a frame that holds itself would never die, nor its callers' locals
 
 
 MANY = 20_000  # objects that are looked at, at most: some 2 ms

@@ -63,15 +63,8 @@ _DICT = BaseException.__dict__["__dict__"]
 _TRUSTED = ("argparse", "click", "otel_usage", "runpy", "typer")  # where nobody turns one SystemExit into another
 
 
-def _real_ident():
-    # type: () -> int
-    """Return the number of the thread that runs, where gevent or eventlet has `get_ident` say that of a greenlet."""
-    numbers = {id(frame): ident for ident, frame in sys._current_frames().items()}
-    return numbers[id(sys._getframe())]  # by number: a frame that holds itself would never die, nor its callers' locals
-
-
 if type(get_ident) is not type(len):  # type: ignore[comparison-overlap]
-    get_ident = _real_ident
+    get_ident = _load("recording.failure").real_ident  # gevent and eventlet have put a greenlet's number there
 
 
 class Run:

@@ -20,6 +20,7 @@ REPLACED = {
     "test_a_failing_run_loads_one_module_more": "test_imports.py: test_a_failing_run_loads_one_file_more",
     "test_optimized": "test_loading.py: test_python_O_uses_its_own_bytecode",
     "test_log_mode_prints_none_without_a_destination": "test_rehearsal_for_nobody.py: test_log_mode_shows_the_record",
+    "test_shell_completion_is_help": "test_outcomes.py: test_shell_completion_is_no_run",
     "test_broken_bytecode": "test_loading.py: test_torn_bytecode_is_not_run",
 }
 # Tests that go on under a name that says more: they assert no less, either.

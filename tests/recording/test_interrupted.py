@@ -66,6 +66,24 @@ def test_ctrl_c_at_any_moment_of_the_end(user: User) -> None:
     until(lambda: not senders(user))
 
 
+@pytest.mark.parametrize("function", ["rename", "fstat", "pwrite", "posix_spawn", "utime"])
+def test_a_mock_that_raises_at_the_end_is_not_seen(user: User, function: str) -> None:
+    """A test of the program's has put something in place of os.rename that raises: our handler says nothing of it."""
+    source = (
+        PROGRAM
+        + f"""
+class Unmocked(BaseException): pass
+def raising(*_, **__): raise Unmocked("not expected")
+os.{function} = raising
+"""
+    )
+    ended = user.run(
+        source, env={"PROG_TELEMETRY": "on", "OTEL_USAGE_SENDER": "detached", "OTEL_USAGE_SEND_DELAY_S": "0"}
+    )
+
+    assert (0, b"") == (ended.status, ended.err)
+
+
 def test_an_interrupted_end_in_the_midst_of_a_program_is_the_programs(host: Host) -> None:
     """Ctrl-C during `shutdown` in the midst of a program reaches the program."""
     source = (

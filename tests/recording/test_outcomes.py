@@ -221,14 +221,22 @@ def test_version_is_help(host, program):
 
 
 @pytest.mark.parametrize("program", ["click_program.py", "typer_program.py"])
-def test_shell_completion_is_help(host, program):
-    """A shell that asks for completions is not a use of the program."""
+def test_shell_completion_is_no_run(host, program):
+    """A shell that asks for completions is not a use of the program: nothing is recorded, or left behind."""
     env = {"_PROG_COMPLETE": "complete_bash" if program == "typer_program.py" else "bash_complete"}
     env |= {"COMP_WORDS": "prog re", "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "prog re"}
     ended = host.run(program, env=env)
 
     assert b"report" in ended.out
-    assert "help" == host.the_run.ending[1]
+    assert [] == host.files("new") + host.files("open")
+
+
+def test_argcomplete_leaves_nothing(host):
+    """argcomplete ends the process by os._exit at each TAB: nothing is left of it."""
+    env = {"_ARGCOMPLETE": "1", "COMP_LINE": "prog re", "COMP_POINT": "7"}
+    host.run("argparses.py", "do", "import os; os._exit(0)", env=env)
+
+    assert not host.spool.exists()
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="exception groups")
