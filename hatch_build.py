@@ -40,7 +40,6 @@ BUNDLES = {
     "__init__.py": ("consent/gate.py", "__init__.py"),
     "recording/bundle.py": (
         "recording/otlp_text.py",
-        "recording/agent.py",
         "recording/frameworks.py",
         "recording/exit_watch.py",
         "recording/run.py",

@@ -10,6 +10,8 @@ import os
 
 from ..spool.layout import NEW, OPEN, TRACES, TRIMMED
 
+# Process 1 of a machine, not of a container.
+INITS = (b"systemd", b"init", b"openrc-init", b"runit", b"s6-svscan", b"dinit")
 MAX_WAITING = 10_000  # files in new/, where no sender can be started, or none works
 
 
@@ -92,3 +94,17 @@ def trim(spool: str, most: int = MAX_WAITING) -> None:
             os.write(descriptor, b"%d\n" % dropped)
         finally:
             os.close(descriptor)
+
+
+def ends_with_process_1() -> bool:
+    """True if this process, a child of process 1, ends with a container or a systemd unit, and its children with it."""
+    if "INVOCATION_ID" in os.environ:  # of a unit; sessions have it too, but their processes are no children of process 1
+        return True
+    try:
+        descriptor = os.open("/proc/1/comm", os.O_RDONLY)
+    except OSError:  # no Linux, and so no container
+        return False
+    try:
+        return os.read(descriptor, 64).strip() not in INITS
+    finally:
+        os.close(descriptor)

@@ -26,10 +26,9 @@ from time import monotonic, monotonic_ns, time_ns
 
 from .. import _fault, _load
 from ..spool.layout import FORMAT, LOCAL, NEW, OPEN, TRACES
-from .agent import environment, find_agent
 from .exit_watch import watched_run
 from .frameworks import hook_frameworks
-from .otlp_text import line, quote, resource_attributes, run_attributes, span_name
+from .otlp_text import AGENT_VARIABLE_NAMES, line, quote, resource_attributes, run_attributes, span_name
 from .run import Run
 from .sender_start import start_sender
 
@@ -69,6 +68,7 @@ class Recorder:
         self.pid = os.getpid()  # of the process whose run this is
         self.unwritten = True  # the run is this process's own, and not written yet
         self.tty = False
+        self.agent = ""
         self.log: list[bytes] = []
         self._events: Events | None = None
         self.events_of: dict[int, Events] = {}  # by process id: see `actions.of_this_process`
@@ -107,6 +107,9 @@ class Recorder:
             self.tty = os.isatty(1)
         except OSError:
             pass
+        if not AGENT_VARIABLE_NAMES.isdisjoint(getattr(os.environ, "_data", AGENT_VARIABLE_NAMES)):
+            agent = _load("recording.agent")
+            self.agent = agent.find_agent(agent.environment(), self.tty)
         if self.run not in sys.meta_path:
             hook_frameworks(self.run)
         atexit.register(self.finish)
@@ -215,9 +218,7 @@ class Recorder:
         """Return the run as an OTLP JSON span. ending: what `Run.ending` returns."""
         command = self.run.command_name()
         ci, surface = bool(self.decision.ci), "service" if self.settings.get("service") else "cli"
-        attributes = run_attributes(
-            self.app, command, self.run.options, ending, ci, self.tty, find_agent(environment(), self.tty), surface
-        )
+        attributes = run_attributes(self.app, command, self.run.options, ending, ci, self.tty, self.agent, surface)
         return (
             f'{{"traceId":"{self.trace_id}","spanId":"{self.span_id}","name":{quote(span_name(self.app, command))},'
             f'"kind":1,"startTimeUnixNano":"{self.start_ns}","endTimeUnixNano":"{end_ns}",'

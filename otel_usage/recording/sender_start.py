@@ -33,14 +33,6 @@ SKEW_S = 60.0  # a token that was written further in the future than this is of 
 STALE_S = 86_400.0  # a token further ahead than this is a clock jump, not a circuit breaker
 INLINE_S = 0.5  # what a host waits for an inline sender, at most
 LOG_S = 10.0  # what it waits for the child that prints
-INITS = (
-    b"systemd",
-    b"init",
-    b"openrc-init",
-    b"runit",
-    b"s6-svscan",
-    b"dinit",
-)  # process 1 of a machine, not a container
 BRAKE = b"OTEL_USAGE_CHILD"  # the variable under which nothing records: set in the sender, and so in what it starts
 
 # What the child runs first, with nothing of ours on its path yet: let go of everything that is the host's.
@@ -196,17 +188,4 @@ def _in_container():
     """True if a container or a systemd unit ends when we do, and would take the sender along."""
     if os.getpid() == 1:
         return True
-    if os.getppid() != 1:
-        return False
-    if (
-        "INVOCATION_ID" in os.environ
-    ):  # of a unit; sessions have it too, but their processes are no children of process 1
-        return True
-    try:
-        descriptor = os.open("/proc/1/comm", os.O_RDONLY)
-    except OSError:  # no Linux, and so no container
-        return False
-    try:
-        return os.read(descriptor, 64).strip() not in INITS
-    finally:
-        os.close(descriptor)
+    return os.getppid() == 1 and _load("recording.folders").ends_with_process_1()

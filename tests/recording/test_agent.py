@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from otel_usage.recording.agent import AGENT_VARIABLES, AGENTS, find_agent
+from otel_usage.recording.otlp_text import AGENT_VARIABLE_NAMES
 from otel_usage.schema.attributes import CHECKS
 
 from ..hosts import Host
@@ -55,6 +56,7 @@ def test_a_terminal_makes_agent_1_a_persons() -> None:
 
 def test_whatever_is_recorded_may_be_sent() -> None:
     """The allow-list takes all labels, and nothing else."""
+    assert set(AGENT_VARIABLES) == AGENT_VARIABLE_NAMES
     labels = {find_agent({variable: b"1"}, tty=False) for variable in AGENT_VARIABLES} - {""}
 
     assert labels <= {*AGENTS, "other"}

@@ -119,7 +119,7 @@ def test_who_ends_with_its_container(
     inline: bool,
 ) -> None:
     """Process 1, its children where it is no machine's init, and the processes of systemd's units."""
-    from otel_usage.recording import sender_start
+    from otel_usage.recording import folders, sender_start
 
     class System:
         """Stands for os: another process's numbers, and another process 1."""
@@ -138,5 +138,6 @@ def test_who_ends_with_its_container(
     if init is not None:
         (tmp_path / "comm").write_text(f"{init}\n")
     monkeypatch.setattr(sender_start, "os", System)
+    monkeypatch.setattr(folders, "os", System)
 
     assert inline == sender_start._in_container()
