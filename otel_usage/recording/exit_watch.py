@@ -97,8 +97,8 @@ def watch_other_exits(run):
 
     def _exit(*arguments, **keywords):
         # type: (*int, **int) -> None
-        if (len(arguments), list(keywords)) in ((1, []), (0, ["status"])):
-            _guarded(run.leave_at_once, *arguments, *keywords.values())
+        if run.pid == os.getpid():
+            _guarded(run.leave_at_once, arguments, keywords)
         at_once(*arguments, **keywords)
 
     module = sys.modules.get("_sitebuiltins")  # absent under -S
@@ -138,32 +138,3 @@ def exit_code_of(status):
     if not -(1 << 63) <= number < 1 << 63:
         number = -1
     return number & 0xFF if os.name == "posix" else number & 0xFFFFFFFF
-
-
-def flush_error():
-    # type: () -> str | None
-    """Flush stdout and stderr, as the interpreter will do next; return the class of the error, "" if there is none.
-
-    After an error the interpreter exits with 120. None where that can't be known: a flush that is Python code is the
-    program's own, and calling it once more than the interpreter does would be seen.
-    """
-    error = ""  # type: str | None
-    for stream in (sys.stdout, sys.stderr):
-        if stream is None:
-            continue
-        try:
-            flush = stream.flush
-            if type(flush) is not type(len) and type(stream).__module__.partition(".")[0] not in ("click", "typer"):
-                error = None
-                continue
-            try:
-                if stream.closed:
-                    continue
-            except ValueError:  # detached: the interpreter tries all the same
-                pass
-            flush()
-        except BlockingIOError:  # it may have been read by then
-            error = None
-        except Exception as exc:
-            return type(exc).__name__ if isinstance(exc, OSError) else "_OTHER"
-    return error

@@ -8,6 +8,7 @@ import os
 import sys
 
 from .. import _load
+from .exit_watch import exit_code_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,6 +137,45 @@ def surfaced(mark: object, frame: "FrameType | None", at: int) -> bool:
             # Before 3.12 the traceback ends where the exception was handled last: by a finally or with.
             return sys.version_info < (3, 12) and passed(first.tb_frame, first.tb_lasti) and passed(frame, at)
     return False
+
+
+def ending_at_once(arguments: "tuple[Any, ...]", keywords: "dict[str, Any]") -> "tuple[int, str, str] | None":
+    """Return how os._exit, called like this, ends the process, as `Run.ending` does; None if it raises an error instead."""
+    if (len(arguments), list(keywords)) not in ((1, []), (0, ["status"])):
+        return None
+    status = arguments[0] if arguments else keywords["status"]
+    if type(status) is not int or not -1 << 31 <= status < 1 << 31:
+        return None
+    code = exit_code_of(status)
+    return code, "failure" if code else "success", "_OTHER" if code else ""
+
+
+def flush_error() -> "str | None":
+    """Flush stdout and stderr, as the interpreter will do next; return the class of the error, "" if there is none.
+
+    After an error the interpreter exits with 120. None where that can't be known: a flush that is Python code is the
+    program's own, and calling it once more than the interpreter does would be seen.
+    """
+    error: str | None = ""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        try:
+            flush = stream.flush
+            if type(flush) is not type(len) and type(stream).__module__.partition(".")[0] not in ("click", "typer"):
+                error = None
+                continue
+            try:
+                if stream.closed:
+                    continue
+            except ValueError:  # detached: the interpreter tries all the same
+                pass
+            flush()
+        except BlockingIOError:  # it may have been read by then
+            error = None
+        except Exception as exc:
+            return type(exc).__name__ if isinstance(exc, OSError) else "_OTHER"
+    return error
 
 
 def real_ident() -> int:

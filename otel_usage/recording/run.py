@@ -43,7 +43,6 @@ from .exit_watch import (
     NOT_RAISED,
     RAISED,
     exit_code_of,
-    flush_error,
     unwatch_exit,
     watch_exit,
 )
@@ -248,18 +247,13 @@ class Run:
                 return
         self.exit_state = ENDED_PROGRAM
 
-    def leave_at_once(self, status):
-        # type: (object) -> None
-        """Have the run written, if os._exit is about to end this process with *status*."""
-        if (
-            self.on_left is not None
-            and self.pid == os.getpid()
-            and type(status) is int
-            and -1 << 31 <= status < 1 << 31
-        ):
-            code = exit_code_of(status)
-            self.ended = code, "failure" if code else "success", "_OTHER" if code else ""
-            self.on_left()
+    def leave_at_once(self, arguments, keywords):
+        # type: (tuple[object, ...], dict[str, object]) -> None
+        """Have the run written, if os._exit with these arguments is about to end its process."""
+        if self.on_left is not None:
+            self.ended = _load("recording.failure").ending_at_once(arguments, keywords)
+            if self.ended is not None:
+                self.on_left()
 
     def ending(self):
         # type: () -> tuple[int | None, str, str]
@@ -297,7 +291,7 @@ class Run:
         if sys.flags.inspect or "PYTHONINSPECT" in os.environ:  # the interpreter goes on to its prompt, and ends there
             code = None
         elif not signalled:
-            flushed = flush_error()
+            flushed = _flush_error()
             if flushed:
                 code, error, hint = 120, flushed, ""
             elif flushed is None:
@@ -375,3 +369,19 @@ def _returned(frame):
     offset = frame.f_lasti
     returns = ((lambda: None).__code__.co_code[-2], (lambda x: x).__code__.co_code[-2])
     return offset >= 0 and frame.f_code.co_code[offset] in returns
+
+
+def _flush_error():
+    # type: () -> str | None
+    """Flush stdout and stderr, as the interpreter will do next; return what `failure.flush_error` says if one fails."""
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                if type(stream.flush) is not type(len):
+                    raise TypeError
+                if not stream.closed:
+                    stream.flush()  # type: ignore[call-arg]  # mypy takes it for len
+    except Exception:
+        failure = failure_module()
+        return failure and failure.flush_error()  # type: ignore[no-any-return]
+    return ""
