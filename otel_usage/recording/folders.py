@@ -98,7 +98,9 @@ def trim(spool: str, most: int = MAX_WAITING) -> None:
 
 def ends_with_process_1() -> bool:
     """True if this process, a child of process 1, ends with a container or a systemd unit, and its children with it."""
-    if "INVOCATION_ID" in os.environ:  # of a unit; sessions have it too, but their processes are no children of process 1
+    if (
+        "INVOCATION_ID" in os.environ
+    ):  # of a unit; sessions have it too, but their processes are no children of process 1
         return True
     try:
         descriptor = os.open("/proc/1/comm", os.O_RDONLY)
