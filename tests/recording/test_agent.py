@@ -43,7 +43,7 @@ ENVIRONMENTS: list[tuple[dict[str, str], str]] = [
 @pytest.mark.parametrize(("environ", "agent"), ENVIRONMENTS, ids=repr)
 def test_the_agent_is_recorded(host: Host, environ: dict[str, str], agent: str) -> None:
     """Of the first variable that tells one; free text only as far as it is in the list."""
-    host.run("argparses.py", "do", "pass", env=environ)
+    host.run("argparse_program.py", "do", "pass", env=environ)
 
     assert agent == host.the_run.attributes.get("usage.agent", "")
     assert "cli" == host.the_run.attributes["usage.surface"]

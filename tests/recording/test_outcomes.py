@@ -234,7 +234,7 @@ def test_shell_completion_is_no_run(host, program):
 def test_argcomplete_leaves_nothing(host):
     """argcomplete ends the process by os._exit at each TAB: nothing is left of it."""
     env = {"_ARGCOMPLETE": "1", "COMP_LINE": "prog re", "COMP_POINT": "7"}
-    host.run("argparses.py", "do", "import os; os._exit(0)", env=env)
+    host.run("argparse_program.py", "do", "import os; os._exit(0)", env=env)
 
     assert not host.spool.exists()
 
