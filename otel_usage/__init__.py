@@ -3,9 +3,6 @@
 (pytest would warn, and fail under ``-W error``, where a program that is pytest imports us before its plugins are loaded.)
 
 The front door: the public names, `init`, and the loader of everything behind them. Importing it does no work.
-
-PYTEST_DONT_REWRITE: our plugin for pytest marks this package for its rewriting; it has no assertions to rewrite, and in a
-program that we watch it is imported before, of which pytest would warn.
 """
 
 import os
@@ -37,8 +34,8 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import TracebackType
-    from typing import Any
+    from types import FrameType, TracebackType
+    from typing import Any, Literal
 
     from .consent.decision import Decision
     from .consent.retirement import retired
@@ -47,7 +44,11 @@ if TYPE_CHECKING:
     from .recording.actions import Events
     from .recording.handle import Methods as _Methods
     from .recording.recorder import Recorder
+    from .schema.rows import Schema
     from .setting_error import SettingError
+
+    Consent = Literal["opt-in", "opt-out", "ask"]
+    Sender = Literal["detached", "inline", "none"]
 else:
     _Methods = object
 
@@ -81,6 +82,11 @@ class Usage(_Methods):
         # type: (object, object, TracebackType | None) -> None
         return None
 
+    def __reduce__(self):
+        # type: () -> tuple[Callable[[str], Usage], tuple[str]]
+        """Copied it is itself; pickled it is a name, and arrives in a worker as the worker's own handle."""
+        return _handle, (self.app,)
+
 
 def _complete(usage, name):
     # type: (Usage, str) -> Any
@@ -99,9 +105,24 @@ def _complete(usage, name):
 
 
 Usage.__getattr__ = _complete  # type: ignore[attr-defined]
-_usage = Usage()
+_usage = Usage()  # of the app whose program this is: the module's functions are its methods
+_handles = {}  # type: dict[str, Usage]  # {app: handle}: its, and those of plugins and libraries
 # Set where a shell asks for completions: by argcomplete's, bash's own (``complete -C``), click's and typer's scripts.
 _COMPLETING = frozenset((b"_ARGCOMPLETE", b"COMP_LINE", b"COMP_WORDS", b"_TYPER_COMPLETE_ARGS"))
+
+
+def _handle(app):
+    # type: (str) -> Usage
+    """Return this process's handle of *app*; it records nothing until `init` is called for that app."""
+    if not app:
+        return _usage
+    usage = _handles.get(app)
+    if usage is None:
+        usage = _handles.setdefault(app, Usage())
+        usage.app = app
+    return usage
+
+
 if TYPE_CHECKING:
     action, command, count, error = _usage.action, _usage.command, _usage.count, _usage.error
     flush, heartbeat, run, shutdown = _usage.flush, _usage.heartbeat, _usage.run, _usage.shutdown
@@ -111,10 +132,10 @@ def init(
     app: str,
     *,
     version: str,
-    consent: str,
-    destinations: "Mapping[str, object] | None" = None,
-    schema: "Mapping[str, Any] | None" = None,
-    sender: str = "detached",
+    consent: "Consent",
+    destinations: "Mapping[str, str | Mapping[str, object]] | None" = None,
+    schema: "Schema | None" = None,
+    sender: "Sender" = "detached",
     policy: int = 1,
     about: str = "",
     flush_s: float = 60.0,
@@ -137,55 +158,77 @@ def init(
     Raises SettingError in tests and development (pytest, ``python -X dev``, ``OTEL_USAGE_STRICT=1``);
     elsewhere what is recorded waits, and is never sent until the settings are right: `status` says what is wrong. With
     an unknown consent nothing is recorded unless the user says so.
-    Calling it again returns the first handle; for another app, one that records nothing.
+    Calling it again returns the first handle. Where the program is another app's (a plugin, a library, an imported
+    module), actions, counts and errors are recorded, and never its run: see docs/plugins.md.
 
     >>> usage = otel_usage.init("mycli", version="1.4", consent="opt-out", destinations={"otlp": "https://usage.example.org"})
     """
-    usage = _usage
-    if usage.app:
-        return usage if usage.app == app else Usage()
-    environ, flag_seen = os.environ, ""
-    if flag and flag in sys.argv:
-        flag_seen = _load("consent.flag").take_flag(flag)
-    if "OTEL_USAGE_CHILD" in environ:  # we are the sender, or something it started
-        return usage
-    usage.settings = settings = {
-        "app": app,
-        "version": version,
-        "consent": consent,
-        "destinations": destinations,
-        "schema": schema or {},
-        "sender": sender,
-        "policy": policy,
-        "about": about,
-        "flush_s": flush_s,
-        "service": service,
-        "flag": flag,
-    }
-    testing = "pytest" in sys.modules
-    usage._strict = testing or sys.flags.dev_mode or environ.get("OTEL_USAGE_STRICT", "") not in ("", "0")
-    if usage._strict:
-        from .settings.check import check_settings
-
-        check_settings(settings)
-    usage.app = app
-    if not _COMPLETING.isdisjoint(
-        getattr(environ, "_data", ())
-    ):  # a shell asks what may come next: no use of the program
-        return usage
+    settings = {**locals(), "schema": schema or {}}
+    usage, strictness = _usage, 2
     try:
-        decide = _load("consent.gate").decide
-        usage.decision = decision = decide(app, consent, policy, environ, testing, flag_seen, service)
-        if decision.notice or service or decision.overruled == "log":
+        frame, testing = sys._getframe(1), "pytest" in sys.modules
+        strictness = _strictness(frame, testing)
+        handle = _handles.get(app)
+        if handle is not None and "app" in handle.settings:
+            return handle
+        is_program = not _usage.app and (testing or bool(service) or _is_program(app, frame))
+        if not is_program:
+            usage = handle or Usage()
+        elif handle is not None:  # it came from another process, before this call: it and ours get one state
+            handle.__dict__ = usage.__dict__
+        typed = is_program and flag and flag in getattr(sys, "argv", ())
+        flag_seen = _load("consent.flag").take_flag(flag) if typed else ""
+        if "OTEL_USAGE_CHILD" in os.environ:  # we are the sender, or something it started
+            return usage
+        if strictness:
+            from .settings.development import check_in_development
+
+            check_in_development(settings, strictness)
+        usage.settings, usage.app, usage._strict = settings, app, strictness > 1
+        _handles[app] = handle or usage
+        if not _COMPLETING.isdisjoint(getattr(os.environ, "_data", ())):  # a shell asks what may come next: no use of it
+            return usage
+        gate = _load("consent.gate")
+        usage.decision = decision = gate.decide(app, consent, policy, os.environ, testing, flag_seen, service)
+        if is_program and (decision.notice or service or decision.overruled == "log"):
             _load("consent.due").show_due(settings, decision)
         if decision.mode != "off":
             Recorder = _load("recording.recorder").Recorder  # noqa: N806
-            usage._recorder = Recorder(settings, decision, sys._getframe(1)).begin()
+            usage._recorder = Recorder(settings, decision, frame, is_program).begin()
     except Exception:  # a fault of ours, or a wrong setting at a user's: the program goes on without us
-        if usage._strict:
+        if strictness > 1:
             raise
         _fault()
     return usage
+
+
+def _strictness(frame, testing):
+    # type: (FrameType, bool) -> int
+    """Return how a wrong setting is met: 2, it is an error; 1, it is said on stderr; 0, `status` says it.
+
+    This is what "in development" means: tests, ``-X dev``, OTEL_USAGE_STRICT; and, less so, a program at a terminal that
+    is not installed (a checkout, an editable install).
+    """
+    if testing or sys.flags.dev_mode or os.environ.get("OTEL_USAGE_STRICT", "") not in ("", "0"):
+        return 2
+    installed = "-packages" in frame.f_code.co_filename or getattr(sys, "frozen", False)
+    return int(not installed and os.isatty(2))  # which is False, too, where 2 is closed
+
+
+def _is_program(app, frame):
+    # type: (str, FrameType) -> bool
+    """True if the module that called `init`, in *frame*, belongs to the program that runs: see recording/program.py.
+
+    The usual cases are decided here: loading that module costs a run 0.15 M instructions.
+    """
+    main, name = sys.modules.get("__main__"), frame.f_globals.get("__name__")
+    if main is not None and "__file__" in main.__dict__:
+        if name == "__main__" or app == str((getattr(sys, "argv", None) or [""])[0]).rpartition("/")[2]:
+            return True
+        spec = main.__dict__.get("__spec__")
+        if spec is not None and spec.name.partition(".")[0] == str(name).partition(".")[0]:  # python -m
+            return True
+    return bool(_load("recording.program").is_program(app, frame, main))
 
 
 def bucket(unit: str, *bounds: float) -> "tuple[object, ...]":
@@ -337,13 +380,20 @@ _ELSEWHERE = {
 # -- faults of ours -----------------------------------------------------------------------------------------------
 
 
-def _fault():
-    # type: () -> None
-    """Note the exception being handled, which is ours, in ``<root>/debug/faults.log`` if that folder exists."""
+def _fault(expected=False):
+    # type: (bool) -> None
+    """Swallow the exception being handled; or raise it again, if the host has thrown it in through our code.
+
+    A fault of ours is noted in ``<root>/debug/faults.log`` if that folder exists; what is *expected* (a full disk) is not.
+    """
     try:
-        _load("recording.failure").note()
-    except Exception:  # not even that: the host must never know
-        pass
+        failure = _load("recording.failure")
+    except Exception:  # the program has replaced our files
+        return
+    if failure.is_thrown_in(sys.exc_info()[1]):
+        raise
+    if not expected:
+        failure.note()
 
 
 def _guarded(step, *args):

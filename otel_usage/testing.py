@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import _usage
+from . import Usage, _handles, _usage
 from .recording.forget import forget
 from .recording.recorder import Recorder
 
@@ -53,10 +53,12 @@ class Captured:
     Stands in for the recorder. commands: the names given to ``usage.command``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, usage: Usage) -> None:
         from .recording.actions import Events
 
-        self.settings = _usage.settings
+        self.settings = usage.settings
+        self.app = usage.app
+        self.has_run = True  # the test is the program
         self.pid = os.getpid()
         self.start_ns = time.time_ns()
         self.resource = ""
@@ -104,15 +106,11 @@ class _Run:
         self.commands: list[str] = []
         self.package = ""
 
-    def command(self, name: str, frame: object) -> _Run:  # noqa: ARG002  the recorder's shape
+    def command(self, name: str, frame: object) -> None:  # noqa: ARG002  the recorder's shape
         self.commands.append(name)
-        return self
 
-    def __enter__(self) -> _Run:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        return None
+    def note_exit(self, *_: object) -> None:
+        """Do nothing: how the test ends is nobody's affair."""
 
 
 class _Checked:
@@ -125,10 +123,13 @@ class _Checked:
         self.pid = captured.pid
         self.pending: list[tuple[str, int, Mapping[str, object]]] = []
 
-    def _check(self, kind: str, name: str, fields: Mapping[str, object]) -> None:
+    def _check(self, kind: str, name: str, fields: Mapping[str, object], more: Sequence[object] = ()) -> None:
         from .schema.declaration import check_event
 
-        check_event(self._captured.settings["schema"], kind, name, fields)
+        check_event(self._captured.settings["schema"], kind, name, fields, more)
+
+    def drop(self, reason: str, n: int = 1) -> None:
+        """Do nothing: what would be dropped has raised."""
 
     def action(self, kind: str, name: str, fields: Mapping[str, object]) -> _CheckedAction:
         self._check(kind, name, fields)
@@ -159,26 +160,39 @@ class _CheckedAction:
     def __exit__(self, kind: object, raised: BaseException | None, trace: object) -> None:
         self._action.__exit__(kind, raised, trace)
 
-    def set(self, **fields: object) -> None:
-        self._events._check(self._action.kind, self._action.name, fields)
+    def set(self, /, *more: object, **fields: object) -> None:
+        self._events._check(self._action.kind, self._action.name, fields, more)
         self._action.set(**fields)
+
+    # As those of the real one.
+
+    def __copy__(self) -> _CheckedAction:
+        return self
+
+    def __deepcopy__(self, memo: object) -> _CheckedAction:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._action.__reduce__()
 
 
 @contextmanager
-def captured() -> Iterator[Captured]:
+def captured(app: str = "") -> Iterator[Captured]:
     """Capture what the program records inside ``with captured() as events:``, whatever the environment says.
 
-    Raises SettingError, where it is recorded, for what the schema does not declare; LookupError before `init`.
+    app: of a plugin or library, to capture what that records; by default the test is the program, whose app called `init`
+    first. Raises SettingError, where it is recorded, for what the schema does not declare; LookupError before `init`.
     """
-    if not _usage.settings:
+    usage = _handles.get(app, Usage()) if app else _usage
+    if not usage.settings:
         raise LookupError("otel_usage.init was not called yet: import the module that calls it first")
-    before = _usage._recorder, _usage._current, _usage._strict
-    events: Any = Captured()  # Any: it stands in for a Recorder
-    _usage._recorder, _usage._current, _usage._strict = events, None, True
+    before = usage._recorder, usage._current, usage._strict
+    events: Any = Captured(usage)  # Any: it stands in for a Recorder
+    usage._recorder, usage._current, usage._strict = events, None, True
     try:
         yield events
     finally:
-        _usage._recorder, _usage._current, _usage._strict = before
+        usage._recorder, usage._current, usage._strict = before
 
 
 def assert_event(events: Captured, name: str, /, *, times: int | None = None, **fields: object) -> Event:
@@ -218,7 +232,8 @@ def pytest_configure(config: pytest.Config) -> None:
     Recorder.wake = _refuse_to_send  # type: ignore[method-assign]
 
     def restore() -> None:
-        forget()  # the test runner's own run is nobody's
+        for usage in (_usage, *_handles.values()):
+            forget(usage._recorder)  # the test runner's own run is nobody's
         Recorder.wake = real_wake  # type: ignore[method-assign]
         for name, value in before.items():
             if value is None:

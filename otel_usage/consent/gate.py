@@ -10,6 +10,7 @@ ALGORITHM  Any explicit off beats any on; otherwise the strongest that says some
 import os
 import sys
 
+from .. import _fault
 from ..spool.layout import CONSENT, MACHINE
 
 TYPE_CHECKING = False
@@ -112,16 +113,17 @@ def stored(path):
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except (FileNotFoundError, NotADirectoryError):
-        return ("", 0, 0)
-    except OSError:
+    except OSError as exc:
+        if exc.filename == path and isinstance(exc, (FileNotFoundError, NotADirectoryError)):
+            return ("", 0, 0)
+        _fault(expected=True)
         return ("off", 0, 0)
     try:
         mode, since, policy = os.read(descriptor, 256).split()[:3]
         if mode in (b"on", b"local", b"off", b"noticed", b"asked"):
             return (mode.decode(), int(since), int(policy))
     except (OSError, ValueError):
-        pass
+        _fault(expected=True)
     finally:
         os.close(descriptor)
     return ("off", 0, 0)
@@ -132,10 +134,10 @@ def _there(path):
     """True if there is something at *path*, or if that can't be known."""
     try:
         os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        pass
+    except OSError as exc:
+        if exc.filename == path and isinstance(exc, (FileNotFoundError, NotADirectoryError)):
+            return False
+        _fault(expected=True)
     return True
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from _thread import RLock
 
-from .. import _fault, _load
+from .. import _fault, _handle, _load
 from ..schema.fields import accept
 from ..spool.layout import NEW, OPEN
 from .otlp_events import metrics_body, span
@@ -17,8 +17,8 @@ from .run import failure_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from collections.abc import Iterator, Mapping
+    from typing import Any, NoReturn
 
     from .recorder import Recorder
 
@@ -56,12 +56,26 @@ class Action:
             if failure is not None:
                 self.error = failure.error_type(raised, self._events.recorder.run.package)
 
-    def set(self, **fields: object) -> None:
+    def set(self, /, *more: "NoReturn", **fields: object) -> None:
         """Add declared fields that are known only now."""
+        events = self._events
         try:
-            self.pairs += self._events.accepted(self.kind, self.name, fields) or []
+            if events.pid == os.getpid():  # in a forked child the action is its parent's, and so is its lock
+                events.drop("undeclared_field", len(more))
+                self.pairs += events.accepted(self.kind, self.name, fields) or []
         except Exception:
             _fault()
+
+    # A copy is the same action: what is added to it later is not lost. In another process it is that process's handle.
+
+    def __copy__(self) -> "Action":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Action":
+        return self
+
+    def __reduce__(self) -> "tuple[Any, ...]":
+        return _handle, (self._events.recorder.app,)
 
 
 class Events:
@@ -90,10 +104,11 @@ class Events:
             self.drop(reason)
         return pairs
 
-    def drop(self, reason: str) -> None:
-        """Count one record or field that was not kept."""
-        with self.lock:
-            self.dropped[reason] = self.dropped.get(reason, 0) + 1
+    def drop(self, reason: str, n: int = 1) -> None:
+        """Count *n* records or fields that were not kept."""
+        if n:
+            with self.lock:
+                self.dropped[reason] = self.dropped.get(reason, 0) + n
 
     def action(self, kind: str, name: str, fields: "Mapping[str, object]") -> Action:
         """Keep one action, error or heartbeat. One that is not declared is counted, and forgotten."""
@@ -123,12 +138,15 @@ class Events:
         with self.lock:
             if self.settling:  # a signal handler's call, inside of ours
                 return
-            self.settling = True
+            waiting = iter(())  # type: Iterator[tuple[str, int, Mapping[str, object]]]
             try:
+                self.settling = True
                 calls = self.pending[:]
-                del self.pending[: len(calls)]
+                rest, n_calls = iter(calls), len(calls)
+                del self.pending[:n_calls]
+                waiting = rest  # nothing of the host's can come between these two lines
                 counters = self.counters
-                for name, n, fields in calls:
+                for name, n, fields in waiting:
                     try:
                         key = (name, *fields.items())
                         cell = counters.get(key)
@@ -136,12 +154,12 @@ class Events:
                             cell[0] += n
                         else:
                             self._first(name, n, fields)
-                    except TypeError:  # a field that can't be hashed fits no type
+                    except Exception:  # a field that can't be hashed, or whose class fails to, fits no type
+                        _fault(expected=True)
                         self.drop("value")
-            except Exception:
-                _fault()
             finally:
                 self.settling = False
+                self.pending[:0] = waiting  # not empty only where the host has thrown something in
 
     def _first(self, name: str, n: int, fields: "Mapping[str, object]") -> None:
         pairs = self.accepted("count", name, fields)
@@ -184,11 +202,18 @@ class Events:
             return
         name = f"{time_ns():016x}-{os.urandom(8).hex()}.{signal}.jsonl"
         part = f"{recorder.spool}/{OPEN}/.{name}"
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        try:
+            descriptor = os.open(part, flags, 0o600)
+        except FileNotFoundError:  # the first that is recorded here, by a plugin
+            _fault(expected=True)
+            _load("recording.folders").make_spool(recorder.decision.home, recorder.spool)
+            descriptor = os.open(part, flags, 0o600)
         try:
             whole = os.write(descriptor, text) == len(text)
         except OSError:
             whole = False
+            _fault(expected=True)
         finally:
             os.close(descriptor)
         if whole:
@@ -209,7 +234,7 @@ class Events:
             if spans or metrics:
                 self.recorder.wake(orphan=True)
         except OSError:
-            pass
+            _fault(expected=True)
         except Exception:
             _fault()
 
@@ -242,7 +267,7 @@ def of_this_process(recorder: "Recorder") -> "Events | None":
                     if (status.st_dev, status.st_ino) == recorder.inode:
                         os.close(recorder.descriptor)
                 except OSError:
-                    pass
+                    _fault(expected=True)
                 recorder.descriptor = -1
             if not recorder.owns_run():
                 util = sys.modules.get("multiprocessing.util")

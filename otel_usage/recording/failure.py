@@ -202,6 +202,49 @@ def _young_objects() -> "list[Any]":  # Any: whatever there is
     return objects
 
 
+def is_thrown_in(raised: "BaseException | None") -> bool:
+    """True if the host has thrown *raised*, which came out of code of ours, into it: it is waiting for it.
+
+    Two ways lead there: a signal handler that raises (deadlines, Celery's and RQ's limits), and an exception that another
+    thread or a C extension sets (``PyThreadState_SetAsyncExc``). They are told from faults of ours by what is seen:
+
+        a function in the traceback was handed the frame that it interrupted     the host's: only signal handlers are
+        code of the host's or of a framework, which we asked for something       ours to swallow
+        our own code, and a class that is neither the interpreter's nor ours     the host's
+        our own code, and no arguments, as when a class is set and no instance   the host's
+        our own code, otherwise                                                  a fault of ours
+    """
+    step = None if raised is None else raised.__traceback__
+    before, asked = None, False
+    while step is not None:
+        frame = step.tb_frame
+        module = _top(frame.f_globals.get("__name__"))
+        if module != "otel_usage":
+            if before is not None and _was_handed(frame, before):
+                return True
+            asked = asked or module not in sys.stdlib_module_names
+        before, step = frame, step.tb_next
+    if asked or raised is None:
+        return False
+    kind: type = type(raised)
+    module = _top(kind.__module__)
+    foreign = module != "otel_usage" and module not in sys.stdlib_module_names
+    arguments: object = BaseException.args.__get__(raised)  # type: ignore[attr-defined]  # of C: no class of the host's is asked
+    return foreign or (arguments == () and kind is not MemoryError)
+
+
+def _top(module: object) -> str:
+    return module.partition(".")[0] if isinstance(module, str) else ""
+
+
+def _was_handed(frame: "FrameType", before: "FrameType") -> bool:
+    """True if a variable of *frame*, or an item of its ``*args``, is the frame that called or was interrupted."""
+    for value in frame.f_locals.values():
+        if value is before or (type(value) is tuple and any([item is before for item in value])):
+            return True
+    return False
+
+
 def note() -> None:
     """Write the exception being handled, a fault of ours, into ``<state>/debug/faults.log`` if that folder exists."""
     from ..spool.layout import DEBUG, FAULTS
@@ -212,5 +255,8 @@ def note() -> None:
     if state and os.path.isdir(folder):
         import traceback
 
-        with open(os.path.join(folder, FAULTS), "a", encoding="utf-8") as log:
-            traceback.print_exc(file=log)
+        try:
+            with open(os.path.join(folder, FAULTS), "a", encoding="utf-8") as log:
+                traceback.print_exc(file=log)
+        except (OSError, ValueError):
+            pass

@@ -6,7 +6,7 @@ Loaded by the commands and the option that a host shows, by long-running program
 import atexit
 import os
 
-from .. import _load, _usage
+from .. import _handles, _load, _usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,16 +21,18 @@ def withdrawn(recorder: "Recorder") -> bool:
     decision = _load("consent.gate").decide(recorder.app, "opt-in", 0, os.environ)
     if decision.mode != "off" or decision.layer == "default":
         return False
-    forget()
+    forget(recorder)
     return True
 
 
-def forget() -> None:
-    """Stop recording in this process, and remove what was written of its run."""
-    recorder = _usage._recorder
-    _usage._recorder = _usage._current = None
+def forget(recorder: "Recorder | None" = None) -> None:
+    """Stop recording in this process, and remove what was written of its run. recorder: by default the program's own."""
+    recorder = recorder or _usage._recorder
     if recorder is None:
         return
+    for usage in (_usage, *_handles.values()):
+        if usage._recorder is recorder:
+            usage._recorder = usage._current = None
     atexit.unregister(recorder.finish)
     if recorder.owns_run() and recorder.descriptor >= 0:
         try:

@@ -8,12 +8,12 @@ import sys
 from os import getpid
 from time import monotonic  # bound here, before a program's tests can patch the module
 
-from .. import Usage, _usage
+from .. import Usage, _fault, _guarded, _usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, TypeVar
+    from typing import Any, NoReturn, TypeVar
 
     from .actions import Action, Events
     from .recorder import Recorder
@@ -39,7 +39,10 @@ class Methods:  # of `Usage`, whose attributes they use
         """True while this process records."""
         return self._recorder is not None
 
-    def action(self, name: str, /, **fields: object) -> "Action | Usage":
+    # Called wrongly, no method raises at a user's: what it can't use is dropped and counted. Hence names that may be
+    # missing, and *more*, which type checkers refuse, of what people pass by position: ``usage.error("x", str(exc))``.
+
+    def action(self, name: str = "", /, *more: "NoReturn", **fields: object) -> "Action | Usage":
         """Record that the action *name* happened; as a context manager, how long it took too.
 
         *name* and *fields* must be declared in the schema. Inside ``with … as a``, ``a.set(format="pdf")``
@@ -48,49 +51,50 @@ class Methods:  # of `Usage`, whose attributes they use
         >>> with usage.action("report.upload", retried=False) as upload:
         ...     upload.set(format="pdf")
         """
-        if self._strict:
-            self._check("action", name, fields)
-        events = self._events()
-        return self if events is None else events.action("action", name, fields)  # type: ignore[return-value]
+        return self._record("action", name, more, fields) or self  # type: ignore[return-value]
 
-    def count(self, name: str, n: int = 1, /, **fields: object) -> None:
+    def count(self, name: str = "", n: int = 1, /, *more: "NoReturn", **fields: object) -> None:
         """Add *n* to the declared counter *name*.
 
         >>> usage.count("events.handled", 3, channel="slack")
         """
         events = self._current
-        if events is None or events.pid != getpid():  # off, in development, the first, or in a forked child
+        if events is None or more or events.pid != getpid():  # off, in development, the first, or in a forked child
             if self._strict:
-                self._check("count", name, fields)
+                self._check("count", name, (*more, n) if n.__class__ is not int or n < 0 else more, fields)
             events = self._events()
             if events is None:
                 return
+            events.drop("undeclared_field", len(more))
         # Only noted here: `Events.settle` adds up 256 at a time. Written out, since one more call costs a fifth.
         events.pending.append((name, n, fields))
         if len(events.pending) >= 256 or monotonic() >= events.due:
             events.tick()
 
-    def error(self, name: str, /, **fields: object) -> None:
+    def error(self, name: str = "", /, *more: "NoReturn", **fields: object) -> None:
         """Record that the declared error *name* happened. Takes no message: messages hold people's data.
 
         >>> usage.error("config.invalid")
         """
-        if self._strict:
-            self._check("error", name, fields)
-        events = self._events()
-        if events is not None:
-            events.action("error", name, fields)
+        self._record("error", name, more, fields)
 
-    def heartbeat(self, name: str, /, **fields: object) -> None:
+    def heartbeat(self, name: str = "", /, *more: "NoReturn", **fields: object) -> None:
         """Record that a service is alive, with the declared *fields*.
 
         >>> usage.heartbeat("alive", plugins=4)
         """
+        self._record("heartbeat", name, more, fields)
+
+    def _record(
+        self, kind: str, name: str, more: "tuple[object, ...]", fields: "Mapping[str, object]"
+    ) -> "Action | None":
         if self._strict:
-            self._check("heartbeat", name, fields)
+            self._check(kind, name, more, fields)
         events = self._events()
-        if events is not None:
-            events.action("heartbeat", name, fields)
+        if events is None:
+            return None
+        events.drop("undeclared_field", len(more))
+        return events.action(kind, name, fields)
 
     def _events(self) -> "Events | None":
         recorder = self._recorder  # once: another thread may shut down meanwhile
@@ -101,17 +105,26 @@ class Methods:  # of `Usage`, whose attributes they use
             self._current = events
         return events
 
-    def command(self, name: str) -> "Run | Usage":
+    def command(self, name: str = "", /, *more: "NoReturn") -> "Command | Usage":
         """Name the command that is running, in a program without a command-line framework.
 
         *name* must be a literal in the calling function: a word that the code does not hold may be
-        one that a user typed, and is recorded as ``(unknown)``.
+        one that a user typed, and is recorded as ``(unknown)``. In a plugin or library it names nothing.
 
         >>> with usage.command("scan"):
         ...     scan()
         """
+        frame = sys._getframe(1)
+        if self._strict:
+            from ..schema.declaration import check_command
+
+            check_command(name, more, frame.f_code.co_consts)
         recorder = self._recorder
-        return self if recorder is None else recorder.run.command(name, sys._getframe(1))  # type: ignore[return-value]
+        if recorder is None or not recorder.has_run:
+            return self  # type: ignore[return-value]
+        # A subclass of str may be equal to a word in the code and hold another: its text is what counts.
+        recorder.run.command(str.__str__(name) if issubclass(type(name), str) else "(unknown)", frame)
+        return Command(self)
 
     def run(self, main: "Callable[..., T]", /, *args: "Any", **kwargs: "Any") -> "T":
         """Return ``main(*args, **kwargs)``, recording how it ended.
@@ -119,32 +132,48 @@ class Methods:  # of `Usage`, whose attributes they use
         >>> usage.run(main, argv)
         """
         recorder = self._recorder
-        if recorder is not None:
-            with recorder.run:
+        if recorder is not None and recorder.has_run:
+            with Command(self):
                 return main(*args, **kwargs)
         return main(*args, **kwargs)
 
-    def flush(self) -> None:
+    def flush(self, *more: "NoReturn") -> None:  # noqa: ARG002
         """Hand over what was recorded so far. Never needed at exit."""
-        recorder = self._recorder
-        events = recorder and recorder.events()
-        if events:
+        events = self._events()
+        if events is not None:
             events.flush()
 
-    def shutdown(self) -> None:
+    def shutdown(self, *more: "NoReturn") -> None:  # noqa: ARG002
         """Finish the run now and record nothing further in this process."""
         recorder, self._recorder, self._current = self._recorder, None, None
         if recorder is not None:
             recorder.finish()
 
-    def _check(self, kind, name, fields):
-        # type: (str, str, Mapping[str, object]) -> None
+    def _check(self, kind, name, more, fields):
+        # type: (str, str, tuple[object, ...], Mapping[str, object]) -> None
         from ..schema.declaration import check_event
 
-        check_event(self.settings["schema"], kind, name, fields)
+        check_event(self.settings.get("schema", {}), kind, name, fields, more)
 
-    def set(self, **fields: object) -> None:
+    def set(self, /, *more: "NoReturn", **fields: object) -> None:
         """Do nothing: while nothing is recorded, the handle stands for the action that a program enters."""
+
+
+class Command:
+    """A command that the program has named. As a context manager it sees a SystemExit on its way out."""
+
+    __slots__ = ("_usage",)
+
+    def __init__(self, usage: "Usage | Methods") -> None:
+        self._usage = usage
+
+    def __enter__(self) -> "Command":
+        return self
+
+    def __exit__(self, kind: object, raised: "BaseException | None", trace: object) -> None:
+        recorder = self._usage._recorder
+        if recorder is not None and issubclass(type(raised), SystemExit):
+            _guarded(recorder.run.note_exit, raised, sys._getframe(1), raised.__context__, trace)  # type: ignore[union-attr]
 
 
 def complete() -> None:

@@ -51,8 +51,8 @@ class Recorder:
     its own, and never a run.
     """
 
-    def __init__(self, settings, decision, frame):
-        # type: (dict[str, Any], Decision, FrameType | None) -> None
+    def __init__(self, settings, decision, frame, is_program=True):
+        # type: (dict[str, Any], Decision, FrameType | None, bool) -> None
         ids = os.urandom(24).hex()
         self.trace_id, self.span_id = ids[:32], ids[32:]
         self.settings = settings
@@ -74,8 +74,10 @@ class Recorder:
         self.events_of: dict[int, Events] = {}  # by process id: see `actions.of_this_process`
         runtime = sys.implementation.name, sys.version.split()[0]
         self.resource = resource_attributes(self.app, str(settings["version"]), *runtime)
-        watched = watched_run()  # `otel` watches already: a run is watched once
-        self.run: Run = watched or Run(frame, self._write_stub)
+        # A worker, a plugin or a library has no run of its own: it is its parent's, or the program's.
+        self.has_run = is_program and not is_worker()
+        watched = watched_run() if self.has_run else None  # `otel` watches already: a run is watched once
+        self.run: Run = watched or Run(frame, self._write_stub if self.has_run else None)
         self.run.on_named = self._write_stub
         self.run.on_left = self.finish
 
@@ -89,10 +91,15 @@ class Recorder:
     def begin(self):
         # type: () -> Recorder | None
         """Open this run's file and start observing. Returns None if this run can't be recorded."""
-        if _is_worker():
+        if not self.has_run:
             self.unwritten = False
-            self.run.close()
-            atexit.register(self.finish)
+            try:
+                if self.decision.mode != "log" and not self._folder_is_ours():
+                    return None
+            except OSError:
+                _fault(expected=True)
+                return None
+            atexit.register(self.finish, True)
             return self
         if self.decision.mode != "log":
             try:
@@ -102,6 +109,7 @@ class Recorder:
                 self._create()
             except OSError:  # read-only, full, no folder: nothing to do, nobody to tell
                 self.run.close()
+                _fault(expected=True)
                 return None
         try:
             self.tty = os.isatty(1)
@@ -112,7 +120,7 @@ class Recorder:
             self.agent = agent.find_agent(agent.environment(), self.tty)
         if self.run not in sys.meta_path:
             hook_frameworks(self.run)
-        atexit.register(self.finish)
+        atexit.register(self.finish, True)
         return self
 
     def _folder_is_ours(self):
@@ -171,7 +179,7 @@ class Recorder:
             if (status.st_dev, status.st_ino) == self.inode and status.st_nlink:
                 return self.descriptor
         except OSError:
-            pass
+            _fault(expected=True)
         self.descriptor = os.open(self.path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
         return self.descriptor
 
@@ -196,7 +204,7 @@ class Recorder:
             try:
                 self._write(line("Spans", "spans", self.resource, self._span((None, "unfinished", ""), self.start_ns)))
             except OSError:
-                pass
+                _fault(expected=True)
 
     def events(self):
         # type: () -> Events | None
@@ -208,6 +216,7 @@ class Recorder:
                 of_this_process = getattr(_load("recording.actions"), "of_this_process", None)
                 return of_this_process and of_this_process(self)
             except (ImportError, KeyError):
+                _fault(expected=True)
                 return None
         return events
 
@@ -225,24 +234,29 @@ class Recorder:
             f'"attributes":[{attributes}],"status":{{' + ('"code":2}}' if ending[0] else "}}")
         )
 
-    def finish(self):
-        # type: () -> None
-        """Write the run down and wake the sender. Called at exit; in a forked child it is only a flush."""
+    def finish(self, at_exit=False):
+        # type: (bool) -> None
+        """Write the run down and wake the sender. In a forked child it is only a flush.
+
+        at_exit: nobody is left who could catch anything. A Ctrl-C ends our waiting, and shows nothing.
+        """
         atexit.unregister(self.finish)
         try:
-            if self.owns_run():
-                self.unwritten = False
-                self._finish()
-            elif self._events is not None and self._events.pid == os.getpid():
-                self._events.flush()
-        except OSError:  # full, read-only, gone: the run is lost, and nobody hears of it
-            pass
-        except Exception:
-            _fault()
-        except BaseException:  # Ctrl-C: at exit nothing of the program is left that could want to know
-            if sys._getframe().f_back is not None:
+            try:
+                if self.owns_run():
+                    self.unwritten = False
+                    self._finish()
+                elif self._events is not None and self._events.pid == os.getpid():
+                    self._events.flush()
+            except OSError:  # full, read-only, gone: the run is lost, and nobody hears of it
+                _fault(expected=True)
+            except Exception:
+                _fault()
+        except BaseException:
+            if not at_exit:
                 raise
-        self.run.close()
+        finally:
+            self.run.close()
 
     def _finish(self):
         # type: () -> None
@@ -272,10 +286,15 @@ class Recorder:
         start_sender(self, orphan)
 
 
-def _is_worker():
+def is_worker():
     # type: () -> bool
-    """True if multiprocessing started this process: what it does is its parent's run."""
-    process = sys.modules.get("multiprocessing.process")
-    if process is None:
-        return False
-    return process.parent_process() is not None or hasattr(process.current_process(), "_inheriting")
+    """True if a pool or a reloader started this process: what it does is its parent's run."""
+    for name in ("multiprocessing.process", "billiard.process", "multiprocess.process"):
+        process = sys.modules.get(name)  # type: Any
+        if process is not None:
+            current = process.current_process()
+            if type(current).__name__ != "_MainProcess" or hasattr(current, "_inheriting"):
+                return True
+    environ = os.environ._data  # type: ignore[attr-defined]  # looking into it costs a tenth of asking os.environ
+    reloaded = b"WERKZEUG_RUN_MAIN" in environ or b"RUN_MAIN" in environ or "RUN_MAIN" in environ
+    return reloaded and bool(_load("recording.program").is_reloaded())

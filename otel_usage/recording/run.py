@@ -74,7 +74,7 @@ class Run:
     """
 
     def __init__(self, frame, on_named):
-        # type: (FrameType | None, Callable[[], None]) -> None
+        # type: (FrameType | None, Callable[[], None] | None) -> None
         self.command_path: Sequence[str] | None = None
         self.options: list[str] = []
         self.path_is_final = False  # a framework has told the path: frameworks called later are the host's own affair
@@ -107,7 +107,8 @@ class Run:
             names = frame.f_globals
             self.package = (names.get("__package__") or names.get("__name__") or "").partition(".")[0]
             self.keep_outermost(frame)
-        watch_exit(self)
+        if on_named is not None:  # else it is not this process's own, and nobody asks
+            watch_exit(self)
 
     # What was called.
 
@@ -122,14 +123,13 @@ class Run:
             self.on_named()
 
     def command(self, name, frame):
-        # type: (str, FrameType) -> Run
+        # type: (str, FrameType) -> None
         """Name the run after *name*, if it is a literal of the code in *frame*. The first name stays."""
         if not self.command_path:
             constants = frame.f_code.co_consts
             literal = any([name == c or (isinstance(c, (tuple, frozenset)) and name in c) for c in constants])
             _guarded(self.name_command, str(name).split() if literal else ["(unknown)"])
             self.named_by_host = True
-        return self
 
     def add_option(self, option):
         # type: (str) -> None
@@ -141,17 +141,6 @@ class Run:
         # type: () -> str
         """Return what ``usage.command`` says."""
         return "(unknown)" if self.command_path is None else " ".join(self.command_path) or "(root)"
-
-    # As a context manager: the command of a program without a framework.
-
-    def __enter__(self):
-        # type: () -> Run
-        return self
-
-    def __exit__(self, kind, raised, trace):
-        # type: (object, BaseException | None, object) -> None
-        if isinstance(raised, SystemExit):
-            _guarded(self.note_exit, raised, sys._getframe(1), raised.__context__, trace)
 
     # How it ended.
 

@@ -6,7 +6,7 @@ wrong settings are errors (tests, development, ``OTEL_USAGE_STRICT=1``). The sha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, NoReturn
 
@@ -18,6 +18,7 @@ KINDS = ("action", "count", "error", "heartbeat")
 MAX_FIELDS = 20  # per declared name
 MAX_CHOICES = 100  # per field
 ROW_KEYS = ("kind", "why", "fields", "segment", "owner", "until")  # what may be declared of a name
+MAX_SPELLED = 100  # characters of a value that an error's text shows
 MAX_SCHEMA = 32_768  # characters of the schema as it is handed to the sender
 
 _is_choice = text_like(CHOICE, MAX_NAME)
@@ -118,16 +119,60 @@ def _is_largest(value: object) -> bool:
 # -- what is called -----------------------------------------------------------------------------------------------
 
 
-def check_event(schema: Mapping[str, Any], kind: str, name: str, fields: Mapping[str, object]) -> None:
-    """Raise SettingError if anything of the call ``usage.<kind>(name, **fields)`` would be dropped."""
-    reasons = accept(schema, kind, name, fields)[1]
+def check_event(
+    schema: Mapping[str, Any], kind: str, name: object, fields: Mapping[str, object], more: Sequence[object] = ()
+) -> None:
+    """Raise SettingError if anything of the call ``usage.<kind>(name, *more, **fields)`` would be dropped.
+
+    Any: the host's own. more: what was passed by position, and is of no use.
+    """
+    text = str.__str__(name) if issubclass(type(name), str) else ""
+    reasons = accept(schema, kind, text, fields)[1]
+    if more:
+        reasons = ["value"]
     if reasons and reasons != ["expired"]:  # a test must not fail because a certain day has passed
-        problems = "; ".join(_find_problems(schema.get(name), kind, fields))
-        raise SettingError(f"{kind}({name!r}, {fields!r}) would be dropped: {problems}")
+        problems = "; ".join(_find_problems(schema.get(text), kind, fields, more))
+        call = ", ".join(_spell(value) for value in (name, *more))
+        named = "".join(f", {field}={_spell(value)}" for field, value in fields.items())
+        raise SettingError(f"{kind}({call}{named}) would be dropped: {problems}")
 
 
-def _find_problems(row: Mapping[str, Any] | None, kind: str, fields: Mapping[str, object]) -> Iterator[str]:
-    """Yield what is wrong with a call. row: what its name is declared as, None if it is not."""
+def check_command(name: object, more: Sequence[object], constants: Sequence[object]) -> None:
+    """Raise SettingError if ``usage.command(name, *more)`` would be recorded as ``(unknown)``.
+
+    constants: of the function that calls it, such as ``("scan", None, ("add", "list"))``.
+    """
+    text = str.__str__(name) if issubclass(type(name), str) else ""
+    words = {
+        word
+        for constant in constants
+        for word in (constant if isinstance(constant, (tuple, frozenset)) else [constant])
+    }
+    if more or not text or text not in words:
+        raise SettingError(
+            f"command({', '.join(_spell(value) for value in (name, *more))}) would be recorded as '(unknown)': its name is "
+            f"not a literal of the function that calls it, and may be a word that a user typed. Write it there, as in "
+            f"usage.command('scan'); or, for a table of commands: if word in ('scan', 'list'): usage.command(word)"
+        )
+
+
+def _spell(value: object) -> str:
+    """Return *value* as an error's text shows it: short, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # of the host's class
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= MAX_SPELLED else text[:MAX_SPELLED] + "…"
+
+
+def _find_problems(
+    row: Mapping[str, Any] | None, kind: str, fields: Mapping[str, object], more: Sequence[object]
+) -> Iterator[str]:
+    """Yield what is wrong with a call. row: what its name is declared as, None if it is not. Any: the host's own."""
+    if more and kind == "count":
+        yield f"it takes a whole number, and fields by name, not {_spell(more[0])}"
+    elif more:
+        yield f"it takes declared fields by name, as in field='choice', and no text: not {_spell(more[0])}"
     if row is None:
         yield "its name is not in the schema. Declare it in schema="
         return
@@ -141,7 +186,7 @@ def _find_problems(row: Mapping[str, Any] | None, kind: str, fields: Mapping[str
             has = f"it has {', '.join(types)}" if types else "it has none"
             yield f"field {field!r} is not in the schema ({has}). Declare it in schema="
         elif fit(types[field], value) is None:
-            yield f"field {field!r} is {value!r}, not {_describe_type(types[field])}"
+            yield f"field {field!r} is {_spell(value)}, not {_describe_type(types[field])}"
 
 
 def _describe_type(field_type: Any) -> str:

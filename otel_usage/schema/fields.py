@@ -18,9 +18,10 @@ def accept(
 ) -> "tuple[Pairs | None, list[str]]":
     """Return the declared fields with allowed values, and why the others are dropped.
 
-    The fields are None if *name* itself is not declared as *kind*, or no longer recorded.
+    The fields are None if *name* itself is not declared as *kind*, or no longer recorded. Names and values may be whatever
+    a host passes, and lie about themselves: only the types that C sees are asked.
     """
-    declared = schema.get(name)
+    declared = schema.get(str.__str__(name)) if issubclass(type(name), str) else None
     if declared is None or declared.get("kind", "action") != kind:
         return None, ["undeclared"]
     if "until" in declared and declared["until"] < strftime("%Y-%m-%d", gmtime(time())):
@@ -43,21 +44,25 @@ def accept(
 
 def fit(declared: "Any", value: object) -> "str | bool | int | None":
     """Return *value* as the declared field type records it, or None if it does not fit."""
+    kind: type = type(value)
     if declared is bool or declared == "bool":
-        return value if isinstance(value, bool) else None
+        return value if kind is bool else None  # type: ignore[return-value]
+    text = str.__str__(value) if issubclass(kind, str) else None
     if isinstance(declared, list):
         # The declared choice, not the value: a subclass of str may be equal to it, and hold something else.
-        return next((choice for choice in declared if choice == value), None) if isinstance(value, str) else None
-    kind = declared[0]
-    if kind == "version":
-        parts = str.split(value, ".") if isinstance(value, str) else []
+        return next((choice for choice in declared if choice == text), None)
+    if declared[0] == "version":
+        parts = text.split(".") if text is not None else []
         plain = 0 < len(parts) <= 4 and all([p.isascii() and p.isdigit() and len(p) < 7 for p in parts])
-        return ".".join(parts) if plain else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        return text if plain else None
+    if kind is bool or not issubclass(kind, (int, float)):
         return None
-    if kind == "integer":
-        return min(int.__pos__(value), declared[1]) if isinstance(value, int) and value >= 0 else None
-    return bucket_label(declared, value)
+    number: int | float = int.__pos__(value) if issubclass(kind, int) else float.__pos__(value)  # type: ignore[arg-type]
+    if number != number:
+        return None
+    if declared[0] == "integer":
+        return min(number, declared[1]) if type(number) is int and number >= 0 else None
+    return bucket_label(declared, number)
 
 
 def bucket_label(declared: "Sequence[Any]", value: float) -> str:

@@ -17,7 +17,7 @@ LONGER: set[str] = set()
 # Imports that point outward on purpose, each inside a function that few programs call.
 OUTWARD = {
     ("otel_usage.recording.handle", "otel_usage.schema.declaration"),  # the strict check, in tests and development
-    ("otel_usage", "otel_usage.settings.check"),  # likewise
+    ("otel_usage", "otel_usage.settings.development"),  # likewise
     (
         "otel_usage.consent.notice",
         "otel_usage.settings.remembered",

@@ -278,7 +278,7 @@ asyncio.run(main())
 
 
 def test_init_again(host):
-    """`init` again returns the first handle; for another app it returns one that records nothing."""
+    """`init` again returns the first handle; for another app it returns another one, which is a guest in this program."""
     source = (
         HEAD
         + """

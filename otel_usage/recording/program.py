@@ -1,0 +1,112 @@
+"""Say whether a module that calls `init` belongs to the program that runs, or is a guest in another one.
+
+Loaded where the two usual cases do not decide: see `_is_program` in the front door.
+
+ALGORITHM  The first row that applies decides. The caller is the module that calls `init`.
+
+    what is seen                                                             the program is
+    -----------------------------------------------------------------------  -------------------
+    a sub-interpreter                                                        another's: a worker
+    the caller is ``__main__``                                               the caller's
+    the program has the app's name, whatever its ending                      the caller's
+    ``python -m package``: the caller is of that package                     the caller's
+    the caller lies in or below the folder, or zip file, of the script       the caller's
+    a start script in bin/: it is short, and imports the caller's package    the caller's
+    anything else                                                            another's
+
+"Below" ends at a site-packages: what is installed there came from somebody else. docs/decisions/0017-whose-run.md has the
+reasons, and what can't be told apart.
+"""
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType, ModuleType
+
+SHORT = 24  # names in a start script: those of pip, uv, Nix and Debian have 6 to 16
+
+
+def is_program(app: str, frame: "FrameType", main: "ModuleType | None") -> bool:
+    """Return what the table says. frame: the caller's; main: the module ``__main__``."""
+    names = getattr(main, "__dict__", {})
+    if "__file__" not in names and _in_sub_interpreter():
+        return False
+    caller = str(frame.f_globals.get("__name__"))
+    package = caller.partition(".")[0]
+    if caller in ("__main__", "__mp_main__"):
+        return True
+    argv = getattr(sys, "argv", None) or [""]
+    folder, name = _split(argv[0])
+    if _plain(name) == _plain(app):
+        return True
+    spec = names.get("__spec__")
+    if spec is not None and str(spec.name).partition(".")[0] == package:
+        return True
+    file = str(frame.f_code.co_filename).replace("\\", "/")
+    for start in (str(names.get("__file__") or ""), os.path.abspath(str(argv[0]))):  # a profiler is __main__ itself
+        own = _split(start)[0]
+        if own and "-packages" not in _split(own)[1] and file.startswith(own + "/"):
+            return "-packages" not in file[len(own) :]
+    return _split(folder)[1] in ("bin", "Scripts") and _starts(package, frame)
+
+
+def _split(path: str) -> "tuple[str, str]":
+    """Return (folder, name) of *path*, with either kind of slash."""
+    folder, _, name = str(path).replace("\\", "/").rpartition("/")
+    return folder, name
+
+
+def _plain(name: str) -> str:
+    """Return a program's name without what systems add to it: ``-script.py``, ``.exe``, ``.pyz``."""
+    name = name.lower()
+    for ending in (".exe", ".py", ".pyw", ".pyz", ".pex", ".zip", ".bin", "-script"):
+        name = name.removesuffix(ending)
+    return name.replace("_", "-").replace(".", "-")
+
+
+def _starts(package: str, frame: "FrameType") -> bool:
+    """True if the outermost frame is a start script that imports *package*."""
+    step = frame
+    while step.f_back is not None:
+        step = step.f_back
+    imported = step.f_code.co_names
+    return (
+        step.f_globals.get("__name__") == "__main__"
+        and len(imported) <= SHORT
+        and any([name.partition(".")[0] == package for name in imported])
+    )
+
+
+def _in_sub_interpreter() -> bool:
+    """True in an interpreter that another one of this process has started."""
+    for module in ("_interpreters", "_xxsubinterpreters"):
+        try:
+            interpreters = __import__(module)
+            return bool(_number(interpreters.get_current()) != _number(interpreters.get_main()))
+        except (ImportError, AttributeError):
+            continue
+    return False
+
+
+def _number(interpreter: object) -> object:
+    """Return the number of an interpreter: since 3.13 it comes with who made it."""
+    return interpreter[0] if isinstance(interpreter, tuple) else interpreter
+
+
+def is_reloaded() -> bool:
+    """True if a reloader started this process, as Werkzeug's and Django's do: it is a part of its parent's run.
+
+    They set a variable, which every program that such a process starts inherits. What tells it from them is its command
+    line: it is its parent's. Where that can't be read the variable decides.
+    """
+    try:
+        with open(f"/proc/{os.getppid()}/cmdline", "rb") as file:
+            above = file.read().split(b"\0")[:-1]
+        with open("/proc/self/cmdline", "rb") as file:
+            words = file.read().split(b"\0")[:-1]
+    except OSError:
+        return True
+    own = len(getattr(sys, "argv", ())) - 1
+    return not own or above[-own:] == words[-own:]
