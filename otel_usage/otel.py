@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import atexit
 import json
+import logging
 import os
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from opentelemetry import metrics, trace
@@ -24,8 +25,13 @@ from .otlp import attributes_of
 from .recording.agent import environment, find_agent
 from .recording.frameworks import hook_frameworks
 from .recording.otlp_text import run_attributes, span_name
+from .recording.recorder import is_worker
 from .recording.run import Run
 from .recording.sender_start import BRAKE
+
+# Set in a program that ``opentelemetry-instrument`` started, to its process id. It leaves its own variables to what the
+# program starts, and so each of those would be instrumented, and be a run, too.
+INSTRUMENTED = "OTEL_USAGE_INSTRUMENTED"
 
 
 class UsageInstrumentor(BaseInstrumentor):  # type: ignore[misc]
@@ -39,7 +45,8 @@ class UsageInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     ``instrument`` takes ``app``, ``tracer_provider`` and ``meter_provider``; app defaults to ``OTEL_SERVICE_NAME``, then
     to the name of the installed program. The variables that switch usage data off are heeded. Where the program calls
-    `otel_usage.init` and that records, this stays silent: a run is one span.
+    `otel_usage.init` and that records, this stays silent: a run is one span. Workers, and what a program that
+    ``opentelemetry-instrument`` started starts itself, are no runs.
     """
 
     _observer: _RunObserver | None = None
@@ -50,8 +57,12 @@ class UsageInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def _instrument(self, **kwargs: Any) -> None:
         app = kwargs.get("app") or os.environ.get("OTEL_SERVICE_NAME") or _program_name()
-        if BRAKE.decode() in os.environ:
+        if BRAKE.decode() in os.environ or is_worker():
             return
+        if not kwargs.get("app"):
+            pid = str(os.getpid())  # the same after an exec
+            if os.environ.setdefault(INSTRUMENTED, pid) != pid:
+                return
         decision = decide(app, "opt-in", 1, os.environ)
         if decision.mode == "off" and decision.layer != "default":
             return
@@ -88,21 +99,44 @@ class _RunObserver:
         self.run = Run(None, self._finish_before_providers)
         hook_frameworks(self.run)
         atexit.register(self.finish)
+        self._watch_providers(trace, "set_tracer_provider")
+        self._watch_providers(metrics, "set_meter_provider")
 
     def _finish_before_providers(self) -> None:
-        """Register our exit handler anew, so that it is the first to run. Called when the run has got its name.
+        """Register our exit handler anew, so that it is the first to run.
 
-        Handlers run in the reverse of their order: a provider that the program made after `__init__` would otherwise be
-        shut down before our span is ended.
+        Called when the run has got its name, and when the program has set a provider. Handlers run in the reverse of their
+        order: a provider that the program made after `__init__` would otherwise be shut down before our span is ended.
         """
-        atexit.unregister(self.finish)
-        atexit.register(self.finish)
+        if self.run.watching:
+            atexit.unregister(self.finish)
+            atexit.register(self.finish)
+
+    def _watch_providers(self, module: Any, name: str) -> None:
+        """Have the API's function *name* tell when the program has called it. Any: a module of the API."""
+        plain: Callable[[Any], None] = getattr(module, name)
+
+        def set_provider(provider: Any) -> None:
+            plain(provider)
+            _guarded(self._finish_before_providers)
+
+        set_provider.__dict__.update(__wrapped__=plain, __doc__=plain.__doc__)
+        setattr(module, name, set_provider)
 
     def finish(self) -> None:
         """Emit the span and the counters."""
         atexit.unregister(self.finish)
-        if not _usage.recording and self.run.pid == os.getpid():
-            _guarded(self._emit)
+        if not _usage.recording and self.run.pid == os.getpid() and not is_worker():
+            # A provider that the program has shut down itself says so at whatever comes later: nobody is to read it.
+            logger = logging.getLogger("opentelemetry")
+            propagate, nothing = logger.propagate, logging.NullHandler()
+            logger.propagate = False
+            logger.addHandler(nothing)
+            try:
+                _guarded(self._emit)
+            finally:
+                logger.removeHandler(nothing)
+                logger.propagate = propagate
         self.run.close()
 
     def _emit(self) -> None:

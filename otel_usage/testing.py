@@ -58,7 +58,7 @@ class Captured:
 
         self.settings = usage.settings
         self.app = usage.app
-        self.has_run = True  # the test is the program
+        self.has_run, self.over = True, False  # the test is the program
         self.pid = os.getpid()
         self.start_ns = time.time_ns()
         self.resource = ""

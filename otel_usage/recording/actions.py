@@ -95,7 +95,11 @@ class Events:
         self.counters: dict[tuple[Any, ...], list[int]] = {}  # a cell each: a key's hash is the dear part
         self.dropped: dict[str, int] = {}
         self.counted_ns = recorder.start_ns  # where the next delta starts
-        self.due = monotonic() + recorder.settings["flush_s"]
+        self.due = self.next_due()
+
+    def next_due(self) -> float:
+        """Return when to hand over next, by the monotonic clock."""
+        return 0.0 if self.recorder.over else monotonic() + float(self.recorder.settings["flush_s"])
 
     def accepted(self, kind: str, name: str, fields: "Mapping[str, object]") -> "Pairs | None":
         """Return what `accept` lets through, and count the rest."""
@@ -177,7 +181,7 @@ class Events:
 
     def take(self) -> "tuple[list[str], bytes]":
         """Return finished actions as OTLP JSON spans, counts as one line of metrics ("" for none), and forget them."""
-        self.due = monotonic() + self.recorder.settings["flush_s"]
+        self.due = self.next_due()
         self.settle()
         with self.lock:
             done = [action for action in self.actions if not action.open]

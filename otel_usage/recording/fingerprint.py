@@ -1,22 +1,16 @@
-"""Whether a pause is over because the settings that it was made for are no longer those of the program; and one more pause.
+"""Whether a pause is over because the settings that it was made for are no longer those of the program.
 
-Loaded only where a sender found the settings wrong, or nowhere to send to, or where no sender can be started.
+Loaded only where a sender found the settings wrong, or nowhere to send to.
 """
 
 import os
 from binascii import crc32
-from time import time
 
-from .. import __version__, _load
-from ..spool.layout import WAKE
+from .. import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from .recorder import Recorder
-
-NO_SENDER_PAUSE_S = 3600.0  # before another attempt to start one
 
 VARIABLES = ("OTEL_EXPORTER_", "OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER")  # what begins like these says where to
 
@@ -38,24 +32,3 @@ def changed(token: str, settings: str) -> bool:
         return os.read(descriptor, 8) != fingerprint(settings, os.environ).encode()
     finally:
         os.close(descriptor)
-
-
-def give_up(recorder: "Recorder", error: OSError) -> None:
-    """Have `status` say why no sender can be started, try no other one for an hour, and drop what is too much to wait.
-
-    FORMAT of the file: see spool/wake_token.py. Raises OSError.
-    """
-    _load("recording.folders").trim(recorder.spool)
-    problem = f"no sender can be started: {error.strerror or error}"
-    if recorder.settings.get("python") is None and error.errno == 2:
-        problem += " (sys.executable)"
-    token = f"{recorder.spool}/{WAKE}"
-    descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(
-            descriptor, f"{fingerprint(repr(recorder.settings), os.environ)}\n{problem}\n".encode("ascii", "replace")
-        )
-    finally:
-        os.close(descriptor)
-    until_s = time() + NO_SENDER_PAUSE_S
-    os.utime(token, (until_s, until_s))

@@ -67,6 +67,7 @@ class Recorder:
         self.inode = (0, 0)
         self.pid = os.getpid()  # of the process whose run this is
         self.unwritten = True  # the run is this process's own, and not written yet
+        self.over = False  # our exit handler has run: what handlers after it record is written at once
         self.tty = False
         self.agent = ""
         self.log: list[bytes] = []
@@ -241,6 +242,7 @@ class Recorder:
         at_exit: nobody is left who could catch anything. A Ctrl-C ends our waiting, and shows nothing.
         """
         atexit.unregister(self.finish)
+        self.over = at_exit
         try:
             try:
                 if self.owns_run():

@@ -1,7 +1,8 @@
 """Start the process that sends, so that the program neither waits for it nor is changed by it.
 
 ALGORITHM
-1. Nothing is started where nothing may be sent, or nothing can be: then the oldest records make room for new ones.
+1. Nothing is started where nothing may be sent, or nothing can be (there is no interpreter): then the oldest records make
+   room for new ones, and the token says why: see sender_absent.py.
 2. The token ``wake`` says by its time when the next sender is due. A program that finds it in the future starts none:
    one is asleep already, or a sender has seen a destination fail and set it further ahead (the circuit breaker).
 3. Else the program sets it `SEND_DELAY_S` ahead and spawns a sender that sleeps so long before it imports anything. Senders may
@@ -18,7 +19,7 @@ import os
 import sys
 from time import monotonic, sleep, time
 
-from .. import _load
+from .. import _fault, _load
 from ..spool.layout import NEW, WAKE
 
 TYPE_CHECKING = False
@@ -75,8 +76,9 @@ def start_sender(recorder, orphan):
         return
     asked = recorder.settings["sender"]
     inline = forced == "inline" or (not forced and (asked == "inline" or bool(recorder.decision.ci) or _in_container()))
-    if mode != "on" or "none" in (forced, asked) or not hasattr(os, "posix_spawn") or getattr(sys, "frozen", False):
-        _load("recording.folders").trim(recorder.spool)
+    python = recorder.settings.get("python") or sys.executable
+    if mode != "on" or "none" in (forced, asked) or not hasattr(os, "posix_spawn") or not _is_interpreter(python):
+        _load("recording.sender_absent").keep_waiting(recorder, python)
         return
     delay = SEND_DELAY_S
     try:
@@ -99,14 +101,13 @@ def start_sender(recorder, orphan):
         return
     if len(os.listdir(recorder.spool + "/" + NEW)) > MAX_WAITING:
         _load("recording.folders").trim(recorder.spool)
+    if not inline:
+        os.utime(token, (now + delay, now + delay))
     try:
-        if inline:
-            _spawn(recorder, 0.0, INLINE_S, [], orphan=False)
-        else:
-            os.utime(token, (now + delay, now + delay))
-            _spawn(recorder, delay, 0.0, [], orphan)
+        _spawn(recorder, 0.0 if inline else delay, INLINE_S if inline else 0.0, [], orphan and not inline)
     except OSError as exc:
-        _load("recording.fingerprint").give_up(recorder, exc)
+        _fault(expected=True)
+        _load("recording.sender_absent").keep_waiting(recorder, python, exc)
 
 
 def _spawn(recorder, delay, wait_s, lines, orphan):
@@ -117,8 +118,6 @@ def _spawn(recorder, delay, wait_s, lines, orphan):
     """
     settings, decision = recorder.settings, recorder.decision
     program = settings.get("python") or sys.executable
-    if not program:
-        raise OSError("no Python to start it with: sys.executable is empty")
     path = settings.get("path") or _import_path()
     order = {"app": recorder.app, "path": path, "home": decision.home, "mode": decision.mode}
     order.update(since_s=decision.since_s, ci=decision.ci, lines=lines)
@@ -181,6 +180,20 @@ def _import_path():
             except OSError:  # relative to a folder that is gone
                 pass
     return path
+
+
+def _is_interpreter(program):
+    # type: (object) -> bool
+    """True if *program*, which stands for this process's interpreter, is a Python that can be started.
+
+    In programs that embed Python it may be empty, the program itself (uWSGI), or no file at all (Nuitka, PyInstaller).
+    """
+    if type(program) is not str or getattr(sys, "frozen", False):
+        return False
+    name = program.rpartition(os.sep)[2]
+    if not name.startswith(("python", "pypy")):  # a link of another name, as some systems have them
+        name = os.path.realpath(program).rpartition(os.sep)[2] if program else ""
+    return name.startswith(("python", "pypy", "graalpy")) and os.access(program, os.X_OK)
 
 
 def _in_container():

@@ -41,10 +41,13 @@ SETTINGS = (
     Setting("", "OTEL_USAGE_SEND_DELAY_S", "10", "seconds between a run and its sending; at most one sender is started "
             "in that time"),
     Setting("", "OTEL_USAGE_STRICT", "", "`1` makes wrong settings and undeclared records errors, as in tests and under "
-            "`python -X dev`"),
+            "`python -X dev`; a program at a terminal that is not installed (a checkout, an editable install) has wrong "
+            "settings said on stderr"),
     Setting("", "OTEL_USAGE_RELAY_TOKEN", "", "the relay's bearer token; see relay.md"),
     Setting("", "OTEL_USAGE_CHILD", "", "set by us in the sender and in what it starts: nothing is recorded there"),
     Setting("", "OTEL_USAGE_TRAP", "", "set by `otel-usage verify` for the program's start-up"),
     Setting("", "OTEL_USAGE_DOCTOR", "", "set by `otel-usage doctor` for the program's start-up, and removed there"),
+    Setting("", "OTEL_USAGE_INSTRUMENTED", "", "set in a program under `opentelemetry-instrument`, to its process id: what it "
+            "starts is a part of its run"),
     Setting("", "OTEL_USAGE_RUN", "", "set by `otel-usage run` for the program's start-up, and removed there"),
 )  # fmt: skip

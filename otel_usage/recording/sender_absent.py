@@ -1,0 +1,47 @@
+"""What happens where no sender can be started: the oldest records make room, and `otel-usage status` can say why.
+
+Loaded where records wait for good, or until another program of the app comes.
+"""
+
+import os
+import sys
+from time import time
+
+from ..spool.layout import WAKE
+from .folders import trim
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+PAUSE_S = 3600.0  # how long `status` speaks of it
+NO_INTERPRETER = "no interpreter"  # in the place of the settings' fingerprint: no settings have it
+
+
+def keep_waiting(recorder: "Recorder", python: object, error: "OSError | None" = None) -> None:
+    """Drop what is too much, and write into the token ``wake`` why nothing is sent, if it is no wish of anybody's.
+
+    python: what should have been the interpreter; error: why it could not be started. Raises OSError.
+    """
+    trim(recorder.spool)
+    forced = os.environ.get("OTEL_USAGE_SENDER", "")
+    if recorder.decision.mode != "on" or "none" in (forced, recorder.settings["sender"]):
+        return
+    if not hasattr(os, "posix_spawn"):
+        why = "this system can't start a process as a sender is started"
+    elif getattr(sys, "frozen", False):
+        why = "the program is frozen: it has no Python that could send"
+    elif error is not None:
+        why = f"sys.executable, {python!r:.200}, could not be started: {error.strerror}"
+    else:
+        why = f"sys.executable is {python!r:.200}, and no Python that can be started"
+    # The token as it is where settings are wrong: a program that has an interpreter does not heed it.
+    text = f"{NO_INTERPRETER}\n{why}\n".encode("ascii", "backslashreplace")
+    token, until_s = f"{recorder.spool}/{WAKE}", time() + PAUSE_S
+    descriptor = os.open(token, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.pwrite(descriptor, text, 0)
+        os.ftruncate(descriptor, len(text))
+    finally:
+        os.close(descriptor)
+    os.utime(token, (until_s, until_s))
