@@ -30,7 +30,7 @@ __all__ = [
     "shutdown",
     "version",
 ]
-
+__dir__ = __all__.copy  # what editors complete
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import Usage, _handles, _usage
+from .recording.captured_runs import CapturedRuns, outcome_of
 from .recording.forget import forget
 from .recording.recorder import Recorder
 
@@ -38,7 +39,7 @@ class SendError(AssertionError):
 
 @dataclass(frozen=True)
 class Event:
-    """What would be recorded. kind: ``action``, ``count``, ``error`` or ``heartbeat``; n: for counts, how many."""
+    """What would be recorded. kind: ``action``, ``count``, ``error``, ``heartbeat`` or ``run``; n: for counts, how many."""
 
     kind: str
     name: str
@@ -50,7 +51,8 @@ class Event:
 class Captured:
     """Everything recorded inside `captured`, oldest first: as it would be written, ranges in place of numbers.
 
-    Stands in for the recorder. commands: the names given to ``usage.command``.
+    Stands in for the recorder. commands: the names given to ``usage.command``. runs: see there; they are not among the
+    events.
     """
 
     def __init__(self, usage: Usage) -> None:
@@ -64,6 +66,7 @@ class Captured:
         self.resource = ""
         self.run = _Run()
         self.commands = self.run.commands
+        self.frameworks = CapturedRuns()
         recorder: Any = self  # it has all that `Events` needs of a recorder
         self._events = Events(recorder)
 
@@ -77,6 +80,18 @@ class Captured:
 
     def finish(self) -> None:
         """Do nothing: there is no run to write."""
+
+    @property
+    def runs(self) -> list[Event]:
+        """The runs of click, typer and argparse programs that the test called, such as ``CliRunner().invoke(app, …)``.
+
+        name: the command, ``report upload``; fields: ``options``, the names of those that were given, and ``outcome``, as far
+        as the framework decides it.
+        """
+        return [
+            Event("run", run.command_name(), {"options": run.options, "outcome": outcome_of(run)})
+            for run in self.frameworks.runs
+        ]
 
     def __iter__(self) -> Iterator[Event]:
         self._events.settle()
@@ -189,9 +204,11 @@ def captured(app: str = "") -> Iterator[Captured]:
     before = usage._recorder, usage._current, usage._strict
     events: Any = Captured(usage)  # Any: it stands in for a Recorder
     usage._recorder, usage._current, usage._strict = events, None, True
+    events.frameworks.watch()
     try:
         yield events
     finally:
+        events.frameworks.unwatch()
         usage._recorder, usage._current, usage._strict = before
 
 

@@ -7,8 +7,9 @@ destination.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from inspect import signature
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from inspect import Parameter, signature
 from typing import Any
 
 from ..setting_error import SettingError
@@ -45,6 +46,7 @@ def check_destination(name: str, destination: object) -> None:
         _check_otlp(keywords)
     for point in points:
         exporter_class = load_exporter(name, point)
+        _check_names(name, keywords, _names_of(exporter_class))
         if hasattr(exporter_class, "check_settings"):  # an exporter that can say what is wrong before it is built
             try:
                 exporter_class.check_settings(keywords)
@@ -55,17 +57,45 @@ def check_destination(name: str, destination: object) -> None:
             _check_keywords(name, keywords, exporter_class)
 
 
-def _check_keywords(name: str, keywords: Mapping[str, Any], exporter_class: Any) -> None:
-    """Raise SettingError if an exporter's class does not take *keywords*, or needs another. Any: of whatever kind."""
-    try:
-        rows = signature(exporter_class).parameters.values()
-    except (TypeError, ValueError):  # it has no signature: nothing can be checked
-        return
-    names = [row.name for row in rows if row.kind in (row.POSITIONAL_OR_KEYWORD, row.KEYWORD_ONLY)]
-    more = not any(row.kind == row.VAR_KEYWORD for row in rows) and sorted(keywords.keys() - names)
+def _parameters_of(exporter_class: Any) -> list[Parameter]:
+    """Return what an exporter's class takes, [] where it does not say, or takes anything. Any: of whatever kind."""
+    # Exporters that check their settings are of our kind, where a class that takes anything passes it on to the next.
+    ours = hasattr(exporter_class, "check_settings")
+    for taker in exporter_class.__mro__ if ours else (exporter_class,):
+        try:
+            rows = list(signature(taker).parameters.values())
+        except (TypeError, ValueError):
+            return []
+        if not any(row.kind == row.VAR_KEYWORD for row in rows):
+            return rows
+    return []
+
+
+def _names_of(exporter_class: Any) -> list[str]:
+    """Return the keywords that an exporter's class takes, [] for any. Any: of whatever kind."""
+    rows = _parameters_of(exporter_class)
+    return [row.name for row in rows if row.kind in (row.POSITIONAL_OR_KEYWORD, row.KEYWORD_ONLY)]
+
+
+def _check_names(name: str, keywords: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raise SettingError if *keywords* has one that is not of *names*; the error says which is near to it."""
+    more = sorted(keywords.keys() - names) if names else []
     if more:
-        raise SettingError(f"destination {name!r} takes no {', '.join(map(repr, more))}; it takes {', '.join(names)}")
-    missing = [row.name for row in rows if row.name in names and row.default is row.empty and row.name not in keywords]
+        near = [match for word in more for match in get_close_matches(word, names, 1)]
+        hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ";"
+        raise SettingError(
+            f"destination {name!r} takes no {', '.join(map(repr, more))}{hint} it takes {', '.join(names)}"
+        )
+
+
+def _check_keywords(name: str, keywords: Mapping[str, Any], exporter_class: Any) -> None:
+    """Raise SettingError if an exporter's class needs another keyword. Any: of whatever kind."""
+    names = _names_of(exporter_class)
+    missing = [
+        row.name
+        for row in _parameters_of(exporter_class)
+        if row.name in names and row.default is row.empty and row.name not in keywords
+    ]
     if missing:
         raise SettingError(f"destination {name!r} needs {', '.join(map(repr, missing))}")
 
@@ -76,9 +106,7 @@ def _check_otlp(keywords: Mapping[str, Any]) -> None:
     if protocol not in ("", "grpc", "http/protobuf"):
         raise SettingError("protocol of 'otlp' is not 'http/protobuf' or 'grpc'")
     taken = OTLP_GRPC if protocol == "grpc" else OTLP_HTTP
-    more = sorted(keywords.keys() - taken)
-    if more:
-        raise SettingError(f"destination 'otlp' takes no {', '.join(map(repr, more))}; it takes {', '.join(taken)}")
+    _check_names("otlp", keywords, taken)
     if not keywords.get("endpoint"):
         raise SettingError("destination 'otlp' has no endpoint; pass an address such as 'https://usage.example.org'")
     if keywords.get("compression", "gzip") not in ("gzip", "none"):

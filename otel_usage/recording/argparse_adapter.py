@@ -60,6 +60,13 @@ def began(run, module, name, parser):
     run.name_command((), final=parser._subparsers is None)
 
 
+def forget_parse():
+    # type: () -> None
+    """Take the next parse for a program's first. For tests, which run a program again and again."""
+    global _parse
+    _parse = None
+
+
 def _word(module, parent, parser):
     # type: (ModuleType, Any, Any) -> str | None
     """Return the name under which *parent* declares *parser* as a sub-command; for aliases the first."""

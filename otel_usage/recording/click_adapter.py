@@ -144,12 +144,17 @@ def _listed(group, context, before):
         return ()
 
 
+def new_state(run, current):
+    # type: (Run, Callable[..., Any]) -> Any
+    """Return what is known of an invocation before it begins. current: click's ``get_current_context``."""
+    return _State(run=run, current=current, root=None, parsing=None, parsed=[], handled=None, chained=[])
+
+
 def install(run, module, push):
     # type: (Run, Any, Callable[[Any], None]) -> None
     """Observe the contexts of *module*, ``click.core`` or typer's. push: its own push_context."""
     pop = module.pop_context
-    state = _State(run=run, current=push.__globals__["get_current_context"], root=None, parsing=None, parsed=[])
-    state.handled, state.chained = None, []
+    state = new_state(run, push.__globals__["get_current_context"])
 
     def push_context(context):
         # type: (Any) -> None

@@ -54,7 +54,10 @@ WRONG = [
         {"destinations": {"otlp": {**OTLP, "foo": "k3y"}}},
         "destination 'otlp' takes no 'foo'; it takes endpoint, headers",
     ),
-    ({"destinations": {"otlp": {**OTLP, "timeout": 3}}}, "destination 'otlp' takes no 'timeout'; it takes"),
+    (
+        {"destinations": {"otlp": {**OTLP, "timeout": 3}}},
+        "destination 'otlp' takes no 'timeout'; did you mean 'timeout_s'? it takes",
+    ),
     ({"destinations": {"otlp": {**OTLP, "protocol": "xml"}}}, "protocol of 'otlp' is not 'http/protobuf' or 'grpc'"),
     (
         {"destinations": {"otlp": {**OTLP, "timeout_s": "k3y"}}},
@@ -76,7 +79,7 @@ WRONG = [
     ),
     (
         {"destinations": {"ga4": {**GA4, "color": "k3y"}}},
-        "destination 'ga4': unknown setting color: expected api_secret",
+        "destination 'ga4' takes no 'color'; it takes measurement_id",
     ),
     ({"destinations": {"segment": {"write_key": "k", "spans": "k3y"}}}, "destination 'segment': spans can't be used"),
     (

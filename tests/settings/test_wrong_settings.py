@@ -135,7 +135,11 @@ def test_wrong_settings_start_no_sender_over_and_over(developer: Developer, sink
 DESTINATIONS = {
     "unknown keyword": ("otlp", "{'endpoint': A, 'foo': 'k3y'}", "takes no 'foo'"),
     "protocol": ("otlp", "{'endpoint': A, 'protocol': 'xml'}", "protocol of 'otlp' is not 'http/protobuf' or 'grpc'"),
-    "timeout": ("otlp", "{'endpoint': A, 'timeout': 3}", "takes no 'timeout'; it takes endpoint"),
+    "timeout": (
+        "otlp",
+        "{'endpoint': A, 'timeout': 3}",
+        "takes no 'timeout'; did you mean 'timeout_s'? it takes endpoint",
+    ),
     "timeout_s": ("otlp", "{'endpoint': A, 'timeout_s': 'soon'}", "timeout_s of 'otlp' is not a number"),
     "headers": ("otlp", "{'endpoint': A, 'headers': 'a=k3y'}", "headers of 'otlp' is not a dict"),
     "a number": ("otlp", "3", "destination 'otlp' is a int, not an endpoint or a dict"),
