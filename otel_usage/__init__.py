@@ -147,8 +147,7 @@ def init(
     app: the program's name, lower case; it names the environment variables (``my-cli`` → ``MY_CLI_TELEMETRY``).
     consent: ``"opt-in"``, ``"opt-out"`` (a notice is shown first, and that run is not recorded) or ``"ask"`` (once, on
         a terminal; that run is not recorded).
-    destinations: ``{exporter entry-point name: endpoint, or {constructor keyword: value}}``;
-        None leaves it to ``OTEL_TRACES_EXPORTER`` and ``OTEL_EXPORTER_*``.
+    destinations: ``{exporter entry-point name: endpoint, or {constructor keyword: value}}``; None: ``OTEL_EXPORTER_*``.
     schema: what may be recorded besides runs; see docs/schema.md.
     sender: ``"detached"``, ``"inline"`` (waited for, at most 500 ms) or ``"none"`` (records wait).
     policy: raise it when more is collected than before; about: address of the page that tells what.
@@ -164,18 +163,17 @@ def init(
     >>> usage = otel_usage.init("mycli", version="1.4", consent="opt-out", destinations={"otlp": "https://usage.example.org"})
     """
     settings = {**locals(), "schema": schema or {}}
-    usage, strictness = _usage, 2
+    usage, strictness, frame, testing = _usage, 2, sys._getframe(1), "pytest" in sys.modules
     try:
-        frame, testing = sys._getframe(1), "pytest" in sys.modules
         strictness = _strictness(frame, testing)
-        handle = _handles.get(app)
+        handle = _handles.get(app)  # it may have come from another process, before this call
         if handle is not None and "app" in handle.settings:
             return handle
         is_program = not _usage.app and (testing or bool(service) or _is_program(app, frame))
         if not is_program:
             usage = handle or Usage()
-        elif handle is not None:  # it came from another process, before this call: it and ours get one state
-            handle.__dict__ = usage.__dict__
+        elif handle is not None:
+            handle.__dict__ = usage.__dict__  # it and ours have one state
         typed = is_program and flag and flag in getattr(sys, "argv", ())
         flag_seen = _load("consent.flag").take_flag(flag) if typed else ""
         if "OTEL_USAGE_CHILD" in os.environ:  # we are the sender, or something it started
@@ -206,8 +204,7 @@ def _strictness(frame, testing):
     # type: (FrameType, bool) -> int
     """Return how a wrong setting is met: 2, it is an error; 1, it is said on stderr; 0, `status` says it.
 
-    This is what "in development" means: tests, ``-X dev``, OTEL_USAGE_STRICT; and, less so, a program at a terminal that
-    is not installed (a checkout, an editable install).
+    So "in development" is: tests, ``-X dev``, OTEL_USAGE_STRICT; less so, a program at a terminal that is not installed.
     """
     if testing or sys.flags.dev_mode or os.environ.get("OTEL_USAGE_STRICT", "") not in ("", "0"):
         return 2
@@ -217,17 +214,21 @@ def _strictness(frame, testing):
 
 def _is_program(app, frame):
     # type: (str, FrameType) -> bool
-    """True if the module that called `init`, in *frame*, belongs to the program that runs: see recording/program.py.
-
-    The usual cases are decided here: loading that module costs a run 0.15 M instructions.
-    """
-    main, name = sys.modules.get("__main__"), frame.f_globals.get("__name__")
+    """True if the module that called `init`, in *frame*, belongs to the program: the usual rows of recording/program.py."""
+    main, package = sys.modules.get("__main__"), str(frame.f_globals.get("__name__")).partition(".")[0]
     if main is not None and "__file__" in main.__dict__:
-        if name == "__main__" or app == str((getattr(sys, "argv", None) or [""])[0]).rpartition("/")[2]:
-            return True
+        argv = getattr(sys, "argv", None) or [""]
+        folder, name = ("/" + str(argv[0]).replace("\\", "/")).split("/")[-2:]
         spec = main.__dict__.get("__spec__")
-        if spec is not None and spec.name.partition(".")[0] == str(name).partition(".")[0]:  # python -m
+        if package == "__main__" or name == app or (spec is not None and spec.name.partition(".")[0] == package):
             return True
+        if folder in ("bin", "Scripts"):
+            script = frame
+            while script.f_back is not None:
+                script = script.f_back
+            names = script.f_code.co_names  # 6 to 16 where pip, uv, Nix or Debian has written it
+            if len(names) <= 24 and package in [name.partition(".")[0] for name in names]:
+                return True
     return bool(_load("recording.program").is_program(app, frame, main))
 
 

@@ -1,18 +1,21 @@
 """Say whether a module that calls `init` belongs to the program that runs, or is a guest in another one.
 
-Loaded where the two usual cases do not decide: see `_is_program` in the front door.
+Loaded where no row that is marked * applies: those are decided by `_is_program` in the front door, since loading this costs
+a run 0.2 M instructions.
 
 ALGORITHM  The first row that applies decides. The caller is the module that calls `init`.
 
-    what is seen                                                             the program is
-    -----------------------------------------------------------------------  -------------------
-    a sub-interpreter                                                        another's: a worker
-    the caller is ``__main__``                                               the caller's
-    the program has the app's name, whatever its ending                      the caller's
-    ``python -m package``: the caller is of that package                     the caller's
-    the caller lies in or below the folder, or zip file, of the script       the caller's
-    a start script in bin/: it is short, and imports the caller's package    the caller's
-    anything else                                                            another's
+    what is seen                                                               the program is
+    -------------------------------------------------------------------------  -------------------
+    * the caller is ``__main__``, which has a file                             the caller's
+    * the program has the app's name                                           the caller's
+    * ``python -m package``: the caller is of that package                     the caller's
+    * a start script in bin/: it is short, and imports the caller's package    the caller's
+    a sub-interpreter                                                          another's: a worker
+    the caller is ``__main__``                                                 the caller's
+    the program has the app's name, but for what systems add                   the caller's
+    the caller lies in or below the folder, or zip file, of the script         the caller's
+    anything else                                                              another's
 
 "Below" ends at a site-packages: what is installed there came from somebody else. docs/decisions/0017-whose-run.md has the
 reasons, and what can't be told apart.
@@ -25,31 +28,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, ModuleType
 
-SHORT = 24  # names in a start script: those of pip, uv, Nix and Debian have 6 to 16
-
 
 def is_program(app: str, frame: "FrameType", main: "ModuleType | None") -> bool:
     """Return what the table says. frame: the caller's; main: the module ``__main__``."""
     names = getattr(main, "__dict__", {})
     if "__file__" not in names and _in_sub_interpreter():
         return False
-    caller = str(frame.f_globals.get("__name__"))
-    package = caller.partition(".")[0]
-    if caller in ("__main__", "__mp_main__"):
+    if frame.f_globals.get("__name__") in ("__main__", "__mp_main__"):
         return True
     argv = getattr(sys, "argv", None) or [""]
-    folder, name = _split(argv[0])
-    if _plain(name) == _plain(app):
-        return True
-    spec = names.get("__spec__")
-    if spec is not None and str(spec.name).partition(".")[0] == package:
+    if _plain(_split(argv[0])[1]) == _plain(app):
         return True
     file = str(frame.f_code.co_filename).replace("\\", "/")
     for start in (str(names.get("__file__") or ""), os.path.abspath(str(argv[0]))):  # a profiler is __main__ itself
         own = _split(start)[0]
         if own and "-packages" not in _split(own)[1] and file.startswith(own + "/"):
             return "-packages" not in file[len(own) :]
-    return _split(folder)[1] in ("bin", "Scripts") and _starts(package, frame)
+    return False
 
 
 def _split(path: str) -> "tuple[str, str]":
@@ -64,19 +59,6 @@ def _plain(name: str) -> str:
     for ending in (".exe", ".py", ".pyw", ".pyz", ".pex", ".zip", ".bin", "-script"):
         name = name.removesuffix(ending)
     return name.replace("_", "-").replace(".", "-")
-
-
-def _starts(package: str, frame: "FrameType") -> bool:
-    """True if the outermost frame is a start script that imports *package*."""
-    step = frame
-    while step.f_back is not None:
-        step = step.f_back
-    imported = step.f_code.co_names
-    return (
-        step.f_globals.get("__name__") == "__main__"
-        and len(imported) <= SHORT
-        and any([name.partition(".")[0] == package for name in imported])
-    )
 
 
 def _in_sub_interpreter() -> bool:
