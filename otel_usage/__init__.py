@@ -85,7 +85,7 @@ class Usage(_Methods):
     def __reduce__(self):
         # type: () -> tuple[Callable[[str], Usage], tuple[str]]
         """Copied it is itself; pickled it is a name, and arrives in a worker as the worker's own handle."""
-        return _handle, (self.app,)
+        return _load("recording.handle").handle_of, (self.app,)
 
 
 def _complete(usage, name):
@@ -109,20 +109,6 @@ _usage = Usage()  # of the app whose program this is: the module's functions are
 _handles = {}  # type: dict[str, Usage]  # {app: handle}: its, and those of plugins and libraries
 # Set where a shell asks for completions: by argcomplete's, bash's own (``complete -C``), click's and typer's scripts.
 _COMPLETING = frozenset((b"_ARGCOMPLETE", b"COMP_LINE", b"COMP_WORDS", b"_TYPER_COMPLETE_ARGS"))
-
-
-def _handle(app):
-    # type: (str) -> Usage
-    """Return this process's handle of *app*; it records nothing until `init` is called for that app."""
-    if not app:
-        return _usage
-    usage = _handles.get(app)
-    if usage is None:
-        usage = _handles.setdefault(app, Usage())
-        usage.app = app
-    return usage
-
-
 if TYPE_CHECKING:
     action, command, count, error = _usage.action, _usage.command, _usage.count, _usage.error
     flush, heartbeat, run, shutdown = _usage.flush, _usage.heartbeat, _usage.run, _usage.shutdown
@@ -217,17 +203,18 @@ def _is_program(app, frame):
     """True if the module that called `init`, in *frame*, belongs to the program: the usual rows of recording/program.py."""
     main, package = sys.modules.get("__main__"), str(frame.f_globals.get("__name__")).partition(".")[0]
     if main is not None and "__file__" in main.__dict__:
-        argv = getattr(sys, "argv", None) or [""]
-        folder, name = ("/" + str(argv[0]).replace("\\", "/")).split("/")[-2:]
-        spec = main.__dict__.get("__spec__")
-        if package == "__main__" or name == app or (spec is not None and spec.name.partition(".")[0] == package):
+        folder, _, name = str(*getattr(sys, "argv", ())[:1]).replace("\\", "/").rpartition("/")
+        if package == "__main__" or name == app:
             return True
-        if folder in ("bin", "Scripts"):
+        spec = main.__dict__.get("__spec__")
+        if spec is not None and spec.name.partition(".")[0] == package:
+            return True
+        if folder.endswith(("bin", "Scripts")):
             script = frame
             while script.f_back is not None:
                 script = script.f_back
             names = script.f_code.co_names  # 6 to 16 where pip, uv, Nix or Debian has written it
-            if len(names) <= 24 and package in [name.partition(".")[0] for name in names]:
+            if len(names) <= 24 and [True for name in names if name.partition(".")[0] == package]:
                 return True
     return bool(_load("recording.program").is_program(app, frame, main))
 

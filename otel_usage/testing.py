@@ -199,7 +199,7 @@ def captured(app: str = "") -> Iterator[Captured]:
     first. Raises SettingError, where it is recorded, for what the schema does not declare; LookupError before `init`.
     """
     usage = _handles.get(app, Usage()) if app else _usage
-    if not usage.settings:
+    if "schema" not in usage.settings:
         raise LookupError("otel_usage.init was not called yet: import the module that calls it first")
     before = usage._recorder, usage._current, usage._strict
     events: Any = Captured(usage)  # Any: it stands in for a Recorder

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from .. import _usage
 from ..consent.choice import store_choice
 from ..consent.decision import Decision
 from ..consent.gate import decide, getter, home, stored, variable, voices
@@ -22,6 +21,7 @@ from ..delivery.ledger import Ledger
 from ..settings.remembered import recall
 from ..spool.layout import BATCH, BATCH_DONE, CONSENT, DROPPED, FORMAT, ID, LOCAL, NEW, QUEUE
 from ..spool.removal import clear_folder, discard, explain_os_error, find_obstacle
+from .program_handle import program_handle
 from .sender_stop import stop_sender
 from .wording import iso_time
 
@@ -86,11 +86,12 @@ class App:
     @classmethod
     def running(cls) -> App:
         """Return the program that this process is. Raises ControlError before `init`."""
-        if not _usage.app:
+        usage = program_handle()
+        if not usage.app:
             raise ControlError("this program has not called otel_usage.init, so there is nothing to show or change")
-        decision = _usage.decision
+        decision = usage.decision
         flag = decision.source if decision is not None and decision.layer == "flag" else ""
-        return cls(_usage.app, _usage.settings, flag=flag, testing="pytest" in sys.modules)
+        return cls(usage.app, usage.settings, flag=flag, testing="pytest" in sys.modules)
 
     # What is in effect.
 

@@ -7,6 +7,7 @@ loaded only when one of them runs.
 import sys
 
 from .. import _usage
+from .program_handle import program_handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def mount(parent: "Any", name: str = "telemetry") -> None:
     A Typer with one command of its own becomes one with two, whose users then type the command's name.
     Raises TypeError for any other *parent*.
     """
-    _usage.settings["mounted"] = name  # for the page that tells users what to type
+    program_handle().settings["mounted"] = name  # for the page that tells users what to type
     # By name, not by isinstance: no framework is imported that the host does not use.
     classes = [f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(parent).__mro__]
     if "argparse._SubParsersAction" in classes:

@@ -7,7 +7,7 @@ import os
 import sys
 from _thread import RLock
 
-from .. import _fault, _handle, _load
+from .. import _fault, _load
 from ..schema.fields import accept
 from ..spool.layout import NEW, OPEN
 from .otlp_events import metrics_body, span
@@ -75,7 +75,7 @@ class Action:
         return self
 
     def __reduce__(self) -> "tuple[Any, ...]":
-        return _handle, (self._events.recorder.app,)
+        return _load("recording.handle").handle_of, (self._events.recorder.app,)
 
 
 class Events:

@@ -6,7 +6,7 @@ Loaded in place of a program's own `otel_usage.init`.
 import os
 import sys
 
-from .. import _load, _usage
+from .. import _handles, _load, _usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def attach(settings: "dict[str, Any]") -> None:
         decision.mode = "on"
     if decision.mode != "off":
         _usage.app, _usage.settings, _usage.decision = settings["app"], settings, decision
+        _handles[_usage.app] = _usage  # what the program's own `init` returns, should it be the same app's
         _usage._recorder = _load("recording.recorder").Recorder(settings, decision, None).begin()
         if _usage._recorder is not None:
             keep_first_frame(_usage._recorder.run)

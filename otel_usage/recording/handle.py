@@ -8,7 +8,7 @@ import sys
 from os import getpid
 from time import monotonic  # bound here, before a program's tests can patch the module
 
-from .. import Usage, _fault, _guarded, _usage
+from .. import Usage, _guarded, _handles, _usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,20 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 FUNCTIONS = ("action", "command", "count", "error", "flush", "heartbeat", "run", "shutdown")  # of otel_usage, too
+
+
+def handle_of(app: str) -> Usage:
+    """Return this process's handle of *app*, the program's for "": what a copied or pickled handle becomes.
+
+    It records nothing until `init` is called for that app in this process.
+    """
+    if not app:
+        return _usage
+    usage = _handles.get(app)
+    if usage is None:
+        usage = _handles.setdefault(app, Usage())
+        usage.app = app
+    return usage
 
 
 class Methods:  # of `Usage`, whose attributes they use

@@ -258,3 +258,26 @@ def test_without_command_line(machine):
         (machine.work / "odd.py").write_text(f"import sys\n{change}\nimport snapkeep.cli\nprint('end')\n")
         assert (0, "end\n") == machine.start("odd.py")
     shutil.rmtree(machine.host.home / "prog", ignore_errors=True)
+
+
+MOUNTED = """
+import argparse, sys
+import otel_usage
+usage = otel_usage.init("prog", version="1", consent="opt-in", schema={})
+
+def main():
+    parser = argparse.ArgumentParser("prog")
+    otel_usage.mount(parser.add_subparsers(), "privacy")
+    parser.parse_args()
+"""
+
+
+def test_mounted_commands_work_in_any_program(machine):
+    """``telemetry status`` works where it is not known that the program is the app's; the page names the command."""
+    (machine.packages / "snapkeep" / "cli.py").write_text(MOUNTED)
+    code, text = machine.start("-c", "from snapkeep.cli import main; main()", "privacy", "status")
+    assert (0, True) == (code, "prog: telemetry is on" in text), text
+
+    (machine.packages / "snapkeep" / "cli.py").write_text(MOUNTED + "main()\n")
+    code, text = machine.start("-m", "otel_usage.cli", "describe", "snapkeep.cli:usage")
+    assert (0, True) == (code, "prog privacy" in text), text
