@@ -170,7 +170,9 @@ def init(
             check_in_development(settings, strictness)
         usage.settings, usage.app, usage._strict = settings, app, strictness > 1
         _handles[app] = handle or usage
-        if not _COMPLETING.isdisjoint(getattr(os.environ, "_data", ())):  # a shell asks what may come next: no use of it
+        if not _COMPLETING.isdisjoint(
+            getattr(os.environ, "_data", ())
+        ):  # a shell asks what may come next: no use of it
             return usage
         gate = _load("consent.gate")
         usage.decision = decision = gate.decide(app, consent, policy, os.environ, testing, flag_seen, service)

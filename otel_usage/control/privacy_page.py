@@ -46,6 +46,9 @@ _IN_WORDS = {
     "line, or to the program itself; else `_OTHER`. Never its message",
     "usage.ci": "yes if it ran in a CI system",
     "usage.tty": "yes if its output went to a terminal",
+    "usage.agent": "which AI agent ran it, such as `cursor`, by the variables that agents set; `other` for one that is not on "
+    "the list, and left out where none is seen",
+    "usage.surface": "`cli` for a command that was run, `service` for a service",
     "service.name": "the program's name",
     "service.version": "the program's version",
     "process.runtime.name": "which Python it ran on, such as `cpython`",

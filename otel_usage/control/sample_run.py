@@ -19,7 +19,7 @@ def sample_line(settings: Mapping[str, Any], *, start_ns: int | None = None, dur
     began_ns = time.time_ns() if start_ns is None else start_ns
     name = span_name(app, MADE_UP_COMMAND)
     bare = span(TRACE, OWN, "", name, began_ns, began_ns + duration_ns, [], False)
-    attributes = run_attributes(app, MADE_UP_COMMAND, ["--format"], (0, "success", ""), False, True)
+    attributes = run_attributes(app, MADE_UP_COMMAND, ["--format"], (0, "success", ""), False, True, "", "cli")
     body = bare.replace('"attributes":[]', f'"attributes":[{attributes}]', 1)
     return line("Spans", "spans", resource_attributes(app, version, "cpython", "3.12.1"), body)
 

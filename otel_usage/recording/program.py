@@ -17,7 +17,7 @@ ALGORITHM  The first row that applies decides. The caller is the module that cal
     the caller lies in or below the folder, or zip file, of the script         the caller's
     anything else                                                              another's
 
-"Below" ends at a site-packages: what is installed there came from somebody else. docs/decisions/0017-whose-run.md has the
+"Below" ends at a site-packages: what is installed there came from somebody else. docs/decisions/0019-whose-run.md has the
 reasons, and what can't be told apart.
 """
 
