@@ -38,12 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 it could not be done, 2 wrong usage, 130 interrupted."""
-    from ..consent.notice import say
-    from ..control.terminal import give_up, prepare_streams
     from ..setting_error import SettingError
-    from ..spool.removal import explain_os_error
 
-    prepare_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["relay"]:
         return _run_relay(words[1:])
@@ -54,16 +50,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             command_line = read_command_line(words[1:])
             if command_line is not None:
                 return run_program(*command_line)
-        args = build_parser().parse_args(words)
-        exit_code: int = args.call(args)
-        sys.stdout.flush()
+        return _run_command(words)
     except SettingError as exc:
+        from ..consent.notice import say
+
         say(f"otel-usage: {exc}\n")
         return 2
     except BrokenPipeError:
+        from ..control.terminal import give_up
+
         give_up(sys.stdout)
         return 1
     except OSError as exc:
+        from ..consent.notice import say
+        from ..spool.removal import explain_os_error
+
         where = f"{exc.filename!r} can't be used" if exc.filename else "it can't be done"
         say(f"otel-usage: {where} ({explain_os_error(exc)})\n")
         return 1
@@ -74,6 +75,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
         return 130
+
+
+def _run_command(words: Sequence[str]) -> int:
+    from ..control.terminal import prepare_streams
+
+    prepare_streams()
+    args = build_parser().parse_args(words)
+    exit_code: int = args.call(args)
+    sys.stdout.flush()
     return exit_code
 
 

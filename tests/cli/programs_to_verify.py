@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 import sys
@@ -44,7 +45,8 @@ def leaking(user: User, leak: str) -> dict[str, str]:
     shutil.copytree(ROOT / "otel_usage", folder / "otel_usage", ignore=shutil.ignore_patterns("__pycache__"))
     gate = folder / "otel_usage" / "__init__.py"
     text = gate.read_text()
-    assert text.count("    usage = _usage\n") == 1
-    leak = leak.replace("\n", "\n    ")
-    gate.write_text(text.replace("    usage = _usage\n", f"    {leak}\n    usage = _usage\n"))
+    init = next(node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name == "init")
+    lines = text.splitlines(keepends=True)
+    lines.insert(init.body[1].lineno - 1, "    " + leak.replace("\n", "\n    ") + "\n")  # after the docstring
+    gate.write_text("".join(lines))
     return {"PYTHONPATH": str(folder)}

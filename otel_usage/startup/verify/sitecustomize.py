@@ -135,7 +135,7 @@ def _hide(absent: "list[str]") -> None:
 
     def hiding(path: "Any", **kwargs: "Any") -> os.stat_result:
         if path in absent:
-            raise FileNotFoundError(path)
+            raise FileNotFoundError(2, "No such file or directory", path)  # as the real one does
         return lstat(path, **kwargs)
 
     os.lstat = hiding
