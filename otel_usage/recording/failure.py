@@ -249,14 +249,14 @@ def note() -> None:
     """Write the exception being handled, a fault of ours, into ``<state>/debug/faults.log`` if that folder exists."""
     from ..spool.layout import DEBUG, FAULTS
 
-    gate = _load("consent.gate")
-    state = gate.home(gate.getter(os.environ))
-    folder = os.path.join(state, DEBUG)
-    if state and os.path.isdir(folder):
-        import traceback
+    try:
+        gate = _load("consent.gate")
+        state = gate.home(gate.getter(os.environ))
+        folder = os.path.join(state, DEBUG)
+        if state and os.path.isdir(folder):
+            import traceback
 
-        try:
             with open(os.path.join(folder, FAULTS), "a", encoding="utf-8") as log:
                 traceback.print_exc(file=log)
-        except (OSError, ValueError):
-            pass
+    except Exception:  # no descriptor left, no disk, the program has replaced our files: the host must never know
+        pass

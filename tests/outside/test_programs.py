@@ -62,7 +62,7 @@ FOREIGN = [
     ),
     ("sqlite-utils", ["tables", "secret.db"], 2, "usage_error", "tables", []),
     ("sqlite-utils", ["secret-command"], 2, "usage_error", "query", []),  # its default command
-    ("sqlite-utils", ["insert", "--help"], 0, "help", "insert", []),
+    ("sqlite-utils", ["insert", "--help"], 0, "help", "insert", ["--help"]),
     ("typer", ["secret.py", "utils", "docs", "--name", "secret"], 1, "failure", "(root)", []),  # no such file
     ("typer", ["host.py", "utils", "docs", "--name", "secret"], 0, "success", "utils docs", ["--name"]),
     ("typer", ["--version"], 0, "help", "(root)", ["--version"]),

@@ -65,7 +65,7 @@ def test_no_interpreter_to_start_it_with(user: User, python: str) -> None:
     user.run(source, env=env)
     said = user.ours("status", "--app", "prog", **env).out
 
-    assert b"no sender can be started" in b" ".join(said.split()), said
+    assert b"no Python that can be started" in b" ".join(said.split()), said
 
 
 def contained(*words: str) -> list[str]:
