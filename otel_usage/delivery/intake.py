@@ -23,16 +23,16 @@ ALGORITHM  of recovery, before the first batch
 3. ``*.part``: a file that was never renamed into place. It is removed.
 
 ALGORITHM  of stubs, the files in ``open/``
-1. A host holds a lock on its file for as long as it lives: see recording/recorder.py. A lock that is free, on a file that is
-   not quite new, means that the host has died. Its stub is renamed into ``new/``.
+1. A host holds a lock on its file for as long as it lives: see recording/recorder.py. A lock that is free, on a file with
+   content or one that is not quite new, means that the host has died. Its stub is renamed into ``new/``.
 2. An empty stub says nothing, not even which command was run: it is removed, and counted as ``nameless``.
 3. A file with a leading dot was to be renamed at once. One that is an hour old was torn by the death of its host: removed.
 
 RACES
 1. Two senders: only one holds the lock, see sender.py.
 2. A host renames a file into ``new/`` while we list it: we see it or not. Whoever unlocks looks again (`Sender.run`).
-3. A host may have made its file and not locked it yet: a file younger than `STARTING_S` is left alone. If a host needs longer
-   nevertheless, its stub is sent as ``unfinished``; as it ends, it finds its file gone, and reports nothing more.
+3. A host may have made its file and not locked it yet: an empty file younger than `STARTING_S` is left alone. If a host needs
+   longer nevertheless, its stub is sent as ``unfinished``; as it ends, it finds its file gone, and reports nothing more.
 4. A host may end between our look at its lock and the renaming: then it has renamed the file itself, our renaming fails, and
    the file is in ``new/`` all the same.
 5. The user says off, and everything is removed under our hands: every file may be missing, which is no error here.
@@ -152,7 +152,8 @@ class Intake:
                 if status.st_uid != os.geteuid():
                     continue
                 age_s = time.time() - status.st_mtime
-                if -60 < age_s < STARTING_S:  # further in the future: the clock jumped, and it may be of any age
+                # What has content was locked before. Further in the future: the clock jumped, and it may be of any age.
+                if not status.st_size and -60 < age_s < STARTING_S:
                     continue
                 if name.startswith(HIDDEN):
                     if age_s > TORN_S:

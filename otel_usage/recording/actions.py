@@ -31,7 +31,7 @@ MAX_COUNTERS = 512  # distinct (name, fields) kept in memory between two flushes
 class Action:
     """A recorded action, error or heartbeat; as a context manager it also knows how long it took."""
 
-    __slots__ = ("_events", "end_ns", "error", "failed", "kind", "name", "open", "pairs", "start_ns")
+    __slots__ = ("_events", "end_ns", "error", "failed", "kind", "name", "open", "pairs", "start_ns", "written")
 
     def __init__(self, events: "Events", kind: str, name: str) -> None:
         self._events = events
@@ -42,9 +42,11 @@ class Action:
         self.failed = kind == "error"
         self.error = ""
         self.open = False
+        self.written = True  # False while it is to be written: see write_through.py
 
     def __enter__(self) -> "Action":
         self.open = True
+        self._events.began(self)
         return self
 
     def __exit__(self, kind: object, raised: "BaseException | None", trace: object) -> None:
@@ -55,6 +57,7 @@ class Action:
             failure = failure_module()
             if failure is not None:
                 self.error = failure.error_type(raised, self._events.recorder.run.package)
+        self._events.ended(self)
 
     def set(self, /, *more: "NoReturn", **fields: object) -> None:
         """Add declared fields that are known only now."""
@@ -122,14 +125,21 @@ class Events:
             if pairs is not None:
                 action.pairs = pairs
                 if len(self.actions) < MAX_ACTIONS:
+                    action.written = False
                     self.actions.append(action)
                 else:
                     self.drop("limit")
             if monotonic() >= self.due:
-                self.flush()
+                self.tick()
         except Exception:
             _fault()
         return action
+
+    def began(self, action: Action) -> None:
+        """Do nothing: what happens at once when a program enters *action* where everything is written through."""
+
+    def ended(self, action: Action) -> None:
+        """Do nothing: likewise, when it leaves it."""
 
     def tick(self) -> None:
         """See to what is due: adding up, or handing over."""
@@ -262,8 +272,9 @@ def of_this_process(recorder: "Recorder") -> "Events | None":
     """
     try:
         pid = os.getpid()
-        events = Events(recorder)
-        first = recorder.events_of.setdefault(pid, events)
+        through = not recorder.owns_run() and recorder.decision.mode != "log"
+        events = _load("recording.write_through").WrittenThrough(recorder) if through else Events(recorder)
+        first: Events = recorder.events_of.setdefault(pid, events)
         if first is events:
             if pid != recorder.pid:
                 try:
@@ -273,7 +284,7 @@ def of_this_process(recorder: "Recorder") -> "Events | None":
                 except OSError:
                     _fault(expected=True)
                 recorder.descriptor = -1
-            if not recorder.owns_run():
+            if not recorder.owns_run() and not through:
                 util = sys.modules.get("multiprocessing.util")
                 if util is not None:  # a worker leaves by os._exit, after its own finalizers
                     util.Finalize(None, events.flush, exitpriority=0)

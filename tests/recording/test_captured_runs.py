@@ -65,7 +65,7 @@ def test_runs_of_click(recwarn):
         ("list", [], "success"),
         ("list", ["--verbose", "--all"], "success"),
         ("fail", [], "failure"),
-        ("(root)", [], "help"),
+        ("(root)", ["--help"], "help"),
         ("(root)", [], "usage_error"),
         ("list", [], "success"),
     ] == runs(events)

@@ -78,6 +78,7 @@ def test_children_are_no_runs_and_their_counts_arrive(host, how):
     )
 
     assert (4, 4) == (ended.status, host.the_run.ending[0]), ended.err.decode()
+    host.adopt()
     assert (3, 1) == (count(host, "parent"), count(host, "child"))
     assert 2 == len(host.files("new", ".metrics.jsonl"))
     assert [] == host.files("open")
@@ -117,6 +118,7 @@ if __name__ == "__main__":
 
     assert b"0\n" == ended.out, ended.err.decode()
     assert "scan" == host.the_run.command
+    host.adopt()
     assert (1, 1) == (count(host, "parent"), count(host, "child"))
     assert [] == host.files("open")
 
