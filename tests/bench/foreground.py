@@ -7,8 +7,8 @@ import time
 from . import lab
 
 RECORDED, CLICK, OFF, WALL_MS = (
-    4_200_000,
-    4_500_000,
+    4_400_000,
+    4_700_000,
     1_500_000,
     2.0,
 )  # promised, on CPython 3.11; pythons.py has the others
