@@ -228,6 +228,8 @@ class Connection(HttpToolsProtocol):
         """Answer the requests that have come, and look at nothing more."""
         self._ends = True
         self.cycle.keep_alive = False  # the newest of them
+        # Newer uvicorns say so by themselves, and not twice.
+        self.cycle.default_headers = [*self.cycle.default_headers, (b"connection", b"close")]
 
     def _set_idle(self, idle: bool) -> None:
         """Say whether it may be closed to make room for another."""
