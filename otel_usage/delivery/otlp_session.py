@@ -55,9 +55,17 @@ class OtlpSession(requests.Session):
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
         """Send one request. Raises UnreachableError. Any: what requests' own method takes."""
         self.answer = None
-        return self._request(str(method), str(url), *args, **kwargs)
+        self.answer = self._exchange(str(method), str(url), *args, **kwargs)
+        args, kwargs = (), {}  # an error brings the variables of its frames along, and tools show them
+        if self.answer.status is None:
+            raise UnreachableError(self.answer.fault)
+        response = requests.Response()
+        response.raw = io.BytesIO(self.answer.body)
+        # The exporter would repeat a 503 at once, and takes a 3xx for a success. The sender reads `answer` instead.
+        response.status_code = self.answer.status if 200 <= self.answer.status < 300 else NOT_RETRIED
+        return response
 
-    def _request(
+    def _exchange(
         self,
         method: str,
         url: str,
@@ -68,8 +76,8 @@ class OtlpSession(requests.Session):
         verify: bool | str | None = None,
         cert: Any = None,
         **_: Any,
-    ) -> requests.Response:
-        """Post, or capture, one request. Any, and the parameters' names: as requests' own method.
+    ) -> Answer:
+        """Post, or capture, one request; return what became of it. Any, and the parameters' names: as requests' own method.
 
         Headers may be keys: requests, which tools wrap, prepares the address alone.
         """
@@ -98,14 +106,7 @@ class OtlpSession(requests.Session):
             if not (more and answer.status == NOT_COMPRESSED):
                 break
             self.compress = False
-        self.answer = answer
-        if answer.status is None:
-            raise UnreachableError(answer.fault)
-        response = requests.Response()
-        response.raw = io.BytesIO(answer.body)
-        # The exporter would repeat a 503 at once, and takes a 3xx for a success. The sender reads `answer` instead.
-        response.status_code = answer.status if 200 <= answer.status < 300 else NOT_RETRIED
-        return response
+        return answer
 
     def close(self) -> None:
         """Close the connections."""

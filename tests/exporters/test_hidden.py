@@ -13,10 +13,12 @@ from otel_usage_exporters.ga4 import GA4MetricExporter, GA4SpanExporter
 from otel_usage_exporters.segment import SegmentMetricExporter, SegmentSpanExporter
 
 from otel_usage import SettingError
+from otel_usage.delivery.destination import build_destination
+from otel_usage.delivery.otlp_session import OtlpSession
 
 from . import servers
 from .proxies import socks5, tunnels
-from .servers import run
+from .servers import counter, metrics, point, run
 from .watcher import Watcher
 
 KEY = "T0P+s3cr3t/gaga~9"
@@ -67,6 +69,34 @@ def test_no_library_sees_a_key(case, vendor, watcher, serve, rude, monkeypatch):
     assert [] == watcher.holding(KEY)
     watcher.see((verdict, exporter, vars(exporter), vars(exporter._post)), 2)
     assert [] == [text for text in watcher.holding(KEY) if text != KEY]  # the exporter itself has to have it
+    assert bool(wire.holding(KEY)) == (case != "refused")
+
+
+@pytest.mark.parametrize("signal", ["traces", "metrics"])
+@pytest.mark.parametrize("case", ["served", "refused", "hang_up", "half_an_answer", "silent"])
+def test_no_library_sees_an_otlp_header(case, signal, watcher, serve, rude, monkeypatch):
+    """The headers of an OTLP destination: its own session has them, and of what it calls only the socket."""
+    wire = Watcher()
+    watcher.blind = (OtlpSession,)
+    monkeypatch.setattr(socket.socket, "sendall", wire.watch("sendall", socket.socket.sendall), raising=False)
+    if case == "refused":
+        url = "http://127.0.0.1:9"
+    else:
+        url = serve((200, {}, b"")).url if case == "served" else rude(getattr(servers, case)).url
+    limit_s = 0.3 if case == "silent" else 5.0
+    keywords = {"endpoint": url, "headers": {"authorization": f"Bearer {KEY}", "x-api-key": KEY}, "timeout_s": limit_s}
+    destination = build_destination("otlp", keywords)
+
+    items = SPANS if signal == "traces" else metrics(counter("usage.runs", [point(2)]))
+    verdict = destination.deliver(signal, items, 2)
+    destination.close()
+
+    reasons = {"served": "", "refused": "refused", "hang_up": "lost", "half_an_answer": "", "silent": "timeout"}
+    assert reasons[case] == verdict.reason
+    assert {"requests.adapters.HTTPAdapter.send", "http.client.HTTPConnection.putheader"} <= watcher.calls or (
+        case == "refused"
+    )
+    assert [] == watcher.holding(KEY)
     assert bool(wire.holding(KEY)) == (case != "refused")
 
 

@@ -1,6 +1,6 @@
-"""A program that is watched by the tool of argv[1], and exports usage to GA4 and Segment at argv[2]. Prints what the tool has.
+"""A program that is watched by the tool of argv[1], and exports usage to GA4, Segment and OTLP at argv[2]. Prints what the tool has.
 
-argv[3] is "deliver", as the relay does, or "export", as a program's own SDK does.
+argv[3] is "deliver", as the relay does, or "export", as a program's own SDK does. To OTLP it sends as the sender does.
 """
 
 from __future__ import annotations
@@ -146,6 +146,7 @@ stop = start()
 from otel_usage_exporters.ga4 import GA4SpanExporter  # noqa: E402
 from otel_usage_exporters.segment import SegmentSpanExporter  # noqa: E402
 
+from otel_usage.delivery.destination import build_destination  # noqa: E402
 from tests.exporters.servers import run  # noqa: E402
 
 KEY = os.environ["KEY"]
@@ -157,6 +158,11 @@ exporters = [
 ]
 for exporter in exporters:
     getattr(exporter, WAY)([run(1)])
+for url, answered in ((URL, True), ("http://127.0.0.1:9", False)):
+    keywords = {"endpoint": url, "headers": {"authorization": f"Bearer {KEY}", "x-api-key": KEY}, "timeout_s": 5.0}
+    otlp = build_destination("otlp", keywords)
+    assert answered == (not otlp.deliver("traces", [run(1)], 1).unsent)
+    otlp.close()
 try:
     GA4SpanExporter(measurement_id="oops", api_secret=KEY)
 except ValueError:

@@ -45,9 +45,10 @@ FUNCTIONS = {
 
 
 class Watcher:
-    """What was seen, as text. Use as a logging handler too."""
+    """What was seen, as text. Use as a logging handler too. blind: classes whose objects it does not look into."""
 
-    def __init__(self) -> None:
+    def __init__(self, blind: tuple[type, ...] = ()) -> None:
+        self.blind = blind
         self.texts: list[str] = []
         self.calls: set[str] = set()
 
@@ -63,7 +64,7 @@ class Watcher:
                     self.texts.append(gzip.decompress(raw).decode("latin-1"))
                 except (EOFError, OSError, zlib.error):
                     pass
-        elif depth < 6:
+        elif depth < 6 and not isinstance(value, self.blind):
             if isinstance(value, dict):
                 inner = [*value, *value.values()]
             elif isinstance(value, (list, tuple, set, frozenset)):
