@@ -108,14 +108,14 @@ REASONS = {
     "limit": "more than is kept between two flushes, or in the spool",
     "age": "it waited too long",
     "consent": "it was begun before consent was given",
-    "corrupt": "the file could not be read",
+    "corrupt": "a file, or a line of one, could not be read",
     "attribute": "an attribute that is not in the table",
-    "unknown_delivery": "the sender died while sending to a destination that can't tell a repetition",
+    "unknown_delivery": "it may have arrived, nobody can know, and the destination can't tell a repetition (GA4)",
     "rejected": "the destination refused it",
     "too_old": "older than the destination takes (GA4: 72 h)",
     "future": "later than the destination takes",
-    "misconfigured": "the destination's settings are wrong",
-    "undelivered": "it can't be known whether it arrived, and the destination can't tell a repetition",
+    "misconfigured": "an exporter in the program itself has wrong settings",
+    "undelivered": "an exporter in the program itself had no answer in time",
     "nameless": "the process died before its command was known",
 }  # fmt: skip
 
