@@ -6,6 +6,7 @@ import gc
 import socket
 import ssl
 import warnings
+from urllib.parse import quote
 
 import pytest
 import trustme
@@ -74,8 +75,9 @@ def test_no_library_sees_a_key(case, vendor, watcher, serve, rude, monkeypatch):
 
 @pytest.mark.parametrize("signal", ["traces", "metrics"])
 @pytest.mark.parametrize("case", ["served", "refused", "hang_up", "half_an_answer", "silent"])
-def test_no_library_sees_an_otlp_header(case, signal, watcher, serve, rude, monkeypatch):
-    """The headers of an OTLP destination: its own session has them, and of what it calls only the socket."""
+@pytest.mark.parametrize("by", ["keyword", "variable"])
+def test_no_library_sees_an_otlp_header(by, case, signal, watcher, serve, rude, monkeypatch):
+    """The headers of an OTLP destination of the sender, or the relay: its session has them, and beyond only the socket."""
     wire = Watcher()
     watcher.blind = (OtlpSession,)
     monkeypatch.setattr(socket.socket, "sendall", wire.watch("sendall", socket.socket.sendall), raising=False)
@@ -84,8 +86,14 @@ def test_no_library_sees_an_otlp_header(case, signal, watcher, serve, rude, monk
     else:
         url = serve((200, {}, b"")).url if case == "served" else rude(getattr(servers, case)).url
     limit_s = 0.3 if case == "silent" else 5.0
-    keywords = {"endpoint": url, "headers": {"authorization": f"Bearer {KEY}", "x-api-key": KEY}, "timeout_s": limit_s}
-    destination = build_destination("otlp", keywords)
+    headers = {"authorization": f"Bearer {KEY}", "x-api-key": KEY}
+    if by == "keyword":
+        destination = build_destination("otlp", {"endpoint": url, "headers": headers, "timeout_s": limit_s})
+    else:
+        lines = ",".join(f"{name}={quote(value, safe='')}" for name, value in headers.items())
+        for name, value in {"ENDPOINT": url, "HEADERS": lines, "TIMEOUT": str(limit_s)}.items():
+            monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", value)
+        destination = build_destination("otlp", None)
 
     items = SPANS if signal == "traces" else metrics(counter("usage.runs", [point(2)]))
     verdict = destination.deliver(signal, items, 2)
