@@ -177,7 +177,7 @@ def test_exceptions_of_click_end_as_click_says(host, program, source):
     """Exit, Abort and click's errors raised by a command are recorded as what click makes of them."""
     code, outcome, error = (CLICK if program == "click_program.py" else TYPER)[source]
     if error and error.startswith("exceptions."):
-        error = program.replace("s.py", ".") + error
+        error = program.replace("_program.py", ".") + error
 
     ended = host.run(program, "do", source)
 
