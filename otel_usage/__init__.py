@@ -97,10 +97,8 @@ def _complete(usage, name):
     try:
         _load("recording.handle").complete()
     except Exception:  # the program has replaced our files: it goes on without us
-        if name == "run":
-            return lambda main, /, *args, **kwargs: main(*args, **kwargs)
         if name in __all__ or name == "set":
-            return lambda *_, **__: usage
+            return lambda *args, **kwargs: args[0](*args[1:], **kwargs) if name == "run" else usage
     return object.__getattribute__(usage, name)
 
 
@@ -148,10 +146,14 @@ def init(
 
     >>> usage = otel_usage.init("mycli", version="1.4", consent="opt-out", destinations={"otlp": "https://usage.example.org"})
     """
-    settings = {**locals(), "schema": schema or {}}
+    settings = {
+        "app": app, "version": version, "consent": consent, "destinations": destinations, "schema": schema or {},
+        "sender": sender, "policy": policy, "about": about, "flush_s": flush_s, "service": service, "flag": flag,
+    }  # fmt: skip
     usage, strictness, frame, testing = _usage, 2, sys._getframe(1), "pytest" in sys.modules
     try:
-        strictness = _strictness(frame, testing)
+        environ = getattr(os.environ, "_data", os.environ)  # os.environ itself costs ten times as much
+        strictness = _strictness(frame, testing, environ)
         handle = _handles.get(app)  # it may have come from another process, before this call
         if handle is not None and "app" in handle.settings:
             return handle
@@ -162,7 +164,8 @@ def init(
             handle.__dict__ = usage.__dict__  # it and ours have one state
         typed = is_program and flag and flag in getattr(sys, "argv", ())
         flag_seen = _load("consent.flag").take_flag(flag) if typed else ""
-        if "OTEL_USAGE_CHILD" in os.environ:  # we are the sender, or something it started
+        # We are the sender, or something that it has started.
+        if b"OTEL_USAGE_CHILD" in environ or "OTEL_USAGE_CHILD" in environ:
             return usage
         if strictness:
             from .settings.development import check_in_development
@@ -170,9 +173,7 @@ def init(
             check_in_development(settings, strictness)
         usage.settings, usage.app, usage._strict = settings, app, strictness > 1
         _handles[app] = handle or usage
-        if not _COMPLETING.isdisjoint(
-            getattr(os.environ, "_data", ())
-        ):  # a shell asks what may come next: no use of it
+        if not _COMPLETING.isdisjoint(environ):  # a shell asks what may come next: no use of it
             return usage
         gate = _load("consent.gate")
         usage.decision = decision = gate.decide(app, consent, policy, os.environ, testing, flag_seen, service)
@@ -188,13 +189,14 @@ def init(
     return usage
 
 
-def _strictness(frame, testing):
-    # type: (FrameType, bool) -> int
+def _strictness(frame, testing, environ):
+    # type: (FrameType, bool, Any) -> int
     """Return how a wrong setting is met: 2, it is an error; 1, it is said on stderr; 0, `status` says it.
 
     So "in development" is: tests, ``-X dev``, OTEL_USAGE_STRICT; less so, a program at a terminal that is not installed.
     """
-    if testing or sys.flags.dev_mode or os.environ.get("OTEL_USAGE_STRICT", "") not in ("", "0"):
+    asked = b"OTEL_USAGE_STRICT" in environ or "OTEL_USAGE_STRICT" in environ
+    if testing or sys.flags.dev_mode or (asked and os.environ["OTEL_USAGE_STRICT"] not in ("", "0")):
         return 2
     installed = "-packages" in frame.f_code.co_filename or getattr(sys, "frozen", False)
     return int(not installed and os.isatty(2))  # which is False, too, where 2 is closed
@@ -216,8 +218,9 @@ def _is_program(app, frame):
             while script.f_back is not None:
                 script = script.f_back
             names = script.f_code.co_names  # 6 to 16 where pip, uv, Nix or Debian has written it
-            if len(names) <= 24 and [True for name in names if name.partition(".")[0] == package]:
-                return True
+            for name in names if len(names) <= 24 else ():
+                if name.partition(".")[0] == package:
+                    return True
     return bool(_load("recording.program").is_program(app, frame, main))
 
 

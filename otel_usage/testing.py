@@ -68,11 +68,8 @@ class Captured:
         self.commands = self.run.commands
         self.frameworks = CapturedRuns()
         recorder: Any = self  # it has all that `Events` needs of a recorder
-        self._events = Events(recorder)
-
-    def events(self) -> _Checked:
-        """Return what `Usage` records with."""
-        return _Checked(self)
+        self._recorded = Events(recorder)
+        self._events = _Checked(self)  # what `Usage` records with
 
     def owns_run(self) -> bool:
         """Return True: what is recorded is this process's own."""
@@ -94,10 +91,10 @@ class Captured:
         ]
 
     def __iter__(self) -> Iterator[Event]:
-        self._events.settle()
-        for action in self._events.actions:
+        self._recorded.settle()
+        for action in self._recorded.actions:
             yield Event(action.kind, action.name, dict(action.pairs), failed=action.failed)
-        for key, (n,) in self._events.counters.items():
+        for key, (n,) in self._recorded.counters.items():
             yield Event("count", key[0], dict(key[1:]), n)
 
     def __len__(self) -> int:
@@ -119,10 +116,11 @@ class _Run:
 
     def __init__(self) -> None:
         self.commands: list[str] = []
+        self.command_path = None  # so that each name is taken, and not the first alone
         self.package = ""
 
-    def command(self, name: str, frame: object) -> None:  # noqa: ARG002  the recorder's shape
-        self.commands.append(name)
+    def name_command(self, path: Sequence[str]) -> None:
+        self.commands.append(" ".join(path))
 
     def note_exit(self, *_: object) -> None:
         """Do nothing: how the test ends is nobody's affair."""
@@ -135,8 +133,12 @@ class _Checked:
 
     def __init__(self, captured: Captured) -> None:
         self._captured = captured
-        self.pid = captured.pid
         self.pending: list[tuple[str, int, Mapping[str, object]]] = []
+
+    @property
+    def pid(self) -> int:
+        """Return this process's id: what a forked child records is its own."""
+        return os.getpid()
 
     def _check(self, kind: str, name: str, fields: Mapping[str, object], more: Sequence[object] = ()) -> None:
         from .schema.declaration import check_event
@@ -148,15 +150,15 @@ class _Checked:
 
     def action(self, kind: str, name: str, fields: Mapping[str, object]) -> _CheckedAction:
         self._check(kind, name, fields)
-        return _CheckedAction(self, self._captured._events.action(kind, name, fields))
+        return _CheckedAction(self, self._captured._recorded.action(kind, name, fields))
 
     def tick(self) -> None:
         """Check the counts that `Usage.count` has appended to ``pending``, and add them up."""
         counts, self.pending = self.pending, []
         for name, n, fields in counts:
             self._check("count", name, fields)
-            self._captured._events.pending.append((name, n, fields))
-        self._captured._events.settle()
+            self._captured._recorded.pending.append((name, n, fields))
+        self._captured._recorded.settle()
 
     def flush(self) -> None:
         """Do nothing: what was captured stays to be looked at."""
@@ -246,12 +248,12 @@ def pytest_configure(config: pytest.Config) -> None:
     before = {name: os.environ.get(name) for name in guards}
     os.environ.update(guards)
     real_wake = Recorder.wake
-    Recorder.wake = _refuse_to_send  # type: ignore[method-assign]
+    Recorder.wake = _refuse_to_send  # type: ignore[assignment]
 
     def restore() -> None:
         for usage in (_usage, *_handles.values()):
             forget(usage._recorder)  # the test runner's own run is nobody's
-        Recorder.wake = real_wake  # type: ignore[method-assign]
+        Recorder.wake = real_wake
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

@@ -126,7 +126,7 @@ def _deliver(trial: TrialRun, environ: Mapping[str, str], folder: str, path: Seq
         ended = subprocess.run(
             [trial.python, "-I", "-S", "-c", BOOT, "otel-usage", app],
             env={**own, BRAKE.decode(): "1"},
-            input=f"0\n{order!r}\n{settings!r}".encode(),
+            input=marshal.dumps((0.0, order, settings), 2),
             capture_output=True,
             timeout=SENDER_S,
             check=False,

@@ -77,16 +77,25 @@ def word(text, switch=False):
 def variable(app):
     # type: (str) -> str
     """Return the prefix of the app's variables: ``my-cli`` → ``MY_CLI``."""
-    return "".join([c if c.isalnum() else "_" for c in app]).upper()
+    prefix = ""
+    for character in app:
+        prefix += character if character.isalnum() else "_"
+    return prefix.upper()
 
 
 def getter(environ):
     # type: (Mapping[str, str]) -> Callable[[str], str]
     """Return a function that looks a variable up, "" if unset. os.environ raises on every miss: go below it."""
-    if os.name == "posix" and environ is os.environ:
-        raw = os.environ._data  # type: ignore[attr-defined]
-        return lambda name: text.decode("utf-8", "surrogateescape") if (text := raw.get(name.encode())) else ""
-    return lambda name: environ.get(name, "")
+    raw = os.environ._data if os.name == "posix" and environ is os.environ else None  # type: ignore[attr-defined]
+
+    def get(name):
+        # type: (str) -> str
+        if raw is None:
+            return environ.get(name, "")
+        text = raw.get(name.encode())
+        return text.decode("utf-8", "surrogateescape") if text else ""
+
+    return get
 
 
 def home(get):

@@ -88,8 +88,15 @@ def _watch_options(run, module, parse):
         names = action.option_strings
         if names and parser in parse.chain:
             _, declared = parse.declared.get(id(parser), (None, ()))
-            if any([action is one for one in declared]):
-                run.add_option(next((name for name in names if name.startswith("--")), names[0]))
+            for one in declared:
+                if one is action:
+                    option = names[0]
+                    for name in names:
+                        if name.startswith("--"):
+                            option = name
+                            break
+                    run.add_option(option)
+                    return
 
     def _get_nargs_pattern(self, action):
         # type: (Any, Any) -> Any

@@ -22,7 +22,7 @@ import sys
 from _functools import partial  # type: ignore[import-not-found]  # functools itself is Python code, and costs more
 from _operator import methodcaller
 
-from .. import _guarded
+from .. import _fault, _guarded, _load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,15 @@ if TYPE_CHECKING:
 NOT_RAISED, RAISED, CAUGHT, ENDED_PROGRAM = range(4)  # states of a run's last SystemExit: see run.py
 
 _watched = None  # type: Run | None  # the run that sys.exit tells
+
+
+def call_guarded(module, name, *args):
+    # type: (str, str, *object) -> None
+    """Call the function *name* of our *module*, loaded now; a fault of ours never reaches the host."""
+    try:
+        getattr(_load(module), name)(*args)
+    except Exception:
+        _fault()
 
 
 def watched_run():
@@ -59,14 +68,13 @@ def watch_exit(run):
         def __new__(cls, *arguments, **keywords):
             # type: (*object, **object) -> Any
             self = object.__new__(cls)  # type: Any
+            self.leave = partial(plain, *arguments, **keywords)
             if keywords or len(arguments) > 1:
-                self.leave = partial(plain, *arguments, **keywords)
                 return self
             status = arguments[0] if arguments else None
             kind = type(status)
             if issubclass(kind, tuple):  # its meaning changed in 3.12 (a message; SystemExit's arguments): left to C
                 run.exit_state = CAUGHT
-                self.leave = partial(plain, status)
                 return self
             raised = status if issubclass(kind, SystemExit) else SystemExit() if status is None else SystemExit(status)
             _guarded(run.note_exit, raised, sys._getframe().f_back, sys.exc_info()[1])
@@ -98,7 +106,7 @@ def watch_other_exits(run):
     def _exit(*arguments, **keywords):
         # type: (*int, **int) -> None
         if run.pid == os.getpid():
-            _guarded(run.leave_at_once, arguments, keywords)
+            call_guarded("recording.failure", "leave_at_once", run, arguments, keywords)
         at_once(*arguments, **keywords)
 
     module = sys.modules.get("_sitebuiltins")  # absent under -S

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Any
 
+    from .run import Run
+
 
 def error_type(raised: BaseException, package: str) -> str:
     """Return the qualified class name of *raised*, if it comes from the stdlib, click, typer or *package*.
@@ -139,15 +141,15 @@ def surfaced(mark: object, frame: "FrameType | None", at: int) -> bool:
     return False
 
 
-def ending_at_once(arguments: "tuple[Any, ...]", keywords: "dict[str, Any]") -> "tuple[int, str, str] | None":
-    """Return how os._exit, called like this, ends the process, as `Run.ending` does; None if it raises an error instead."""
-    if (len(arguments), list(keywords)) not in ((1, []), (0, ["status"])):
-        return None
+def leave_at_once(run: "Run", arguments: "tuple[Any, ...]", keywords: "dict[str, Any]") -> None:
+    """Have *run* written, if os._exit with these arguments is about to end its process: else it raises an error."""
+    if run.on_left is None or (len(arguments), list(keywords)) not in ((1, []), (0, ["status"])):
+        return
     status = arguments[0] if arguments else keywords["status"]
-    if type(status) is not int or not -1 << 31 <= status < 1 << 31:
-        return None
-    code = exit_code_of(status)
-    return code, "failure" if code else "success", "_OTHER" if code else ""
+    if type(status) is int and -1 << 31 <= status < 1 << 31:
+        code = exit_code_of(status)
+        run.ended = code, "failure" if code else "success", "_OTHER" if code else ""
+        run.on_left()
 
 
 def flush_error() -> "str | None":

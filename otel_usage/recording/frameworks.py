@@ -16,7 +16,8 @@ To add a framework: docs/contributing/add-a-framework.md.
 
 import sys
 
-from .. import _guarded, _load
+from .. import _guarded
+from .exit_watch import call_guarded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,16 +43,12 @@ def _hook_argparse(run, module):
         def __get__(self, instance, owner=None):
             # type: (object, object) -> Any
             if instance is not None:
-                _guarded(self.tell, instance)
+                call_guarded("recording.argparse_adapter", "began", run, module, self.name, instance)
             return self.function.__get__(instance, owner)
 
         def __getattr__(self, name):
             # type: (str) -> Any
             return getattr(self.function, name)
-
-        def tell(self, parser):
-            # type: (object) -> None
-            _load("recording.argparse_adapter").began(run, module, self.name, parser)
 
     for name in ("_parse_known_args", "parse_args"):
         setattr(module.ArgumentParser, name, Seen(name))
@@ -63,12 +60,8 @@ def _hook_click(run, module):
 
     def first(context):
         # type: (object) -> None
-        def load():
-            # type: () -> None
-            _load("recording.click_adapter").install(run, module, push)
-
         module.push_context = push  # whatever happens next, the program has click as it was
-        _guarded(load)
+        call_guarded("recording.click_adapter", "install", run, module, push)
         module.push_context(context)
 
     module.push_context = first

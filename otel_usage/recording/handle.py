@@ -8,11 +8,12 @@ import sys
 from os import getpid
 from time import monotonic  # bound here, before a program's tests can patch the module
 
-from .. import Usage, _guarded, _handles, _usage
+from .. import Usage, _fault, _guarded, _handles, _load, _usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import FrameType
     from typing import Any, NoReturn, TypeVar
 
     from .actions import Action, Events
@@ -114,7 +115,15 @@ class Methods:  # of `Usage`, whose attributes they use
         recorder = self._recorder  # once: another thread may shut down meanwhile
         if recorder is None:
             return None
-        events = recorder.events()
+        events = recorder._events  # None until there is something that it could keep
+        if events is None or events.pid != getpid():
+            # Missing, as an ImportError or KeyError, only in a signal handler that interrupts the very loading of it.
+            try:
+                of_this_process = getattr(_load("recording.actions"), "of_this_process", None)
+                events = of_this_process and of_this_process(recorder)
+            except (ImportError, KeyError):
+                _fault(expected=True)
+                events = None
         if not self._strict:
             self._current = events
         return events
@@ -137,7 +146,7 @@ class Methods:  # of `Usage`, whose attributes they use
         if recorder is None or not recorder.has_run:
             return self  # type: ignore[return-value]
         # A subclass of str may be equal to a word in the code and hold another: its text is what counts.
-        recorder.run.command(str.__str__(name) if issubclass(type(name), str) else "(unknown)", frame)
+        _name(recorder.run, str.__str__(name) if issubclass(type(name), str) else "(unknown)", frame)
         return Command(self)
 
     def run(self, main: "Callable[..., T]", /, *args: "Any", **kwargs: "Any") -> "T":
@@ -171,6 +180,15 @@ class Methods:  # of `Usage`, whose attributes they use
 
     def set(self, /, *more: "NoReturn", **fields: object) -> None:
         """Do nothing: while nothing is recorded, the handle stands for the action that a program enters."""
+
+
+def _name(run: "Run", name: str, frame: "FrameType") -> None:
+    """Name *run* after *name*, if it is a literal of the code in *frame*. The first name stays."""
+    if not run.command_path:
+        constants = frame.f_code.co_consts
+        literal = any([name == c or (isinstance(c, (tuple, frozenset)) and name in c) for c in constants])
+        _guarded(run.name_command, name.split() if literal else ["(unknown)"])
+        run.named_by_host = True
 
 
 class Command:

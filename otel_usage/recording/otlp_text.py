@@ -80,7 +80,9 @@ def run_attributes(app, command, options, ending, ci, tty, agent, surface):
     ending: what `Run.ending` returns. Written out, since putting them together from pairs costs ten times as much.
     """
     code, outcome, error = ending
-    names = ",".join(['{"stringValue":' + quote(option) + "}" for option in options])
+    names = ""
+    for option in options:
+        names += (names and ",") + '{"stringValue":' + quote(option) + "}"
     return (
         f'{{"key":"usage.kind","value":{{"stringValue":"run"}}}},'
         f'{{"key":"usage.command","value":{{"stringValue":{quote(command)}}}}},'

@@ -27,6 +27,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, ModuleType
+    from typing import Any
 
 
 def is_program(app: str, frame: "FrameType", main: "ModuleType | None") -> bool:
@@ -75,6 +76,17 @@ def _in_sub_interpreter() -> bool:
 def _number(interpreter: object) -> object:
     """Return the number of an interpreter: since 3.13 it comes with who made it."""
     return interpreter[0] if isinstance(interpreter, tuple) else interpreter
+
+
+def is_pooled(pools: "tuple[str, ...]") -> bool:
+    """True if a pool started this process. pools: modules that start them, and say so of the process that they are in."""
+    for name in pools:
+        process: Any = sys.modules.get(name)
+        if process is not None:
+            current = process.current_process()
+            if type(current).__name__ != "_MainProcess" or hasattr(current, "_inheriting"):
+                return True
+    return False
 
 
 def is_reloaded() -> bool:

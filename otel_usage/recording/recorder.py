@@ -51,6 +51,13 @@ class Recorder:
     its own, and never a run.
     """
 
+    descriptor = -1
+    inode = (0, 0)
+    over = False  # our exit handler has run: what handlers after it record is written at once
+    tty = False
+    agent = ""
+    _events = None  # type: Events | None
+
     def __init__(self, settings, decision, frame, is_program=True):
         # type: (dict[str, Any], Decision, FrameType | None, bool) -> None
         ids = os.urandom(24).hex()
@@ -63,20 +70,14 @@ class Recorder:
         self.start_ns = time_ns()
         self.clock_ns = monotonic_ns()
         self.path = f"{self.spool}/{OPEN}/{self.start_ns:016x}-{self.span_id}{TRACES}"
-        self.descriptor = -1
-        self.inode = (0, 0)
         self.pid = os.getpid()  # of the process whose run this is
-        self.unwritten = True  # the run is this process's own, and not written yet
-        self.over = False  # our exit handler has run: what handlers after it record is written at once
-        self.tty = False
-        self.agent = ""
         self.log: list[bytes] = []
-        self._events: Events | None = None
         self.events_of: dict[int, Events] = {}  # by process id: see `actions.of_this_process`
         runtime = sys.implementation.name, sys.version.split()[0]
         self.resource = resource_attributes(self.app, str(settings["version"]), *runtime)
         # A worker, a plugin or a library has no run of its own: it is its parent's, or the program's.
         self.has_run = is_program and not is_worker()
+        self.unwritten = self.has_run  # the run is this process's own, and not written yet
         watched = watched_run() if self.has_run else None  # `otel` watches already: a run is watched once
         self.run: Run = watched or Run(frame, self._write_stub if self.has_run else None)
         self.run.on_named = self._write_stub
@@ -92,36 +93,26 @@ class Recorder:
     def begin(self):
         # type: () -> Recorder | None
         """Open this run's file and start observing. Returns None if this run can't be recorded."""
-        if not self.has_run:
-            self.unwritten = False
-            try:
-                if self.decision.mode != "log" and not self._folder_is_ours():
-                    return None
-            except OSError:
-                _fault(expected=True)
-                return None
-            atexit.register(self.finish, True)
-            return self
         if self.decision.mode != "log":
             try:
-                if not self._folder_is_ours():
-                    self.run.close()
-                    return None
-                self._create()
+                ours = self._folder_is_ours()
+                if ours and self.has_run:
+                    self._create()
             except OSError:  # read-only, full, no folder: nothing to do, nobody to tell
-                self.run.close()
+                ours = False
                 _fault(expected=True)
+            if not ours:
+                self.run.close()
                 return None
-        try:
-            self.tty = os.isatty(1)
-        except OSError:
-            pass
+        atexit.register(self.finish, True)
+        if not self.has_run:
+            return self
+        self.tty = os.isatty(1)  # which is False, too, where 1 is closed
         if not AGENT_VARIABLE_NAMES.isdisjoint(getattr(os.environ, "_data", AGENT_VARIABLE_NAMES)):
             agent = _load("recording.agent")
             self.agent = agent.find_agent(agent.environment(), self.tty)
         if self.run not in sys.meta_path:
             hook_frameworks(self.run)
-        atexit.register(self.finish, True)
         return self
 
     def _folder_is_ours(self):
@@ -207,20 +198,6 @@ class Recorder:
             except OSError:
                 _fault(expected=True)
 
-    def events(self):
-        # type: () -> Events | None
-        """Return what keeps this process's actions and counts, made with the first of them; None if it can't be."""
-        events = self._events
-        if events is None or events.pid != os.getpid():
-            # Missing, as an ImportError or KeyError, only in a signal handler that interrupts the very loading of it.
-            try:
-                of_this_process = getattr(_load("recording.actions"), "of_this_process", None)
-                return of_this_process and of_this_process(self)
-            except (ImportError, KeyError):
-                _fault(expected=True)
-                return None
-        return events
-
     # What is written.
 
     def _span(self, ending, end_ns):
@@ -282,21 +259,16 @@ class Recorder:
             events.put("metrics", metrics)
         self.wake()
 
-    def wake(self, orphan=False):
-        # type: (bool) -> None
-        """Have a sender started, if one is due. orphan: see `start_sender`."""
-        start_sender(self, orphan)
+    wake = start_sender
 
 
 def is_worker():
     # type: () -> bool
     """True if a pool or a reloader started this process: what it does is its parent's run."""
-    for name in ("multiprocessing.process", "billiard.process", "multiprocess.process"):
-        process = sys.modules.get(name)  # type: Any
-        if process is not None:
-            current = process.current_process()
-            if type(current).__name__ != "_MainProcess" or hasattr(current, "_inheriting"):
-                return True
+    pools = ("multiprocessing.process", "billiard.process", "multiprocess.process")
     environ = os.environ._data  # type: ignore[attr-defined]  # looking into it costs a tenth of asking os.environ
     reloaded = b"WERKZEUG_RUN_MAIN" in environ or b"RUN_MAIN" in environ or "RUN_MAIN" in environ
-    return reloaded and bool(_load("recording.program").is_reloaded())
+    if not reloaded and sys.modules.keys().isdisjoint(pools):
+        return False
+    program = _load("recording.program")
+    return bool(program.is_pooled(pools) or (reloaded and program.is_reloaded()))

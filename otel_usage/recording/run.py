@@ -73,36 +73,38 @@ class Run:
     options that were given. `ending` says how it ended; everything else is what adapters and the host tell.
     """
 
+    # What few runs change stands here: it is cheaper than in __init__.
+    command_path = None  # type: Sequence[str] | None
+    path_is_final = False  # a framework has told the path: frameworks called later are the host's own affair
+    named_by_host = False  # usage.command() was called: frameworks must not rename it
+    parsing_outcome = ""  # "help" or "usage_error" if parsing ended there, as an adapter tells
+    framework_error = ("", "")  # (error type, outcome) of what a framework turns into an exit code
+    watching = True  # until `close`
+    on_left = None  # type: Callable[[], None] | None  # called by os._exit, which calls no handler
+    watched_exits = (None, None)  # type: tuple[object, object]  # see exit_watch.py
+    package = ""  # top-level package of the program: its exception classes may be named
+    ended = None  # type: tuple[int | None, str, str] | None  # told by who watched another process: see `ending`
+    outermost = None  # type: FrameType | None
+    # Of the last SystemExit:
+    exit_state = NOT_RAISED
+    exit_status = None  # type: object
+    exit_error = ""
+    exit_hint = ""  # the outcome that it stands for, from who called sys.exit
+    exit_offset = -1  # where the outermost frame stood when it was raised
+    exit_origin = None  # type: tuple[object, int] | None  # who raised it (code, instruction), if it may be caught
+    exit_in_excepthook = False
+    exit_mark = None  # type: ref[set[int]] | None
+
     def __init__(self, frame, on_named):
         # type: (FrameType | None, Callable[[], None] | None) -> None
-        self.command_path: Sequence[str] | None = None
         self.options: list[str] = []
-        self.path_is_final = False  # a framework has told the path: frameworks called later are the host's own affair
-        self.named_by_host = False  # usage.command() was called: frameworks must not rename it
-        self.parsing_outcome = ""  # "help" or "usage_error" if parsing ended there, as an adapter tells
-        self.framework_error = ("", "")  # (error type, outcome) of what a framework turns into an exit code
         self.on_named: Callable[[], None] | None = on_named
         self.pid = os.getpid()
-        self.watching = True  # until `close`
-        self.on_left: Callable[[], None] | None = None  # called by os._exit, which calls no handler
-        self.watched_exits: tuple[object, object] = (None, None)  # see exit_watch.py
         self.hooked: list[str] = []  # modules of frameworks that tell us: see frameworks.py
-        self.package = ""  # top-level package of the program: its exception classes may be named
-        self.ended: tuple[int | None, str, str] | None = None  # told by who watched another process: see `ending`
         threading = sys.modules.get("threading")
         self.main_thread = threading.main_thread().ident if threading is not None else get_ident()
         if self.main_thread != get_ident() and self.main_thread not in sys._current_frames():
             self.main_thread = get_ident()  # gevent says which greenlet it is
-        self.outermost: FrameType | None = None
-        # Of the last SystemExit:
-        self.exit_state = NOT_RAISED
-        self.exit_status: object = None
-        self.exit_error = ""
-        self.exit_hint = ""  # the outcome that it stands for, from who called sys.exit
-        self.exit_offset = -1  # where the outermost frame stood when it was raised
-        self.exit_origin: tuple[object, int] | None = None  # who raised it (code, instruction), if it may be caught
-        self.exit_in_excepthook = False
-        self.exit_mark: ref[set[int]] | None = None
         if frame is not None:
             names = frame.f_globals
             self.package = (names.get("__package__") or names.get("__name__") or "").partition(".")[0]
@@ -121,15 +123,6 @@ class Run:
             self.keep_outermost(sys._getframe())
         if final and self.on_named is not None:
             self.on_named()
-
-    def command(self, name, frame):
-        # type: (str, FrameType) -> None
-        """Name the run after *name*, if it is a literal of the code in *frame*. The first name stays."""
-        if not self.command_path:
-            constants = frame.f_code.co_consts
-            literal = any([name == c or (isinstance(c, (tuple, frozenset)) and name in c) for c in constants])
-            _guarded(self.name_command, str(name).split() if literal else ["(unknown)"])
-            self.named_by_host = True
 
     def add_option(self, option):
         # type: (str) -> None
@@ -167,7 +160,8 @@ class Run:
             return
         if self.outermost is None:
             self.keep_outermost(frame)
-        status = _status_of(raised)
+        code: Any = SystemExit.code  # on the class, the descriptor of the field: no subclass of the host's is asked
+        status = code.__get__(raised)
         last = self.exit_mark() if self.exit_mark is not None else None
         same = handled is not None and _dict_of(handled).get("_otel_usage", self) is last
         if not same or status is not self.exit_status:  # else it is the same one, raised once more
@@ -236,14 +230,6 @@ class Run:
                 return
         self.exit_state = ENDED_PROGRAM
 
-    def leave_at_once(self, arguments, keywords):
-        # type: (tuple[object, ...], dict[str, object]) -> None
-        """Have the run written, if os._exit with these arguments is about to end its process."""
-        if self.on_left is not None:
-            self.ended = _load("recording.failure").ending_at_once(arguments, keywords)
-            if self.ended is not None:
-                self.on_left()
-
     def ending(self):
         # type: () -> tuple[int | None, str, str]
         """Return (exit code the parent sees, outcome, error type); the code is None where it can't be known.
@@ -254,7 +240,8 @@ class Run:
             return self.ended
         code: int | None = None
         hint, error, signalled = self.exit_hint or self.parsing_outcome, "", False
-        last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+        names = sys.__dict__  # asking a module for what it has not is dear
+        last = names.get("last_exc") or names.get("last_value")
         trace = last.__traceback__ if last is not None else None
         frame = self.outermost
         if frame is not None and _returned(frame):
@@ -277,7 +264,9 @@ class Run:
             failure = failure_module()
             if failure is not None and failure.surfaced(self.exit_mark and self.exit_mark(), frame, self.exit_offset):
                 code, error = exit_code_of(self.exit_status), self.exit_error
-        if sys.flags.inspect or "PYTHONINSPECT" in os.environ:  # the interpreter goes on to its prompt, and ends there
+        environ: Any = os.environ._data  # type: ignore[attr-defined]  # asking os.environ costs ten times as much
+        # The interpreter goes on to its prompt, and ends there.
+        if sys.flags.inspect or b"PYTHONINSPECT" in environ or "PYTHONINSPECT" in environ:
             code = None
         elif not signalled:
             flushed = _flush_error()
@@ -308,13 +297,6 @@ class Run:
         if self.outermost is None:  # we were there before the program: this is it, importing
             self.keep_outermost(sys._getframe())
         return find_framework(self, name, path, target) if name in HOOKS else None
-
-
-def _status_of(raised):
-    # type: (SystemExit) -> object
-    """Return the status that *raised* was made with, without asking a subclass of the host's."""
-    code: Any = SystemExit.code  # on the class, the descriptor of the field
-    return code.__get__(raised)
 
 
 def _dict_of(raised):
@@ -348,15 +330,15 @@ def _catches(code):
     table = getattr(code, "co_exceptiontable", None)
     if table is not None:
         return bool(table)
-    operations = code.co_code[::2]  # Python 3.10
-    return any([number in operations for number in (122, 143, 154)])  # SETUP_FINALLY, SETUP_WITH, SETUP_ASYNC_WITH
+    # Python 3.10: SETUP_FINALLY, SETUP_WITH, SETUP_ASYNC_WITH.
+    return not {122, 143, 154}.isdisjoint(code.co_code[::2])
 
 
 def _returned(frame):
     # type: (FrameType) -> bool
-    """True if *frame* ended by returning. Its instruction is compared with those that small functions end with."""
+    """True if *frame* ended by returning. Its instruction is compared with those that functions of ours end with."""
     offset = frame.f_lasti
-    returns = ((lambda: None).__code__.co_code[-2], (lambda x: x).__code__.co_code[-2])
+    returns = (Run.close.__code__.co_code[-2], _returned.__code__.co_code[-2])  # None; a value
     return offset >= 0 and frame.f_code.co_code[offset] in returns
 
 

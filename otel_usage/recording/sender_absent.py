@@ -18,6 +18,18 @@ PAUSE_S = 3600.0  # how long `status` speaks of it
 NO_INTERPRETER = "no interpreter"  # in the place of the settings' fingerprint: no settings have it
 
 
+def is_interpreter(program: object) -> bool:
+    """True if *program*, which stands for this process's interpreter, is a Python that can be started.
+
+    In programs that embed Python it may be empty, the program itself (uWSGI), or no file at all (Nuitka, PyInstaller).
+    Asked where its name does not say so already.
+    """
+    if type(program) is not str or not program:
+        return False
+    name = os.path.realpath(program).rpartition(os.sep)[2]  # a link of another name, as some systems have them
+    return name.startswith(("python", "pypy", "graalpy")) and os.access(program, os.X_OK)
+
+
 def keep_waiting(recorder: "Recorder", python: object, error: "OSError | None" = None) -> None:
     """Drop what is too much, and write into the token ``wake`` why nothing is sent, if it is no wish of anybody's.
 

@@ -17,7 +17,8 @@ RACES  Two programs may both find the token due, and start a sender each: the se
 
 import os
 import sys
-from time import monotonic, sleep, time
+from marshal import dumps
+from time import time
 
 from .. import _fault, _load
 from ..spool.layout import NEW, WAKE
@@ -53,23 +54,27 @@ fd=os.open(os.devnull,os.O_RDONLY)
 os.dup2(fd,0)
 os.close(fd)
 os.chdir("/")
-delay,order,settings=text.split(b"\\n",2)
-time.sleep(float(delay))
-from ast import literal_eval
-order=literal_eval(order.decode())
+from marshal import loads
+delay,order,settings=loads(text)
+time.sleep(delay)
+if type(order) is str:
+    from ast import literal_eval
+    order=literal_eval(order)
+else: settings=repr(settings)
 sys.path[:]=order["path"]
 from otel_usage.delivery.start import start
-start(order,settings.decode())
+start(order,settings)
 """
 
 
-def start_sender(recorder, orphan):
+def start_sender(recorder, orphan=False):
     # type: (Recorder, bool) -> None
     """Start a sender, unless one is due soon, the circuit breaker is open, or nothing may be sent.
 
     orphan: leave no child that the host's own ``os.wait()`` could meet. Raises OSError.
     """
-    mode, forced = recorder.decision.mode, os.environ.get("OTEL_USAGE_SENDER", "")
+    get = _load("consent.gate").getter(os.environ)
+    mode, forced = recorder.decision.mode, get("OTEL_USAGE_SENDER")
     if mode == "log":
         lines, recorder.log = recorder.log, []
         _spawn(recorder, 0.0, LOG_S, lines, orphan)  # waited for at exit alone
@@ -77,12 +82,19 @@ def start_sender(recorder, orphan):
     asked = recorder.settings["sender"]
     inline = forced == "inline" or (not forced and (asked == "inline" or bool(recorder.decision.ci) or _in_container()))
     python = recorder.settings.get("python") or sys.executable
-    if mode != "on" or "none" in (forced, asked) or not hasattr(os, "posix_spawn") or not _is_interpreter(python):
+    usual = type(python) is str and python.rpartition("/")[2].startswith("python") and os.access(python, os.X_OK)
+    if (
+        mode != "on"
+        or "none" in (forced, asked)
+        or not hasattr(os, "posix_spawn")
+        or sys.__dict__.get("frozen")  # asking a module for what it has not is dear
+        or not (usual or _load("recording.sender_absent").is_interpreter(python))
+    ):
         _load("recording.sender_absent").keep_waiting(recorder, python)
         return
     delay = SEND_DELAY_S
     try:
-        delay = max(0.0, float(os.environ.get("OTEL_USAGE_SEND_DELAY_S", "") or delay))
+        delay = max(0.0, float(get("OTEL_USAGE_SEND_DELAY_S") or delay))
     except ValueError:
         pass
     now, token = time(), recorder.spool + "/" + WAKE
@@ -118,22 +130,28 @@ def _spawn(recorder, delay, wait_s, lines, orphan):
     """
     settings, decision = recorder.settings, recorder.decision
     program = settings.get("python") or sys.executable
-    path = settings.get("path") or _import_path()
+    # What the child needs of sys.path: absolute texts. What else is there, the import system passes over too.
+    # The script's folder comes last, so that its modules shadow none of ours.
+    path = settings.get("path") or []
+    for entry in [] if path else sys.path[1:] + sys.path[:1]:
+        if issubclass(type(entry), str):
+            text = str.__str__(entry)  # of a subclass, the plain text
+            try:
+                path += [text if text[:1] == "/" else os.path.abspath(text)] if text else []
+            except OSError:  # relative to a folder that is gone
+                pass
     order = {"app": recorder.app, "path": path, "home": decision.home, "mode": decision.mode}
     order.update(since_s=decision.since_s, ci=decision.ci, lines=lines)
-    text = f"{delay}\n{order!r}\n{settings!r}".encode()
+    try:
+        message = dumps((delay, order, settings), 2)  # a tenth of what repr costs; 2: as every Python reads it
+    except ValueError:  # not of plain types alone
+        message = dumps((delay, repr(order), repr(settings)), 2)
     if hasattr(os, "memfd_create"):
         source = os.memfd_create("otel-usage")
-        os.write(source, text)
+        os.write(source, message)
         os.lseek(source, 0, 0)
     else:
-        source, sink = os.pipe()
-        os.set_blocking(sink, False)
-        whole = os.write(sink, text) == len(text)
-        os.close(sink)
-        if not whole:  # larger than a pipe holds: the records wait
-            os.close(source)
-            raise OSError("the settings are larger than a pipe holds")
+        source = _load("recording.sender_odd").pipe_with(message)
     os.set_inheritable(source, True)
     quiet = ["-B"] if sys.dont_write_bytecode else []
     command = [program, "-I", "-S", *quiet, "-c", BOOT, "otel-usage", recorder.app]
@@ -147,6 +165,7 @@ def _spawn(recorder, delay, wait_s, lines, orphan):
     ]
     if decision.mode != "log":
         actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
+    waiting = _load("recording.sender_odd") if wait_s else None  # before there is a child that nobody waits for
     environ = {**os.environ._data, BRAKE: b"1"}  # type: ignore[attr-defined]
     try:
         try:
@@ -155,45 +174,8 @@ def _spawn(recorder, delay, wait_s, lines, orphan):
             pid = os.posix_spawn(command[0], command, environ, file_actions=actions, setpgroup=0)
     finally:
         os.close(source)
-    end = monotonic() + wait_s
-    try:
-        while wait_s and monotonic() < end and not os.waitpid(pid, os.WNOHANG)[0]:
-            sleep(0.001 if orphan else 0.005)
-    except KeyboardInterrupt:
-        if decision.mode == "log":  # it would print into the shell's next prompt
-            os.kill(pid, 9)
-        raise
-
-
-def _import_path():
-    # type: () -> list[str]
-    """Return what the child needs of ``sys.path``: absolute texts. What else is there, the import system passes over too.
-
-    The script's folder comes last, so that its modules shadow none of ours.
-    """
-    path = []
-    for entry in sys.path[1:] + sys.path[:1]:
-        if issubclass(type(entry), str):
-            text = str.__str__(entry)  # of a subclass, the plain text
-            try:
-                path += [text if text[:1] == "/" else os.path.abspath(text)] if text else []
-            except OSError:  # relative to a folder that is gone
-                pass
-    return path
-
-
-def _is_interpreter(program):
-    # type: (object) -> bool
-    """True if *program*, which stands for this process's interpreter, is a Python that can be started.
-
-    In programs that embed Python it may be empty, the program itself (uWSGI), or no file at all (Nuitka, PyInstaller).
-    """
-    if type(program) is not str or getattr(sys, "frozen", False):
-        return False
-    name = program.rpartition(os.sep)[2]
-    if not name.startswith(("python", "pypy")):  # a link of another name, as some systems have them
-        name = os.path.realpath(program).rpartition(os.sep)[2] if program else ""
-    return name.startswith(("python", "pypy", "graalpy")) and os.access(program, os.X_OK)
+    if waiting is not None:
+        waiting.wait(pid, wait_s, decision.mode == "log")
 
 
 def _in_container():

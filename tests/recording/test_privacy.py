@@ -126,11 +126,11 @@ def test_no_secret_reaches_the_disk(host, leak):
 
 
 OPEN = """
-from otel_usage.recording import actions, run
+from otel_usage.recording import actions, handle
 actions.accept = lambda schema, kind, name, fields: (list(fields.items()), [])
 """
 WIDE = """
-run.Run.command = lambda self, name, frame: (self.name_command([name]), self)[1]
+handle._name = lambda run, name, frame: run.name_command([name])
 """
 
 

@@ -210,9 +210,9 @@ def test_ctrl_c_while_we_wait_at_the_end(host, mode):
 import os, signal, sys, time, otel_usage
 usage = otel_usage.init("prog", version="1.4", consent="opt-in", destinations={"otlp": "http://127.0.0.1:9"})
 usage.command("scan")
-from otel_usage.recording import sender_start
+from otel_usage.recording import sender_odd
 def interrupted(seconds): signal.raise_signal(signal.SIGINT)
-sender_start.sleep = interrupted
+sender_odd.sleep = interrupted
 print("done")
 sys.exit(3)
 """

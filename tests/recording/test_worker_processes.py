@@ -84,7 +84,7 @@ def test_a_worker_that_locks_were_held_for(host):
         + """
 import threading
 with usage.action("did") as did:
-    events, held, done = usage._recorder.events(), threading.Event(), threading.Event()
+    events, held, done = usage._events(), threading.Event(), threading.Event()
     def hold():
         with events.lock:
             held.set(); done.wait()
