@@ -12,6 +12,7 @@ help:
 	@echo "make test-wheel run the foreground's tests on the wheel that users install"
 	@echo "make test-all   run everything: the wheel too, the oldest OpenTelemetry we support, the slow matrices"
 	@echo "make tracers    install Sentry, ddtrace and others, from which the exporters hide their keys"
+	@echo "make frozen     install PyInstaller, shiv and others, which pack programs that tests then run"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure what we promise, beside others"
 	@echo "make bench-outside  run real programs with us and without, and compare"
@@ -51,13 +52,20 @@ test-oldest:
 	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[instrument,relay]' -r build/oldest/requirements.txt -c tests/oldest.txt
 	build/oldest/bin/python -m pytest -n 2 tests/exporters tests/delivery tests/outside tests/server
 
-test-all: test-wheel test-oldest tracers
+test-all: test-wheel test-oldest tracers frozen
 	OTEL_USAGE_SLOW=1 $(BIN)/python -m pytest -n 2 -o timeout=900
 
 # Tools that watch a program's HTTP requests, for tests/exporters/test_tracers.py.
 tracers: install
 	$(PYTHON) -m venv build/tracers
 	build/tracers/bin/python -m pip install --quiet --disable-pip-version-check -e . -r requirements-tracers.txt
+
+# What packs programs, with the wheel that users install, for tests/outside/test_frozen.py. Nuitka needs gcc and patchelf.
+frozen: install
+	rm -rf build/frozen-wheel
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w build/frozen-wheel .
+	$(PYTHON) -m venv --clear build/frozen
+	build/frozen/bin/python -m pip install --quiet --disable-pip-version-check build/frozen-wheel/*.whl -r requirements-frozen.txt
 
 lint: install
 	$(BIN)/ruff check .

@@ -17,9 +17,10 @@ from typing import Any
 from ..consent.gate import stored
 from ..delivery.environment import choose_destinations
 from ..delivery.queue import Queue
+from ..recording.sender_absent import NO_INTERPRETER
 from ..spool.files import list_abandoned, list_files, list_folder
 from ..spool.layout import LOCAL, NEW, OPEN, QUEUE, TRACES
-from ..spool.wake_token import senders_postponed_until
+from ..spool.wake_token import read_blamed, senders_postponed_until
 from .app import App
 from .wording import iso_time
 
@@ -36,7 +37,11 @@ def status_of(app: App) -> dict[str, Any]:
             last_deliveries[entry["destination"]] = entry
         dropped.update(entry["dropped"])
     now_s = time.time()
+    no_sender = why_no_sender(app)
     until_s, blamed = senders_postponed_until(app.spool, now_s)
+    if blamed and read_blamed(app.spool)[0] == NO_INTERPRETER:
+        no_sender = f"none could be started by the last run: {blamed}; records wait"
+        until_s, blamed = 0.0, ""  # no pause: what is wrong does not end with it
     names = sorted(list_folder(f"{app.spool}/{QUEUE}")) if readable else []
     queues = {name: Queue(app.spool, name) for name in names}
     configured = _configured_destinations(app)
@@ -56,7 +61,7 @@ def status_of(app: App) -> dict[str, Any]:
         "folder": app.home,
         "installation_id": bool(app.home) and os.path.exists(app.id_file),
         "readable": readable,
-        "no_sender": why_no_sender(app) or None,
+        "no_sender": no_sender or None,
         "waiting": _waiting_in(app.spool) if readable else amount_of([]),
         "not_before": {"time": iso_time(until_s), "why": blamed},
         "local": _waiting_in(f"{app.spool}/{LOCAL}") if readable else amount_of([]),

@@ -86,8 +86,7 @@ def _queue_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what waits, when it is sent, and how each destination does."""
     rows = [("waiting", amount_in_words(status["waiting"]) if status["readable"] else "not known")]
     if status["mode"] == "on":
-        rows += [("sender", status["no_sender"])] if status["no_sender"] else []
-        rows += _next_sending_rows(status)
+        rows += [("sender", status["no_sender"])] if status["no_sender"] else _next_sending_rows(status)
     if status["local"]["files"]:
         rows.append(("kept locally", amount_in_words(status["local"])))
     said_off = status["choice"] is not None and status["choice"]["mode"] == "off"

@@ -60,7 +60,8 @@ def decode_content(encoded: bytes, encoding: str, most_bytes: int, take: Callabl
     wbits = _WBITS[encoding]
     allowed_bytes = min(most_bytes, max(FREE_BYTES, MAX_RATIO * len(encoded)))
     content = bytearray()
-    view, at = memoryview(encoded), 0
+    view = memoryview(encoded)
+    at = 0
     for _ in range(MAX_MEMBERS):
         decompressor = zlib.decompressobj(wbits=wbits)
         while not decompressor.eof:

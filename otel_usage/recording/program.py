@@ -15,6 +15,7 @@ ALGORITHM  The first row that applies decides. The caller is the module that cal
     the caller is ``__main__``                                                 the caller's
     the program has the app's name, but for what systems add                   the caller's
     the caller lies in or below the folder, or zip file, of the script         the caller's
+    what shiv's or pex's own start code enters is of the caller's package      the caller's
     anything else                                                              another's
 
 "Below" ends at a site-packages: what is installed there came from somebody else. docs/decisions/0019-whose-run.md has the
@@ -41,10 +42,33 @@ def is_program(app: str, frame: "FrameType", main: "ModuleType | None") -> bool:
     if _plain(_split(argv[0])[1]) == _plain(app):
         return True
     file = str(frame.f_code.co_filename).replace("\\", "/")
-    for start in (str(names.get("__file__") or ""), os.path.abspath(str(argv[0]))):  # a profiler is __main__ itself
+    if not os.path.isabs(file):  # PyInstaller and Nuitka leave the path of the machine that built the program out
+        file = str(frame.f_globals.get("__file__")).replace("\\", "/")
+    main_file = str(names.get("__file__") or "")
+    if _is_entered_by_archive(frame, _split(main_file)[0]):
+        return True
+    for start in (main_file, os.path.abspath(str(argv[0]))):  # a profiler is __main__ itself
         own = _split(start)[0]
         if own and "-packages" not in _split(own)[1] and file.startswith(own + "/"):
             return "-packages" not in file[len(own) :]
+    return False
+
+
+def _is_entered_by_archive(frame: "FrameType | None", archive: str) -> bool:
+    """True if the start code of an archive has entered the package of *frame*'s module, be it by importing it.
+
+    shiv and pex unpack what they hold into folders of their own, a site-packages among them, and call its entry point.
+    Their start code is `_bootstrap` (shiv), `pex` (pex) or a function `boot` of ``__main__`` (pex --venv), and lies with it.
+    """
+    package = entered = str(frame.f_globals.get("__name__")).partition(".")[0] if frame else ""
+    while archive and frame is not None:
+        name = str(frame.f_globals.get("__name__")).partition(".")[0]
+        starts = name in ("_bootstrap", "pex") or (name == "__main__" and frame.f_code.co_name == "boot")
+        if starts and str(frame.f_code.co_filename).replace("\\", "/").startswith(archive + "/"):
+            return entered == package
+        if name not in ("importlib", "_frozen_importlib", "_frozen_importlib_external"):
+            entered = name
+        frame = frame.f_back
     return False
 
 
