@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 help:
 	@echo "make demo       run real programs, and see what they would tell their maintainers"
 	@echo "make test       run the tests"
+	@echo "make test-model run 10,000 random lives of senders against what docs/spool.md promises"
 	@echo "make test-wheel run the foreground's tests on the wheel that users install"
 	@echo "make test-all   run everything: the wheel too, the oldest OpenTelemetry we support, the slow matrices"
 	@echo "make tracers    install Sentry, ddtrace and others, from which the exporters hide their keys"
@@ -52,6 +53,10 @@ test-oldest:
 	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[instrument,relay]' -r build/oldest/requirements.txt -c tests/oldest.txt
 	build/oldest/bin/python -m pytest -n 2 tests/exporters tests/delivery tests/outside tests/server
 
+# Random lives of senders, beyond the 2,000 of the suite: see tests/delivery/world.py.
+test-model: install
+	$(BIN)/python -m tests.bench.model 10000
+
 test-all: test-wheel test-oldest tracers frozen
 	OTEL_USAGE_SLOW=1 $(BIN)/python -m pytest -n 2 -o timeout=900
 
@@ -88,4 +93,4 @@ collector:
 clean:
 	rm -rf $(VENV) build dist
 
-.PHONY: help install demo test test-wheel test-oldest test-all tracers lint bench bench-outside docs collector clean
+.PHONY: help install demo test test-model test-wheel test-oldest test-all tracers frozen lint bench bench-outside docs collector clean
