@@ -9,7 +9,7 @@ from . import lab
 RECORDED, CLICK, OFF, WALL_MS = (
     4_400_000,
     4_700_000,
-    1_500_000,
+    1_700_000,
     2.0,
 )  # promised, on CPython 3.11; pythons.py has the others
 DECISION = 300_000  # promised of it, for the decision whether anything may be recorded

@@ -16,7 +16,7 @@ VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 # Promised, in instructions: recorded with the sender's start, and the label that says which agent ran the program. Click may
 # cost CLICK more.
 RECORDED = {"3.10": 4_700_000, "3.11": 4_400_000, "3.12": 5_600_000, "3.13": 5_200_000, "3.14": 5_200_000}
-CLICK, OFF = 300_000, 1_500_000
+CLICK, OFF = 300_000, 1_700_000
 PLACES = ("~/.pyenv/versions/{0}.*/bin/python", "build/python{0}/usr/bin/python{0}", "/opt/python{0}/usr/bin/python{0}")
 
 
