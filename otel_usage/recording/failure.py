@@ -8,7 +8,6 @@ import os
 import sys
 
 from .. import _load
-from .exit_watch import exit_code_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ def leave_at_once(run: "Run", arguments: "tuple[Any, ...]", keywords: "dict[str,
         return
     status = arguments[0] if arguments else keywords["status"]
     if type(status) is int and -1 << 31 <= status < 1 << 31:
-        code = exit_code_of(status)
+        code = _load("recording.exit_watch").exit_code_of(status)  # by name: an import would load the package
         run.ended = code, "failure" if code else "success", "_OTHER" if code else ""
         run.on_left()
 
