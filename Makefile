@@ -32,7 +32,7 @@ demo: install
 	$(BIN)/otel-usage demo
 
 test: install
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 # The wheel, unpacked as an installer does, with the tests beside it. It comes before the source tree on the path, for
 # programs that tests start in other folders too.
@@ -42,7 +42,7 @@ test-wheel: install
 	$(BIN)/python -m zipfile -e build/wheel/*.whl build/wheel-suite
 	cp -r tests docs examples pyproject.toml README.md build/wheel-suite
 	$(BIN)/python -m compileall -q build/wheel-suite/otel_usage
-	cd build/wheel-suite && PYTHONPATH="$(CURDIR)/build/wheel-suite" ../../$(BIN)/python -m pytest -n 2 tests/recording tests/consent tests/house/test_imports.py tests/house/test_public.py
+	cd build/wheel-suite && PYTHONPATH="$(CURDIR)/build/wheel-suite" ../../$(BIN)/python -m pytest -n 3 tests/recording tests/consent tests/house/test_imports.py tests/house/test_public.py
 
 # The first OpenTelemetry that pyproject.toml allows, on the first Python where it is found, in an environment of its own. It
 # has no declarative configuration.
