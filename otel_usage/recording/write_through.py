@@ -128,6 +128,7 @@ class WrittenThrough(Events):
         self.actions_file: LockedFile | None = None
         self.cells: dict[tuple[Any, ...], list[int]] = {}
         self.writing = False
+        self.to_wake = False  # a file was begun: a sender shall come, and wait for what becomes of it
         self.last: tuple[Action, int] | None = None  # the action that was written last, and where
 
     def next_due(self) -> float:
@@ -139,6 +140,12 @@ class WrittenThrough(Events):
         self.write()
         if monotonic() >= self.hand_over_s:
             self.flush()
+        elif self.to_wake:  # when all is written: it may fail
+            self.to_wake = False
+            try:
+                self.recorder.wake(orphan=True)
+            except OSError:
+                _fault(expected=True)
 
     def began(self, action: Action) -> None:
         """Take *action* back, which was written as if it had ended: its program has entered it."""
@@ -201,7 +208,7 @@ class WrittenThrough(Events):
         if (counters or dropped) and (file is None or not file.is_ours()):
             file = self.counts_file = LockedFile(self.recorder, METRICS)
             self.cells.clear()
-            self.recorder.wake(orphan=True)
+            self.to_wake = True
         for key, cell in counters.items():
             self._add(file, key, cell[0])
         for reason, n in dropped.items():
@@ -237,7 +244,7 @@ class WrittenThrough(Events):
             file = self.actions_file
             if file is None or not file.is_ours():
                 file = self.actions_file = LockedFile(self.recorder, TRACES)
-                self.recorder.wake(orphan=True)
+                self.to_wake = True
             begin = file.append(line("Spans", "spans", self.recorder.resource, self._span(action)))
             self.last, action.written = (action, begin), True
             self.actions.remove(action)
@@ -253,6 +260,7 @@ class WrittenThrough(Events):
                 files = [file for file in (self.counts_file, self.actions_file) if file is not None]
                 self.counts_file = self.actions_file = self.last = None
                 self.cells.clear()
+                self.to_wake = False
                 self.counted_ns = time_ns()
             if files and _load("recording.forget").withdrawn(self.recorder):
                 for file in files:

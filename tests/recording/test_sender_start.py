@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ..hosts import until
+from ..hosts import points_in, until
 from ..spools import Sink, sink  # noqa: F401  a fixture
-from ..users import User, settled
+from ..users import User, senders, settled
 
 PROGRAM = """
 import os, pathlib, sys
@@ -141,3 +141,52 @@ def test_who_ends_with_its_container(
     monkeypatch.setattr(folders, "os", System)
 
     assert inline == sender_start._in_container()
+
+
+REAPERS = {
+    "a handler that reaps whatever there is": """
+def reap(*_):
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]: pass
+    except ChildProcessError: pass
+signal.signal(signal.SIGCHLD, reap)""",
+    "children that nobody waits for": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+}
+
+
+@pytest.mark.parametrize("reaper", REAPERS)
+def test_a_program_that_reaps_every_child(user: User, sink: Sink, reaper: str) -> None:  # noqa: F811
+    """It takes the shell that starts our sender before we see it end: no sender is missing, and one is started, not several."""
+    program = PROGRAM.replace('["T_SINK"]}}', '["T_SINK"]}}, schema={{"n": {{"kind": "count", "why": "x"}}}}')
+    source = (
+        program.format("import signal") + REAPERS[reaper] + "\nfor _ in range(3):\n usage.count('n'); usage.flush()\n"
+    )
+    env = {"PROG_TELEMETRY": "on", "T_SINK": sink.address, "OTEL_USAGE_SENDER": "", "OTEL_USAGE_SEND_DELAY_S": "3"}
+
+    ended = user.run(source, env=env)
+
+    assert (0, b"") == (ended.status, ended.err)
+    assert "" == (user.spool / "wake").read_text()
+    assert 1 == len(senders(user))
+    settled(user)
+    assert 3 == sink.points()["usage.count.n", ""]
+
+
+def test_a_token_that_can_not_be_read_loses_no_count(user: User) -> None:
+    """Whether a sender could be started decides nothing about what a worker has counted."""
+    source = PROGRAM.replace('["T_SINK"]}}', '["T_SINK"]}}, schema={{"n": {{"kind": "count", "why": "x"}}}}').format("")
+    source += "if os.fork() == 0:\n usage.count('n', 2); usage.count('n'); os._exit(0)\nos.wait()\n"
+    env = {
+        "PROG_TELEMETRY": "on",
+        "T_SINK": "http://127.0.0.1:9",
+        "OTEL_USAGE_SENDER": "",
+        "OTEL_USAGE_SEND_DELAY_S": "3000",
+    }
+    user.run(PROGRAM.format(""), env={**env, "OTEL_USAGE_SENDER": "none"})
+    (user.spool / "wake").unlink(missing_ok=True)
+    (user.spool / "wake").symlink_to(user.tmp / "nowhere" / "at all")
+
+    ended = user.run(source, env=env)
+
+    counted = [n for file in (user.spool / "open").glob("*.metrics.jsonl") for _, _, n in points_in(file)]
+    assert (0, b"", [3]) == (ended.status, ended.err, counted)
