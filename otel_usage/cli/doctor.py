@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from typing import Any
 
-from ..consent.notice import say
 from ..control.app import App
 from ..control.console import Console
 from ..control.probe import Check
 from .checkup import check_consent, check_destinations, check_program, check_sender, check_settings, check_spool
-from .python_program import is_python
+from .program_argument import read_program
 from .trial_run import TrialRun, try_run
 
 _MARKS = {True: "ok", False: "not ok", None: "-"}
@@ -37,15 +35,10 @@ def add(subparsers: Any) -> None:
 
 def call(args: argparse.Namespace) -> int:
     """Make the checks, and print them: 0 if all are ok, 1 if one is not, 2 if there is no program to look at."""
-    words = args.program[1:] if args.program[:1] == ["--"] else args.program
-    if not words:
-        say("otel-usage: no program to look at; write it after --, e.g. otel-usage doctor -- mycli --help\n")
+    program = read_program(args.program, example="otel-usage doctor -- mycli --help", purpose="to look at")
+    if program is None:
         return 2
-    path = shutil.which(words[0])
-    if path is None or not is_python(path, words):
-        say(f"otel-usage: {words[0]!r} is not a Python program on PATH\n")
-        return 2
-    checks = _check_all(try_run([path, *words[1:]], os.environ), " ".join(words))
+    checks = _check_all(try_run(program, os.environ), " ".join(args.program).removeprefix("-- "))
     well = all(check.ok is not False for check in checks)
     console = Console(sys.stdout)
     if args.json:

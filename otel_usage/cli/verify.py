@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +13,8 @@ from ..consent.notice import say
 from ..control.console import Console
 from ..control.wording import who
 from .findings import Findings
+from .program_argument import read_program
 from .proof import compare
-from .python_program import is_python
 
 WATCHED_KINDS = ("socket", "lookup", "process", "file")  # of `Observation`, but for the exit code
 
@@ -42,16 +41,11 @@ def add(subparsers: Any) -> None:
 
 def call(args: argparse.Namespace) -> int:
     """Compare, and say what was found: 0 if off is off, 1 if not, 2 if nothing was proved."""
-    words = args.program[1:] if args.program[:1] == ["--"] else args.program
-    if not words:
-        say("otel-usage: no program to verify; write it after --, e.g. otel-usage verify -- mycli --help\n")
+    program = read_program(args.program, example="otel-usage verify -- mycli --help", purpose="to verify")
+    if program is None:
         return 2
-    path = shutil.which(words[0])
-    if path is None or not is_python(path, words):
-        say(f"otel-usage: {words[0]!r} is not a Python program on PATH\n")
-        return 2
-    findings = compare([path, *words[1:]], default=args.default)
-    command_line = " ".join(words)
+    findings = compare(program, default=args.default)
+    command_line = " ".join(args.program).removeprefix("-- ")
     if args.json:
         print(_json(findings))
     elif findings.proved_nothing:
