@@ -7,7 +7,7 @@ import os
 import sys
 from time import time
 
-from ..spool.layout import WAKE
+from .. import _load
 from .folders import trim
 
 TYPE_CHECKING = False
@@ -47,13 +47,6 @@ def keep_waiting(recorder: "Recorder", python: object, error: "OSError | None" =
         why = f"sys.executable, {python!r:.200}, could not be started: {error.strerror}"
     else:
         why = f"sys.executable is {python!r:.200}, and no Python that can be started"
-    # The token as it is where settings are wrong: a program that has an interpreter does not heed it.
-    text = f"{NO_INTERPRETER}\n{why}\n".encode("ascii", "backslashreplace")
-    token, until_s = f"{recorder.spool}/{WAKE}", time() + PAUSE_S
-    descriptor = os.open(token, os.O_WRONLY | os.O_CREAT, 0o600)
-    try:
-        os.pwrite(descriptor, text, 0)
-        os.ftruncate(descriptor, len(text))
-    finally:
-        os.close(descriptor)
-    os.utime(token, (until_s, until_s))
+    # As where settings are wrong; a program that has an interpreter does not heed it.
+    why = why.encode("ascii", "backslashreplace").decode()
+    _load("spool.wake_token").postpone_senders(recorder.spool, time() + PAUSE_S, NO_INTERPRETER, why)

@@ -38,7 +38,7 @@ def postpone_senders(
     >>> postpone_senders(spool, time.time() + 600)  # doctest: +SKIP
     """
     token = os.path.join(spool, WAKE)
-    with open(token, "w", encoding="utf-8") as file:
+    with open(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(f"{fingerprint}\n{problem}\n" if problem or shared else "")
     os.utime(token, (until_s, until_s))
 
