@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,7 @@ import trustme
 from otel_usage.delivery.ledger import Ledger
 
 from ..spools import Spool
-from .backends import Backend, backends, takes
-
-
-@pytest.fixture
-def otlp() -> Iterator[Backend]:
-    """A receiver on loopback."""
-    with backends(takes) as (backend,):
-        yield backend
+from .backends import Backend, takes
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", ""])

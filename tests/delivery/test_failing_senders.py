@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,14 +21,7 @@ from otel_usage.spool.wake_token import senders_postponed_until
 
 from ..hosts import Host
 from ..spools import Spool, run_line
-from .backends import Backend, backends, takes
-
-
-@pytest.fixture
-def otlp() -> Iterator[Backend]:
-    """A receiver on loopback."""
-    with backends(takes) as (backend,):
-        yield backend
+from .backends import Backend, takes
 
 
 @pytest.fixture

@@ -26,13 +26,6 @@ JSON_TYPE = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
-def otlp() -> Iterator[Backend]:
-    """A receiver that takes everything, until a test says otherwise."""
-    with backends(takes) as (backend,):
-        yield backend
-
-
-@pytest.fixture
 def spool(tmp_path: Path, plain_environ: None, otlp: Backend) -> Spool:
     """A spool whose runs go there."""
     return Spool(tmp_path / "state", {"otlp": otlp.url})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from otel_usage.control.status import status_of
 from otel_usage.delivery.ledger import Ledger
 
 from ..spools import Spool, run_line
-from .backends import Backend, backends, takes
+from .backends import Backend
 
 
 def folder(path: Path) -> None:
@@ -76,13 +76,6 @@ NAMES = [
 PLACES = ["new", "open", "bad", "queue", "queue/otlp", "queue/otlp/wait", "queue/otlp/flight", ".", ".."]
 OURS = ["lock", "wake", "batch", "batch.done", "dropped", "bad", "queue/otlp/pause", "../ledger.jsonl", "../ledger.jsonl.1",
         "../settings.json", "../id", "../ga4-sessions.json", "queue/otlp/wait", "queue/otlp/flight"]  # fmt: skip
-
-
-@pytest.fixture
-def otlp() -> Iterator[Backend]:
-    """A receiver on loopback."""
-    with backends(takes) as (backend,):
-        yield backend
 
 
 @pytest.fixture

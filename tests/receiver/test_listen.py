@@ -6,8 +6,6 @@ import gzip
 import json
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,19 +15,6 @@ from otel_usage.receiver.arrival import Arrival
 from otel_usage.receiver.server import Listener
 
 from ..spools import run_line
-
-
-@pytest.fixture
-def listener() -> Iterator[tuple[Listener, list[Arrival]]]:
-    """A receiver on a free port, and what arrived at it."""
-    arrived: list[Arrival] = []
-    server = Listener(0, arrived.append)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield server, arrived
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 def test_otlp_json_and_gzip(listener: tuple[Listener, list[Arrival]]) -> None:

@@ -7,9 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-import threading
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,19 +22,6 @@ PATH = "/v1/traces"
 BODY = traces([1]).SerializeToString()
 JSON = json.dumps(json_from_protobuf("traces", BODY)).encode()
 KIND = {"protobuf": "application/x-protobuf", "JSON": "Application/JSON; charset=utf-8"}
-
-
-@pytest.fixture
-def listener() -> Iterator[tuple[Listener, list[Arrival]]]:
-    """A receiver on a free port, and what arrived at it."""
-    arrived: list[Arrival] = []
-    server = Listener(0, arrived.append)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield server, arrived
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.mark.parametrize("chunked", [False, True])
