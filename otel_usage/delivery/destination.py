@@ -134,12 +134,18 @@ def _keep_waiting(verdict: Verdict) -> Verdict:
 
 
 def build_destination(
-    name: str, keywords: Mapping[str, Any] | None, *, home: str = "", schema: Mapping[str, Any] | None = None
+    name: str,
+    keywords: Mapping[str, Any] | None,
+    *,
+    home: str = "",
+    schema: Mapping[str, Any] | None = None,
+    signal_alone: str = "",
 ) -> Destination:
     """Return the destination *name*. Raises SettingError if there is no such exporter or it refuses its keywords.
 
     keywords: as `environment.choose_destinations` returns them. home: the folder in which an exporter that ``takes_folder``
-    remembers things, "" for in memory. schema: may name events for an exporter that has a ``schema_key``.
+    remembers things, "" for in memory. schema: may name events for an exporter that has a ``schema_key``. signal_alone: build
+    OTLP for ``traces`` or for ``metrics``, whatever else says which of them goes there.
     """
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # nobody reads the log of a detached process
     if keywords is not None:
@@ -150,6 +156,8 @@ def build_destination(
     for signal in GROUPS:
         point = find_exporters(signal).get(name)
         try:
+            if name == "otlp" and not (signal == signal_alone if signal_alone else _takes_signal(signal, keywords)):
+                continue
             if name == "otlp":
                 exporters[signal], session, timeout_s = _build_otlp(signal, keywords)
                 timeouts_s.append(timeout_s)
@@ -187,6 +195,7 @@ def _build_otlp(signal: str, keywords: Mapping[str, Any] | None) -> tuple[Any, O
     from its variables, unless there are keywords: then these variables are not there, see `environment.forget_ambient`.
     """
     arguments = dict(keywords or {})
+    arguments.pop("metrics", None)
     protocol = arguments.pop("protocol", "") or _read_variable(signal, "PROTOCOL")
     if protocol not in ("", "grpc", "http/protobuf"):
         raise SettingError(f"OTLP protocol {protocol!r} is not 'http/protobuf' or 'grpc'")
@@ -216,6 +225,17 @@ def _build_otlp(signal: str, keywords: Mapping[str, Any] | None) -> tuple[Any, O
     own = HttpCompression.Deflate if compression == "deflate" else HttpCompression.NoCompression  # gzip: the session's
     exporter = http_class(timeout=timeout_s, session=session, compression=own, **arguments)
     return exporter, session, timeout_s
+
+
+def _takes_signal(signal: str, keywords: Mapping[str, Any] | None) -> bool:
+    """True if spans, or counters, go to ``otlp``: the keyword ``metrics``, or the variable of the signal, may say no.
+
+    A variable that is not set, or empty, means ``otlp``, as OpenTelemetry's specification has it.
+    """
+    if keywords is not None:
+        return signal == "traces" or keywords.get("metrics") != "none"
+    selected = list_selected(signal)
+    return selected == [""] or "otlp" in selected
 
 
 def _read_variable(signal: str, name: str) -> str:

@@ -24,6 +24,7 @@ from ..spool.set_aside import set_aside
 from .destination import Destination, is_failing, is_wrong_settings
 from .ledger import Ledger, Result
 from .losses import Losses
+from .otlp_answer import DELTA
 from .queue import Queue
 from .segment_file import Points, Spans, count_records
 from .stop import DeliveryCutError, Stop
@@ -31,6 +32,10 @@ from .verdict import Verdict
 
 if TYPE_CHECKING:
     from .sender import Sender
+
+NO_DELTA = (
+    "it takes no delta counters: send it spans alone ('metrics': 'none'), or through a gateway that converts them"
+)
 
 
 class Dispatch:
@@ -193,7 +198,7 @@ class Dispatch:
         jitter = random.random()  # noqa: S311
         settings = self.sender.destination_fingerprint(queue.name)
         if is_wrong_settings(verdict):
-            problem = f"it answers HTTP {verdict.status}"
+            problem = NO_DELTA if verdict.reason == DELTA else f"it answers HTTP {verdict.status}"
             pause(time.time(), verdict.retry_after_s, jitter, signal=signal, settings=settings, problem=problem)
         else:
             pause(time.time(), verdict.retry_after_s, jitter, settings=settings)

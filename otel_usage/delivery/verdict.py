@@ -30,7 +30,7 @@ class Verdict:
     skipped: how many were not meant for this destination.
     gone: ``{position: reason}`` of those in `dropped` whose position is known: the same drops, by position, so that the relay
     can tell each client which of its own were dropped.
-    reason: why not everything was sent: a word of `NOT_SENT` or `MAYBE_SENT`, ``http_`` and a status, or "".
+    reason: why not everything was sent: a word of `NOT_SENT` or `MAYBE_SENT`, ``http_`` and a status, ``delta``, or "".
     objections: what the destination objects to in the records, as codes and places; "" for nothing.
 
     >>> Verdict(unsent=(3, 4), retry_after_s=30.0, dropped={"too_old": 1}, status=429, gone={0: "too_old"}).status
