@@ -1,4 +1,4 @@
-"""Write the generated parts of docs/, or with --check fail if one is not what it would be.
+"""Write the generated parts of docs/, and docs/registry/, or with --check fail if one is not what it would be.
 
 Each part stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
 """
@@ -12,12 +12,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from otel_usage import __version__
 from otel_usage.consent.gate import MACHINE, VOICES, WORDS
 from otel_usage.control.commands import VERBS
 from otel_usage.control.host_settings import settings_of
 from otel_usage.control.privacy_page import examples_page
 from otel_usage.recording.agent import AGENT_VARIABLES
 from otel_usage.schema import attributes as schema
+from otel_usage.schema.registry import manifest, registry
 from otel_usage.settings import reference as settings
 
 DOCS = Path(__file__).parent
@@ -165,6 +167,13 @@ def main() -> int:
             stale.append(page.name)
             if not arguments.check:
                 page.write_text(after, encoding="utf-8")
+    for name, content in {"manifest.yaml": manifest("otel-usage", __version__), "usage.yaml": registry()}.items():
+        file = DOCS / "registry" / name
+        if not file.exists() or file.read_text(encoding="utf-8") != content:
+            stale.append(name)
+            if not arguments.check:
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(content, encoding="utf-8")
     if arguments.check and stale:
         print(f"not current: {', '.join(stale)}; run: make docs", file=sys.stderr)
         return 1

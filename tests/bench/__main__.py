@@ -23,6 +23,8 @@ NAMES = (
     "relay",
     "attack",
     "collector",
+    "prometheus",
+    "weight",
     "secrets",
 )
 
