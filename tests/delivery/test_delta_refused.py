@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from otel_usage.cli.checkup import check_counters
 from otel_usage.control.reasons import MISCONFIGURED, advise, explain_reason
 from otel_usage.delivery.ledger import Ledger
 from otel_usage.delivery.queue import Queue
@@ -54,6 +55,8 @@ def test_a_backend_without_deltas_gets_its_spans_and_the_reason_is_said(
     assert "delta" in explain_reason("delta")
     assert "docs/otlp-backends.md" in advise("delta")
     assert "delta" in MISCONFIGURED
+    [check] = check_counters(str(spool.home), "otlp")
+    assert (False, advise("delta")) == (check.ok, check.advice)
 
     spool.settings["destinations"] = {"otlp": {"endpoint": otlp.url, "metrics": "none"}}
     spool.run(command="c2")
@@ -74,6 +77,7 @@ def test_what_waited_arrives_once_the_backend_takes_deltas(spool: Spool, otlp: B
     spool.drain()
 
     assert 2 == paths(otlp).count("/v1/metrics")
+    assert [] == check_counters(str(spool.home), "otlp")
     assert [] == spool.files()
 
 
