@@ -155,6 +155,7 @@ def install(run, module, push):
     """Observe the contexts of *module*, ``click.core`` or typer's. push: its own push_context."""
     pop = module.pop_context
     state = new_state(run, push.__globals__["get_current_context"])
+    run.on_closed.append(state.parsed.clear)
 
     def push_context(context):
         # type: (Any) -> None
