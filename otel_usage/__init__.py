@@ -332,24 +332,9 @@ def _loaded(whole, name):
         del sys.modules[whole]
         raise
     package = sys.modules.get(whole.rpartition(".")[0])
-    if package is not None:  # as `import` would; else the package does it, if it is ever imported: `_alias`
+    if package is not None:  # as `import` would; else the package does it, if it is ever imported: aliases.py
         setattr(package, leaf, module)
     return module
-
-
-def _alias(folder: str) -> None:
-    """Give the package *folder* its modules: those that stand in another file, and those that `_load` loaded before it.
-
-    Called by packages whose modules `_load` loads, when they are imported.
-    """
-    prefix = f"{__name__}.{folder}."
-    for name in _BUNDLED:
-        if name.rpartition(".")[0] == folder:
-            sys.modules[f"{__name__}.{name}"] = _load(name)
-    for whole, module in list(sys.modules.items()):
-        leaf = whole.removeprefix(prefix)
-        if leaf != whole and "." not in leaf:
-            setattr(sys.modules[prefix[:-1]], leaf, module)
 
 
 def __getattr__(name):

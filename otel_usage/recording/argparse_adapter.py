@@ -30,10 +30,13 @@ def began(run, module, name, parser):
     # type: (Run, ModuleType, str, Any) -> None
     """Note that *parser* is about to parse. name: the method it was asked for."""
     global _parse
+    if not run.watching:  # over: what exit handlers parse is no part of it
+        return
     parse = _parse
     if parse is None:
         parse = _parse = State(chain=[], words=[], full=run.path_is_final, pending=None, root=None, declared={})
         _watch_options(run, module, parse)
+        run.on_closed.append(forget_parse)
     if name == "parse_args":
         if not parse.full:
             parse.pending = parser
@@ -62,8 +65,10 @@ def began(run, module, name, parser):
 
 def forget_parse():
     # type: () -> None
-    """Take the next parse for a program's first. For tests, which run a program again and again."""
+    """Take the next parse for a program's first, and hold its parsers no more: at the end of a run, and in tests."""
     global _parse
+    if _parse is not None:  # who watches the options has it, too
+        _parse.__dict__.update(chain=[], root=None, pending=None, declared={})
     _parse = None
 
 

@@ -101,6 +101,7 @@ class Run:
         self.on_named: Callable[[], None] | None = on_named
         self.pid = os.getpid()
         self.hooked: list[str] = []  # modules of frameworks that tell us: see frameworks.py
+        self.on_closed: list[Callable[[], object]] = []  # of adapters, which let go of the program's objects
         threading = sys.modules.get("threading")
         self.main_thread = threading.main_thread().ident if threading is not None else get_ident()
         if self.main_thread != get_ident() and self.main_thread not in sys._current_frames():
@@ -282,9 +283,14 @@ class Run:
 
     def close(self):
         # type: () -> None
-        """Let go of the interpreter: what is still held at its end costs it time."""
+        """Let go of the interpreter, and of the program's objects.
+
+        What is still held at the interpreter's end costs it time: its last collections look at all that can be reached.
+        """
         unwatch_exit(self)
         self.watching = False
+        for let_go in self.on_closed:
+            let_go()
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         self.outermost = self.on_named = self.on_left = None
