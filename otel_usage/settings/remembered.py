@@ -22,7 +22,7 @@ from ..spool.files import write_whole
 from ..spool.layout import SETTINGS
 
 SECRET = "(kept-secret)"  # stands for what may be a key, and is taken for one by exporters  # noqa: S105
-REMEMBERED = ("app", "version", "consent", "policy", "about", "service", "flag", "mounted")
+REMEMBERED = ("app", "version", "consent", "policy", "about", "service", "flag", "mounted", "host")
 # Keywords of exporters whose text is nobody's secret.
 PUBLIC_KEYWORDS = ("protocol", "measurement_id", "firebase_app_id", "screens", "spans")
 
