@@ -67,11 +67,12 @@ start(order,settings)
 """
 
 
-def start_sender(recorder, orphan=False):
-    # type: (Recorder, bool) -> None
+def start_sender(recorder, orphan=False, early=False):
+    # type: (Recorder, bool, bool) -> None
     """Start a sender, unless one is due soon, the circuit breaker is open, or nothing may be sent.
 
-    orphan: leave no child that the host's own ``os.wait()`` could meet. Raises OSError.
+    orphan: leave no child that the host's own ``os.wait()`` could meet. early: the program has only begun: it is not kept
+    waiting, wherever it runs. Raises OSError.
     """
     get = _load("consent.gate").getter(os.environ)
     mode, forced = recorder.decision.mode, get("OTEL_USAGE_SENDER")
@@ -81,6 +82,7 @@ def start_sender(recorder, orphan=False):
         return
     asked = recorder.settings["sender"]
     inline = forced == "inline" or (not forced and (asked == "inline" or bool(recorder.decision.ci) or _in_container()))
+    inline = inline and not early
     python = recorder.settings.get("python") or sys.executable
     usual = type(python) is str and python.rpartition("/")[2].startswith("python") and os.access(python, os.X_OK)
     if (
