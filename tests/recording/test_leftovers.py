@@ -89,7 +89,7 @@ def test_a_container_is_not_kept_waiting(user, sink):  # noqa: F811
 
     assert [] == sink.told  # it sleeps for its ten seconds: nobody has waited
     process.communicate(timeout=20)
-    assert 2 == len(of_kind(sink, "run"))  # the one at the end has sent both
+    until(lambda: 2 == len(of_kind(sink, "run")))  # the one at the end sends both
     for pid in senders(user):
         os.kill(pid, signal.SIGKILL)
 
