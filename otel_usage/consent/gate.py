@@ -115,6 +115,9 @@ def home(get):
     return base + "/otel-usage" if base.startswith("/") else ""  # without a home folder nothing can be kept
 
 
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
+
+
 def stored(path):
     # type: (str) -> tuple[str, int, int]
     """Return the user's stored (mode, since_s, policy).
@@ -123,7 +126,7 @@ def stored(path):
     A missing file is ``("", 0, 0)``; one that can't be read or understood is off: it may have said so.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, _READ)  # of a pipe or device in its place, nothing may wait
     except OSError as exc:
         if exc.filename == path and isinstance(exc, (FileNotFoundError, NotADirectoryError)):
             return ("", 0, 0)

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 from ..consent.choice import store_choice
 from ..consent.decision import Decision
 from ..consent.gate import decide, getter, home, stored, variable, voices
+from ..consent.host import decide_with_host
 from ..delivery.ledger import Ledger
 from ..settings.remembered import recall
 from ..spool.layout import BATCH, BATCH_DONE, CONSENT, DROPPED, FORMAT, ID, LOCAL, NEW, QUEUE
 from ..spool.removal import clear_folder, discard, explain_os_error, find_obstacle
+from .known_apps import list_known
 from .program_handle import program_handle
 from .sender_stop import stop_sender
 from .wording import iso_time
@@ -123,6 +125,8 @@ class App:
 
     def decision(self) -> Decision:
         """Return what would happen in a run that starts now."""
+        if self.settings is not None and self.consent == "host":
+            return decide_with_host(self.settings, self.environ, self.testing)
         service = bool(self.settings and self.settings.get("service"))
         return decide(self.name, self.consent, self.policy, self.environ, self.testing, self.flag, service)
 
@@ -265,6 +269,8 @@ class App:
             store_choice(self.home, mode, since_s, max(policy, self.policy))
             if mode == "off":
                 self._remove_all_but((CONSENT,))
+                for guest in self._guests():
+                    guest._remove_unsent()
             elif mode == "local":
                 stop_sender(self.spool)
             elif not may_send_unsent:
@@ -308,6 +314,15 @@ class App:
         except OSError as exc:
             raise ControlError(f"{self.home!r} can't be removed ({explain_os_error(exc)})") from exc
         return {"app": self.name, "existed": existed, **summary, "choice_kept": choice or None}
+
+    def _guests(self) -> list[App]:
+        """Return the plugins and libraries that were last recorded by what was decided for this program."""
+        guests = []
+        for name in list_known(self.environ):
+            settings = recall(f"{os.path.dirname(self.home)}/{name}") or {}
+            if settings.get("consent") == "host" and (settings.get("host") or {}).get("app") == self.name:
+                guests.append(App(name, settings, self.environ))
+        return guests
 
     def _remove_unsent(self) -> None:
         """Remove what was recorded and not sent yet, while programs go on running. Raises OSError."""

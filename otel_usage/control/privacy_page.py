@@ -261,6 +261,8 @@ def _when_recorded(settings: Mapping[str, Any]) -> str:
         "systems are recorded only where somebody said `on`.",
         "opt-in": "Only after you said `on`.",
         "ask": "Only after you answered yes to a question that is asked once, on a terminal.",
+        "host": "Only where the program that it is a part of records too, which shows its own notice, or asks; and never "
+        "where you have said no to either.",
     }[settings["consent"]]
 
 

@@ -17,6 +17,7 @@ import os
 import time
 import uuid
 
+from ..spool.files import open_plain
 from ..spool.layout import ID
 
 ROTATE_DAYS = 365
@@ -67,7 +68,7 @@ def read_installation_id(folder: str, *, now_s: float | None = None, rotate_days
 def _read(path: str) -> tuple[str, int] | None:
     """Return (id, when it was generated); None if the file holds none."""
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="ascii", opener=open_plain) as file:
             text, _, generated_s = file.read(128).partition(" ")
         return str(uuid.UUID(text)), int(generated_s)
     except (OSError, ValueError):

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ..schema.attributes import REASONS
-from ..spool.files import write_whole
+from ..spool.files import open_plain, write_whole
 from ..spool.layout import DROPPED, TRIMMED
 
 
@@ -32,7 +32,7 @@ class Losses:
         self.trimmed_path = os.path.join(spool, TRIMMED)
         self.counts: Counter[str] = Counter()
         try:
-            with open(self.path, encoding="ascii") as file:
+            with open(self.path, encoding="ascii", opener=open_plain) as file:
                 counts = json.load(file)
             self.counts.update({reason: int(n) for reason, n in counts.items() if reason in REASONS and n > 0})
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
@@ -41,7 +41,7 @@ class Losses:
     def take_trimmed(self) -> int:
         """Return how many records were dropped where no sender worked, and forget it: whoever asks counts them."""
         try:
-            with open(self.trimmed_path, "rb") as file:
+            with open(self.trimmed_path, "rb", opener=open_plain) as file:
                 n = sum(int(line) for line in file if line.strip().isdigit())
             os.unlink(self.trimmed_path)
         except OSError:

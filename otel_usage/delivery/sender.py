@@ -95,7 +95,12 @@ class Sender:
         """True if the user still agrees: a choice made since the run was recorded counts."""
         settings = self.settings
         service = bool(settings.get("service"))
-        decision = decide(settings["app"], settings["consent"], settings["policy"], os.environ, service=service)
+        if settings["consent"] == "host":
+            from ..consent.host import decide_with_host
+
+            decision = decide_with_host(settings, os.environ)
+        else:
+            decision = decide(settings["app"], settings["consent"], settings["policy"], os.environ, service=service)
         self.since_s = decision.since_s
         # Whoever typed `otel-usage run` has asked for it, whatever the default.
         return decision.mode == "on" or (decision.layer == "default" and bool(settings.get("attached")))

@@ -17,7 +17,7 @@ class Setting(NamedTuple):
 SETTINGS = (
     Setting("app", "", "required", "name of the program, lower case; names its variables and its folder"),
     Setting("version", "", "required", "the program's version"),
-    Setting("consent", "<APP>_TELEMETRY", "required", "`opt-in`, `opt-out` or `ask`; the variable is the user's own word: "
+    Setting("consent", "<APP>_TELEMETRY", "required", "`opt-in`, `opt-out` or `ask`, and `host` for a plugin: see plugins.md; the variable is the user's own word: "
             "`on`, `off`, `local`, `log`; see consent.md"),
     Setting("", "<APP>_DISABLE_ANALYTICS", "", "switches this app off; a false value (`0`, `false`, `no`, `off`, empty) "
             "says nothing"),
