@@ -31,18 +31,27 @@ MAX_COUNTED = 16_777_216  # bytes of a file that are looked at to count what is 
 class Spans:
     """The spans of one segment file, with the added resource attributes. items: what a span exporter takes."""
 
-    def __init__(self, records: Sequence[Record], added: Mapping[str, str]) -> None:
+    def __init__(self, records: Sequence[Record], items: Sequence[ReadableSpan]) -> None:
         self.records = records
+        self.items = items
+
+    @classmethod
+    def of(cls, records: Sequence[Record], added: Mapping[str, str]) -> Spans:
+        """Return *records* as a file of them would be read. Raises ValueError if they are no spans."""
         resources: dict[int, Resource] = {}
         scopes: dict[tuple[str, str], InstrumentationScope] = {}
-        self.items: list[ReadableSpan] = []
-        for record in records:
-            key = id(record.resource)
-            if key not in resources:
-                resources[key] = Resource({**record.resource, **added})
-            if record.scope not in scopes:
-                scopes[record.scope] = InstrumentationScope(*record.scope)
-            self.items.append(span_of(record.span, record.attributes, resources[key], scopes[record.scope]))
+        items: list[ReadableSpan] = []
+        try:
+            for record in records:
+                key = id(record.resource)
+                if key not in resources:
+                    resources[key] = Resource({**record.resource, **added})
+                if record.scope not in scopes:
+                    scopes[record.scope] = InstrumentationScope(*record.scope)
+                items.append(span_of(record.span, record.attributes, resources[key], scopes[record.scope]))
+        except (AttributeError, KeyError, TypeError) as exc:
+            raise ValueError("no spans") from exc
+        return cls(records, items)
 
     @classmethod
     def read(cls, path: str, added: Mapping[str, str]) -> Spans:
@@ -50,12 +59,17 @@ class Spans:
         resources: dict[bytes, Mapping[str, Any]] = {}
         try:
             with open(path, "rb") as file:
-                return cls([record for row in file for record in records_of(row, resources)], added)
+                return cls.of([record for row in file for record in records_of(row, resources)], added)
         except (AttributeError, KeyError, TypeError) as exc:
             raise ValueError(f"{path!r} holds no spans") from exc
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def parts(self, most: int) -> list[Spans]:
+        """Return the same in parts of *most* spans."""
+        firsts = range(0, len(self), most)
+        return [Spans(self.records[first : first + most], self.items[first : first + most]) for first in firsts]
 
     def lines(self, positions: Sequence[int]) -> list[bytes]:
         """Return the spans at *positions* as lines of a segment file."""
@@ -70,6 +84,7 @@ class Points:
 
     def __init__(self, payload: Mapping[str, Any], added: Mapping[str, str]) -> None:
         self.payload = payload
+        self.added = added
         added_pairs = pairs_of(added)
         groups = [
             {
@@ -96,6 +111,14 @@ class Points:
             for scoped in group["scopeMetrics"]
             for metric in scoped["metrics"]
         )
+
+    def parts(self, most: int) -> list[Points]:
+        """Return the same in parts of *most* data points."""
+        n = len(self)
+        return [
+            Points(json.loads(self.lines(range(first, min(first + most, n)))[0]), self.added)
+            for first in range(0, n, most)
+        ]
 
     def lines(self, positions: Sequence[int]) -> list[bytes]:
         """Return the points at *positions*, as the line of a segment file."""
