@@ -28,7 +28,7 @@ from .destination import Destination, is_failing, is_wrong_settings
 from .ledger import Ledger, Result
 from .losses import Losses
 from .queue import Queue
-from .segment_file import Points, Spans, count_records
+from .segment_file import Points, Spans, count_records, parts_of
 from .stop import DeliveryCutError, Stop
 from .verdict import Verdict
 
@@ -67,7 +67,11 @@ class Dispatch:
                     queue.return_to_wait(segment_file)
 
     def send(self, newest: tuple[str, Sequence[Record]] = ("", ())) -> None:
-        """Send what every queue holds, but for those that are paused. newest: a segment file, and what it holds."""
+        """Send what every queue holds, but for those that are paused.
+
+        newest: a segment file that has just been put into every queue, and what it holds. Each queue is gone through once here,
+        so that nothing is sent from memory twice: what is left of it afterwards is read from the disk.
+        """
         self.newest, self._newest_spans = newest, None
         for queue in sorted(self.queues, key=lambda queue: queue.failures()):
             self.drop_excess(queue)
@@ -108,7 +112,7 @@ class Dispatch:
             content = content or self._read(queue, segment_file)
             if content is None:
                 continue
-            parts = self._split(queue, segment_file, content, destination.records_per_request)
+            parts = self._split(queue, segment_file, content, destination)
             if parts:
                 waiting.extendleft(reversed(parts))
                 continue
@@ -138,15 +142,20 @@ class Dispatch:
         return None
 
     def _split(
-        self, queue: Queue, segment_file: str, content: Spans | Points, most: int
+        self, queue: Queue, segment_file: str, content: Spans | Points, destination: Destination
     ) -> list[tuple[str, Spans | Points]]:
-        """Split a waiting segment file into parts of *most* records; return their names with what they hold.
+        """Split a waiting segment file into parts of what one request holds; return their names with what they hold.
 
         None of them if it may stay as it is.
         """
-        if not most or len(content) <= most:
+        most = destination.records_per_request
+        if not most:
             return []
-        parts = content.parts(most)
+        origins = content.origins() if destination.one_client_per_request else [None] * len(content)
+        positions = parts_of(origins, most)
+        if len(positions) < 2:
+            return []
+        parts = [content.part(one) for one in positions]
         try:
             names = queue.split(segment_file, (part.lines(range(len(part))) for part in parts))
             return list(zip(names, parts, strict=True))

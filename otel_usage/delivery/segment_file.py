@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import MetricsData
@@ -66,10 +66,24 @@ class Spans:
     def __len__(self) -> int:
         return len(self.records)
 
-    def parts(self, most: int) -> list[Spans]:
-        """Return the same in parts of *most* spans."""
-        firsts = range(0, len(self), most)
-        return [Spans(self.records[first : first + most], self.items[first : first + most]) for first in firsts]
+    def origins(self) -> list[Hashable]:
+        """Return, by position, what tells apart those that can't share a request about one client: resource, and CI or not.
+
+        Only runs say whether they were in CI. If all of one resource say the same, what else there is goes with them.
+        """
+        places: dict[int, set[object]] = {}
+        for record in self.records:
+            if record.attributes.get("usage.kind") == "run":
+                places.setdefault(id(record.resource), set()).add(record.attributes.get("usage.ci"))
+        mixed = {resource for resource, ones in places.items() if len(ones) > 1}
+        return [
+            (id(record.resource), record.attributes.get("usage.ci") if id(record.resource) in mixed else None)
+            for record in self.records
+        ]
+
+    def part(self, positions: Sequence[int]) -> Spans:
+        """Return the spans at *positions*."""
+        return Spans([self.records[at] for at in positions], [self.items[at] for at in positions])
 
     def lines(self, positions: Sequence[int]) -> list[bytes]:
         """Return the spans at *positions* as lines of a segment file."""
@@ -112,13 +126,19 @@ class Points:
             for metric in scoped["metrics"]
         )
 
-    def parts(self, most: int) -> list[Points]:
-        """Return the same in parts of *most* data points."""
-        n = len(self)
+    def origins(self) -> list[Hashable]:
+        """Return, by position, what tells apart those that can't share a request about one client: the resource."""
         return [
-            Points(json.loads(self.lines(range(first, min(first + most, n)))[0]), self.added)
-            for first in range(0, n, most)
+            number
+            for number, group in enumerate(self.payload["resourceMetrics"])
+            for scoped in group["scopeMetrics"]
+            for metric in scoped["metrics"]
+            for _ in _points(metric)
         ]
+
+    def part(self, positions: Sequence[int]) -> Points:
+        """Return the points at *positions*."""
+        return Points(json.loads(self.lines(positions)[0]), self.added)
 
     def lines(self, positions: Sequence[int]) -> list[bytes]:
         """Return the points at *positions*, as the line of a segment file."""
@@ -136,6 +156,20 @@ class Points:
             g for g in payload["resourceMetrics"] if any(s["metrics"] for s in g["scopeMetrics"])
         ]
         return [json.dumps(payload, separators=(",", ":")).encode() + b"\n"]
+
+
+def parts_of(origins: Sequence[Hashable], most: int) -> list[list[int]]:
+    """Return the positions of records in parts of *most* at most, each of one origin.
+
+    >>> parts_of(["a", "b", "a", "a"], 2)
+    [[0, 2], [3], [1]]
+    """
+    by_origin: dict[Hashable, list[int]] = {}
+    for position, origin in enumerate(origins):
+        by_origin.setdefault(origin, []).append(position)
+    return [
+        positions[first : first + most] for positions in by_origin.values() for first in range(0, len(positions), most)
+    ]
 
 
 def count_records(path: str) -> int:

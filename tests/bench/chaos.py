@@ -127,7 +127,9 @@ class Chaos:
         program = self.root / "programs" / f"{command}.py"
         program.write_text(HOST.format(command=command))
         argv = [sys.executable, str(program), app, str(self.root / "markers" / command), str(linger_s)]
-        process = subprocess.Popen([*argv, json.dumps(destinations)], env=environ, cwd=self.root, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [*argv, json.dumps(destinations)], env=environ, cwd=self.root, stdin=subprocess.DEVNULL
+        )
         return command, process, time.monotonic() + self.chance.random() * 0.6, number
 
     def look_at(self, host: tuple[str, subprocess.Popen[bytes], float, int]) -> bool:
@@ -268,7 +270,7 @@ class Chaos:
         sent, dropped = 0, Counter[str]()
         for home in self.homes():
             for entry in Ledger(str(home)).entries():
-                if entry["destination"] == vendor and entry["signal"] == "traces" or entry["destination"] == "":
+                if (entry["destination"] == vendor and entry["signal"] == "traces") or entry["destination"] == "":
                     dropped.update(entry["dropped"])
                     sent += entry["records"] if entry["result"] == "sent" else 0
         return sent, dropped
