@@ -78,12 +78,11 @@ class Exporter:
     them, counted: an exception here would take down every other exporter of the program.
 
     What an exporter says of itself, in attributes, to the sender and the relay:
-
     vendor_class: where its events go. lenient: True if a wrong setting never raises.
     at_most_once: True where a repetition would count twice, so that what may have arrived is never sent again.
     records_per_request: the vendor's. The sender takes no more into flight, where what was when it is killed is lost.
-    one_client_per_request: True if a request holds events of one resource, and of CI or not, only: the relay then sends
-    several side by side, and the sender takes no others into flight with them.
+    one_client_per_request: True if a request holds events of one resource, and of CI or not, only: the relay sends several side
+    by side then, and the sender takes no others into flight with them.
     takes_folder: True if the keyword ``folder`` says where to remember things between processes.
     schema_key: the key of a schema row under which a host says how the vendor is to name that event, "" for none. The
     sender passes these names as the keyword ``names``.
