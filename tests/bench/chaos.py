@@ -46,7 +46,7 @@ VENDORS = ("ga4", "segment", "otlp")
 TIMEOUT_S = 3.0
 PER_REQUEST = 25  # of GA4's, events: so many records are in flight at most
 LEFT_FILES = re.compile(
-    r"id|settings\.json|ledger\.jsonl(\.1)?|[a-z0-9-]+\.json|1/(wake|lock|dropped|trimmed)|1/queue/[a-z0-9]+/pause"
+    r"id(\.[0-9]+)?|settings\.json|ledger\.jsonl(\.1)?|[a-z0-9-]+\.json|1/(wake|lock|dropped|trimmed)|1/queue/[a-z0-9]+/pause"
 )
 FINAL = ("400", "500")  # Segment and OTLP: refused for good, at least by one of them
 QUIET_S = 180.0  # within which everything is sent, once all is well
