@@ -77,13 +77,12 @@ class Exporter:
     only, or `Lenient` classes, which entry points name) one error is logged, and the exporter takes events and drops
     them, counted: an exception here would take down every other exporter of the program.
 
-    What an exporter says of itself, in class attributes, to the sender and the relay:
-
+    What an exporter says of itself, in attributes, to the sender and the relay:
     vendor_class: where its events go. lenient: True if a wrong setting never raises.
     at_most_once: True where a repetition would count twice, so that what may have arrived is never sent again.
-    records_per_request: so many spans or data points fit in one request for sure, 0 if that is of no concern. The sender
-    takes no more into flight, where what was in flight when it is killed is lost.
-    one_client_per_request: True if a request holds events of one client only: the relay then sends several side by side.
+    records_per_request: the vendor's. The sender takes no more into flight, where what was when it is killed is lost.
+    one_client_per_request: True if a request holds events of one resource, and of CI or not, only: the relay sends several side
+    by side then, and the sender takes no others into flight with them.
     takes_folder: True if the keyword ``folder`` says where to remember things between processes.
     schema_key: the key of a schema row under which a host says how the vendor is to name that event, "" for none. The
     sender passes these names as the keyword ``names``.
@@ -92,7 +91,7 @@ class Exporter:
     vendor_class: ClassVar[type[Vendor]]
     lenient: ClassVar[bool] = False
     at_most_once: ClassVar[bool] = False
-    records_per_request: ClassVar[int] = 0
+    records_per_request: int = 0
     one_client_per_request: ClassVar[bool] = False
     takes_folder: ClassVar[bool] = True
     schema_key: ClassVar[str] = ""
@@ -126,6 +125,7 @@ class Exporter:
             self._vendor = self.vendor_class({k: v for k, v in settings.items() if v is not None}, os.environ)
         except SettingError as exc:
             self.problem = str(exc)
+        self.records_per_request = self._vendor.records_per_request if self._vendor is not None else 0
         settings.clear()  # tools that report an error show the variables of its frames too, and these hold keys
         if self.problem and some and not self.lenient:
             raise SettingError(self.problem)

@@ -39,12 +39,14 @@ class Vendor(ABC):
 
     label: the vendor's name for people. prefix: of its variables, after ``OTEL_EXPORTER_``.
     memory_name: of the file that holds what is remembered per installation, see memory.py; without its suffix.
+    records_per_request: so many records fit in one request for sure, 0 if that is of no concern; see `Exporter`.
     """
 
     label: ClassVar[str]
     prefix: ClassVar[str]
     memory_name: ClassVar[str]
     common: CommonSettings
+    records_per_request: int = 0
 
     @abstractmethod
     def __init__(self, settings: Mapping[str, Any], environ: Mapping[str, str]) -> None:

@@ -43,7 +43,8 @@ class Destination:
 
     exporters: by signal, ``traces`` and ``metrics``; sessions: those that the official OTLP exporters post with, likewise.
     at_most_once: a repetition would count twice there, so what may have arrived is never sent again.
-    records_per_request: so many records are in flight at most, 0 if that is of no concern.
+    records_per_request: so many records are in flight at most, 0 if that is of no concern. one_client_per_request: and these
+    are of one client.
     limit_s: how long one delivery may take. log: what OTLP over gRPC says of a failure, None with other exporters.
     """
 
@@ -63,6 +64,7 @@ class Destination:
         self.log = log
         self.at_most_once = any(getattr(exporter, "at_most_once", False) for exporter in exporters.values())
         most = max((getattr(exporter, "records_per_request", 0) for exporter in exporters.values()), default=0)
+        self.one_client_per_request = any(getattr(one, "one_client_per_request", False) for one in exporters.values())
         self.records_per_request = most or (RECORDS_PER_REQUEST if self.at_most_once else 0)
 
     def deliver(self, signal: str, items: Sequence[ReadableSpan] | MetricsData, n: int) -> Verdict:

@@ -1,26 +1,22 @@
 """Run counters, derived from the spans of a batch, so that spans and counters can't disagree.
 
-A real meter of the SDK adds them up: its histograms have the bounds and the temporality that receivers expect of it. Names
-and attributes of the counters are those of `schema.attributes.DERIVED`.
+They are what a meter of the SDK makes of the same runs, to the letter, which costs a tenth of a drain: tests/delivery/
+test_run_counters.py holds both against each other. Names and attributes are those of `schema.attributes.DERIVED`.
 """
 
 from __future__ import annotations
 
+import time
+from bisect import bisect_left
 from collections import Counter as Multiset
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, Counter, Histogram, MeterProvider
-from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
-from opentelemetry.sdk.resources import Resource
-
 from .. import __version__
-from ..otlp import Record, json_of_metrics
+from ..otlp import Record, pairs_of
 
-_DELTA: dict[type, AggregationTemporality] = {
-    Counter: AggregationTemporality.DELTA,
-    Histogram: AggregationTemporality.DELTA,
-}
+DELTA = 1  # AGGREGATION_TEMPORALITY_DELTA of metrics.proto
+_UNITS = {"run": "{run}", "action": "{action}", "error": "{error}"}
 DURATION_BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 
@@ -30,52 +26,82 @@ class RunCounters:
     def __init__(self) -> None:
         self._resources: dict[int, Mapping[str, Any]] = {}
         self._counts: dict[int, Multiset[tuple[str, ...]]] = {}
-        self._durations: dict[int, list[tuple[float, str, str]]] = {}
+        self._durations: dict[int, dict[tuple[str, str], list[float]]] = {}  # by command and outcome, in seconds
+        self._start_ns = time.time_ns()
 
     def add(self, record: Record) -> None:
         """Count one span."""
         key, attributes = id(record.resource), record.attributes
         if key not in self._counts:
-            self._resources[key], self._counts[key], self._durations[key] = record.resource, Multiset(), []
+            self._resources[key], self._counts[key], self._durations[key] = record.resource, Multiset(), {}
         kind = attributes["usage.kind"]
         if kind == "run":
             command, outcome = attributes["usage.command"], attributes["usage.outcome"]
             self._counts[key][("run", command, outcome)] += 1
             if outcome != "unfinished":  # its process was killed: how long it took is not known
                 seconds = (int(record.span["endTimeUnixNano"]) - int(record.span["startTimeUnixNano"])) / 1e9
-                self._durations[key].append((seconds, command, outcome))
+                self._durations[key].setdefault((command, outcome), []).append(seconds)
         elif kind in ("action", "error"):
             self._counts[key][(kind, attributes[f"usage.{kind}"])] += 1
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the counters as OTLP JSON metrics, one object per resource."""
-        rows = []
-        for key, counts in self._counts.items():
-            reader = InMemoryMetricReader(preferred_temporality=_DELTA)
-            provider = MeterProvider(
-                metric_readers=[reader],
-                resource=Resource(dict(self._resources[key])),
-                exemplar_filter=AlwaysOffExemplarFilter(),
-                shutdown_on_exit=False,
-            )
-            meter = provider.get_meter("otel_usage", __version__)
-            runs = meter.create_counter("usage.runs", "{run}")
-            actions = meter.create_counter("usage.actions", "{action}")
-            errors = meter.create_counter("usage.errors", "{error}")
-            duration = meter.create_histogram(
-                "usage.run.duration", "s", explicit_bucket_boundaries_advisory=list(DURATION_BOUNDS_S)
-            )
-            for (kind, *names), n in counts.items():
-                if kind == "run":
-                    runs.add(n, {"usage.command": names[0], "usage.outcome": names[1]})
-                elif kind == "action":
-                    actions.add(n, {"usage.action": names[0]})
-                else:
-                    errors.add(n, {"usage.error": names[0]})
-            for seconds, command, outcome in self._durations[key]:
-                duration.record(seconds, {"usage.command": command, "usage.outcome": outcome})
-            metrics = reader.get_metrics_data()
-            provider.shutdown()
-            if metrics is not None and metrics.resource_metrics:
-                rows.append(json_of_metrics(metrics))
-        return rows
+        times = {"startTimeUnixNano": str(self._start_ns), "timeUnixNano": str(time.time_ns())}
+        return [
+            {
+                "resourceMetrics": [
+                    {
+                        "resource": {"attributes": pairs_of(self._resources[key])},
+                        "scopeMetrics": [
+                            {
+                                "scope": {"name": "otel_usage", "version": __version__},
+                                "metrics": [*_sums(counts, times), *_histograms(self._durations[key], times)],
+                            }
+                        ],
+                    }
+                ]
+            }
+            for key, counts in self._counts.items()
+            if counts
+        ]
+
+
+def _sums(counts: Mapping[tuple[str, ...], int], times: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the counters that have counted anything, as OTLP JSON. times: of every point."""
+    points: dict[str, list[dict[str, Any]]] = {}
+    for (kind, *names), n in counts.items():
+        keys = ("usage.command", "usage.outcome") if kind == "run" else (f"usage.{kind}",)
+        attributes = pairs_of(dict(zip(keys, names, strict=True)))
+        points.setdefault(kind, []).append({"attributes": attributes, **times, "asInt": str(n)})
+    return [
+        {
+            "name": f"usage.{kind}s",
+            "unit": unit,
+            "sum": {"dataPoints": points[kind], "aggregationTemporality": DELTA, "isMonotonic": True},
+        }
+        for kind, unit in _UNITS.items()
+        if kind in points
+    ]
+
+
+def _histograms(durations: Mapping[tuple[str, str], Sequence[float]], times: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the histogram of how long runs took, as OTLP JSON, in a list; an empty one if none ended."""
+    points = []
+    for (command, outcome), seconds in durations.items():
+        buckets = [0] * (len(DURATION_BOUNDS_S) + 1)
+        for one in seconds:
+            buckets[bisect_left(DURATION_BOUNDS_S, one)] += 1
+        points.append(
+            {
+                "attributes": pairs_of({"usage.command": command, "usage.outcome": outcome}),
+                **times,
+                "count": str(len(seconds)),
+                "sum": sum(seconds),
+                "bucketCounts": [str(n) for n in buckets],
+                "explicitBounds": list(DURATION_BOUNDS_S),
+                "min": min(seconds),
+                "max": max(seconds),
+            }
+        )
+    content = {"dataPoints": points, "aggregationTemporality": DELTA}
+    return [{"name": "usage.run.duration", "unit": "s", "histogram": content}] if points else []

@@ -215,7 +215,7 @@ class Sender:
                 self.ledger.append(
                     "", "", sum(intake.newest_dropped.values()), Result.DROPPED, None, intake.newest_dropped
                 )
-            dispatch.send()
+            dispatch.send(intake.newest)
 
     def _give_up(self, problem: str) -> None:
         """Let everything wait, as much as may: it is tried again when the settings change, or after a while."""

@@ -19,6 +19,7 @@ NAMES = (
     "running",
     "drain",
     "model",
+    "chaos",
     "exporters",
     "relay",
     "attack",

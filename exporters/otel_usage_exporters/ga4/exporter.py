@@ -62,6 +62,7 @@ class GA4(Vendor):
         client = reader.read("client_id", form, "", "32 hexadecimal digits" if app else "an id without spaces")
         self.validate = reader.read("validate", parse_flag, False, '"true" or "false"')
         self._endpoint = reader.endpoint(ENDPOINT)
+        self.records_per_request = MAX_EVENTS // (2 if screens else 1)  # a run is two events then
         self.common = reader.common()
         self.options = GA4Options(bool(app), screens, client, self.validate)
         # Quoted by hand: the colons of a Firebase id must stay (action-destinations 970a17e, ga4-functions.ts).
@@ -136,7 +137,6 @@ class GA4Exporter(Exporter):
 
     vendor_class = GA4
     at_most_once = True
-    records_per_request = MAX_EVENTS
     one_client_per_request = True
 
     def __init__(
