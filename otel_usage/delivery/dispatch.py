@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 
 from ..spool.layout import TRACES
 from ..spool.set_aside import set_aside
-from .destination import Destination, is_failing, is_wrong_settings
+from .destination import Destination, is_failing
 from .ledger import Ledger, Result
 from .losses import Losses
 from .queue import Queue
 from .segment_file import Points, Spans, count_records
 from .stop import DeliveryCutError, Stop
-from .verdict import Verdict
+from .verdict import VALIDATED, Verdict
 
 if TYPE_CHECKING:
     from .sender import Sender
@@ -164,6 +164,8 @@ class Dispatch:
         self.losses.add(verdict.dropped)
         if not stopped and (sent > 0 or unsent or dropped):
             result = Result.SENT if sent > 0 else Result.RETRY if unsent else Result.DROPPED
+            if VALIDATED in verdict.dropped and result is Result.DROPPED:
+                result = Result.VALIDATED
             n = sent if sent > 0 else len(unsent) + dropped
             self.ledger.append(
                 queue.name,
@@ -192,7 +194,7 @@ class Dispatch:
         pause: Callable[..., None] = queue.pause
         jitter = random.random()  # noqa: S311
         settings = self.sender.destination_fingerprint(queue.name)
-        if is_wrong_settings(verdict):
+        if verdict.wrong_settings:
             problem = f"it answers HTTP {verdict.status}"
             pause(time.time(), verdict.retry_after_s, jitter, signal=signal, settings=settings, problem=problem)
         else:
