@@ -39,7 +39,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExpor
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from otel_usage.delivery.verdict import Verdict
+from otel_usage.delivery.verdict import VALIDATED, Verdict
 from otel_usage.setting_error import SettingError
 
 from .compact_memory import CompactMemory
@@ -49,7 +49,7 @@ from .once import log_once, print_once
 from .packing import Request, Translation
 from .post import Answer, Post
 from .usage_event import FILTERED, UsageEvent, events_from_metrics, events_from_spans
-from .vendor import VALIDATED, RequestOutcome, Vendor, translate_without_odd
+from .vendor import RequestOutcome, Vendor, translate_without_odd
 
 try:
     from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -159,7 +159,7 @@ class Exporter:
         waiting = deque(translation.requests)
         status: int | None = None
         wait_s: float | None = None
-        word, objections, stopped = "", "", False
+        word, objections, stopped, wrong = "", "", False, False
         with suppress_instrumentation():
             while waiting:
                 left_s, limit_s = end - time.monotonic(), vendor.common.timeout_s
@@ -178,8 +178,8 @@ class Exporter:
                     waiting.appendleft(replace(request, units=request.units[half:]))
                     waiting.appendleft(replace(request, units=request.units[:half], learned={}))
                     continue
-                elif outcome is RequestOutcome.RETRY:
-                    word = _word(answer)
+                elif outcome in (RequestOutcome.RETRY, RequestOutcome.WAIT):
+                    word, wrong = _word(answer), outcome is RequestOutcome.WAIT
                     waiting.appendleft(request)
                     break
                 else:
@@ -193,7 +193,7 @@ class Exporter:
                     break
         unsent = tuple(sorted([unit.position for request in waiting for unit in request.units]))
         wait_s = wait_s if unsent or stopped else None
-        return self._counted(Verdict(unsent, wait_s, dict(+dropped), status, filtered, gone, word, objections))
+        return self._counted(Verdict(unsent, wait_s, dict(+dropped), status, filtered, gone, word, objections, wrong))
 
     def _translate(self, vendor: Vendor, events: list[UsageEvent]) -> tuple[Translation, Memory]:
         """Return the requests for *events*, and the memory to which belongs what they teach."""
@@ -227,7 +227,7 @@ class Exporter:
     def _export(self, events: list[UsageEvent], skipped: Counter[str], timeout_s: float) -> bool:
         """Deliver *events*, and those that are unsent again, until none is left. True if all were sent.
 
-        A program of its own has no sender that tries later. So it is done here, a few times, until the time limit.
+        A program of its own has no sender that tries later: it is done here, a few times, unless the settings are wrong.
         """
         vendor = self._vendor
         limit_s = min(timeout_s, vendor.common.timeout_s if vendor else 0.0)
@@ -235,7 +235,7 @@ class Exporter:
         verdict = self._deliver(events, skipped, within_s=limit_s)
         none_dropped = not verdict.dropped
         tries = 1
-        while verdict.unsent and tries < MAX_TRIES and not self._closed.is_set():
+        while verdict.unsent and not verdict.wrong_settings and tries < MAX_TRIES and not self._closed.is_set():
             pause_s = verdict.retry_after_s
             if pause_s is None:
                 pause_s = BACKOFF_S * 2 ** (tries - 1) * random.uniform(0.8, 1.2)  # noqa: S311  jitter
@@ -249,7 +249,7 @@ class Exporter:
             none_dropped = none_dropped and not verdict.dropped
             tries += 1
         if verdict.unsent:
-            self.dropped["undelivered"] += len(verdict.unsent)
+            self.dropped[verdict.reason if verdict.wrong_settings else "undelivered"] += len(verdict.unsent)
             text = f"{self.vendor_class.label}: events could not be delivered: {verdict.reason or 'no time was left'}"
             log_once(self._log, logging.WARNING, text)
         return none_dropped and not verdict.unsent

@@ -12,7 +12,12 @@ from .reasons import advise, explain_reason, reason_of
 from .wording import MODE_MEANINGS, amount_in_words, count_of, iso_time, readable_time, who
 
 # The result of a delivery, as the ledger has it, in words. "refused" is worded with its reason.
-_RESULTS = {"sent": "sent", "retry": "not delivered, to be tried again", "dropped": "dropped"}
+_RESULTS = {
+    "sent": "sent",
+    "retry": "not delivered, to be tried again",
+    "dropped": "dropped",
+    "validated": "validated, and not recorded",
+}
 
 
 def print_status(app: App, status: dict[str, Any], console: Console) -> None:

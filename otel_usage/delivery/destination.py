@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +24,7 @@ from ..settings.endpoint import is_loopback, trim_signal_path
 from .environment import list_selected
 from .grpc_status import GrpcStatus
 from .installed import GROUPS, TIMEOUT_S, explain_unknown, find_exporters, load_exporter
-from .otlp_answer import is_about_settings, judge
+from .otlp_answer import judge
 from .otlp_session import OtlpSession, UnreachableError
 from .strict import check_destination
 from .verdict import Verdict
@@ -34,8 +33,6 @@ DELIVERY_S = 60.0  # for one segment file, however many requests it takes; a sin
 RECORDS_PER_REQUEST = (
     25  # in flight to a destination that can't tell a repetition, and does not say what a request holds
 )
-# What an exporter drops because of such an answer waits: not the records are refused, and somebody will mend it.
-WAITING = frozenset({"redirect", "http_401", "http_403", "http_404", "http_405", "http_407"})
 
 
 class Destination:
@@ -71,7 +68,8 @@ class Destination:
         """Pass *items*, *n* spans or data points, to the exporter of *signal* and return what became of them."""
         exporter = self.exporters[signal]
         if hasattr(exporter, "deliver"):
-            return _keep_waiting(exporter.deliver(items))
+            verdict: Verdict = exporter.deliver(items)
+            return verdict
         session = self.sessions.get(signal)
         if session is not None:
             session.answer = None
@@ -112,27 +110,6 @@ def is_failing(verdict: Verdict) -> bool:
         return True
     status = verdict.status
     return bool(verdict.dropped) and status is not None and (status in (408, 429) or status >= 500)
-
-
-def is_wrong_settings(verdict: Verdict) -> bool:
-    """True if a destination that took nothing may have the wrong address or token."""
-    return bool(verdict.unsent) and is_about_settings(verdict.status)
-
-
-def _keep_waiting(verdict: Verdict) -> Verdict:
-    """Return *verdict* with those records unsent that an exporter gave up because of an answer of `WAITING`."""
-    waiting = {position: reason for position, reason in verdict.gone.items() if reason in WAITING}
-    if not waiting:
-        return verdict
-    dropped = dict(verdict.dropped)
-    for reason in waiting.values():
-        dropped[reason] -= 1
-    return replace(
-        verdict,
-        unsent=tuple(sorted({*verdict.unsent, *waiting})),
-        dropped={reason: n for reason, n in dropped.items() if n > 0},
-        gone={position: reason for position, reason in verdict.gone.items() if position not in waiting},
-    )
 
 
 def build_destination(

@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING
 from ..otlp import Record
 from ..spool.layout import TRACES
 from ..spool.set_aside import set_aside
-from .destination import Destination, is_failing, is_wrong_settings
+from .destination import Destination, is_failing
 from .ledger import Ledger, Result
 from .losses import Losses
 from .otlp_answer import DELTA
 from .queue import Queue
 from .segment_file import Points, Spans, count_records, parts_of
 from .stop import DeliveryCutError, Stop
-from .verdict import Verdict
+from .verdict import VALIDATED, Verdict
 
 if TYPE_CHECKING:
     from .sender import Sender
@@ -194,6 +194,8 @@ class Dispatch:
         self.losses.add(verdict.dropped)
         if not stopped and (sent > 0 or unsent or dropped):
             result = Result.SENT if sent > 0 else Result.RETRY if unsent else Result.DROPPED
+            if VALIDATED in verdict.dropped and result is Result.DROPPED:
+                result = Result.VALIDATED
             n = sent if sent > 0 else len(unsent) + dropped
             self.ledger.append(
                 queue.name,
@@ -222,7 +224,7 @@ class Dispatch:
         pause: Callable[..., None] = queue.pause
         jitter = random.random()  # noqa: S311
         settings = self.sender.destination_fingerprint(queue.name)
-        if is_wrong_settings(verdict):
+        if verdict.wrong_settings:
             problem = NO_DELTA if verdict.reason == DELTA else f"it answers HTTP {verdict.status}"
             pause(time.time(), verdict.retry_after_s, jitter, signal=signal, settings=settings, problem=problem)
         else:

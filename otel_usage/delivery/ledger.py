@@ -41,6 +41,7 @@ class Result(str, Enum):
     SENT = "sent"  # at least one record
     RETRY = "retry"  # none was sent, and some wait for another attempt
     DROPPED = "dropped"  # none was sent, and none ever will be
+    VALIDATED = "validated"  # the destination only checked them, as it was asked to
     REFUSED = "refused"  # nothing was tried: the settings are wrong
 
 

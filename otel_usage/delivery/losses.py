@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from ..schema.attributes import REASONS
 from ..spool.files import open_plain, write_whole
 from ..spool.layout import DROPPED, TRIMMED
+from .verdict import VALIDATED
 
 
 class Losses:
@@ -49,9 +50,12 @@ class Losses:
         return n
 
     def add(self, dropped: Mapping[str, int]) -> None:
-        """Count what was dropped. A reason of a vendor's own counts as ``rejected``: the table has no other."""
+        """Count what was dropped. A reason of a vendor's own counts as ``rejected``: the table has no other.
+
+        What was only to be validated is no loss.
+        """
         for reason, n in dropped.items():
-            if n > 0:
+            if n > 0 and reason != VALIDATED:
                 self.counts[reason if reason in REASONS else "rejected"] += n
         if dropped:
             self._save()

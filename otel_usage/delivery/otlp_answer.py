@@ -44,15 +44,16 @@ def judge(signal: str, n: int, status: int, content_type: str, body: bytes, retr
             return Verdict(status=status)
         return Verdict(dropped={"rejected": rejected}, status=status, reason=DELTA if NO_DELTA in body else "")
     if signal == "metrics" and NO_DELTA in body and status not in RETRYABLE:
-        return Verdict(unsent=tuple(range(n)), status=status, reason=DELTA)
+        return Verdict(unsent=tuple(range(n)), status=status, reason=DELTA, wrong_settings=True)
     if status in DROPPED or (status in DROPPED_IF_ITS_OWN and _is_its_own(content_type, body)):
         return Verdict(dropped={"rejected": n}, status=status, reason=reason)
-    return Verdict(unsent=tuple(range(n)), retry_after_s=retry_after_s, status=status, reason=reason)
-
-
-def is_about_settings(status: int | None) -> bool:
-    """True if a destination that did not take records, and answered *status*, may have the wrong address or token."""
-    return status is not None and status not in RETRYABLE
+    return Verdict(
+        unsent=tuple(range(n)),
+        retry_after_s=retry_after_s,
+        status=status,
+        reason=reason,
+        wrong_settings=status not in RETRYABLE,
+    )
 
 
 def _is_its_own(content_type: str, body: bytes) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from otel_usage.delivery.verdict import VALIDATED
 from otel_usage.setting_error import SettingError
 from otel_usage_exporters.exporting import Exporter, Lenient, UsageMetricExporter, UsageSpanExporter
 from otel_usage_exporters.packing import Request, Translation
@@ -19,7 +20,7 @@ from otel_usage_exporters.post import Answer
 from otel_usage_exporters.settings import SettingReader, parse_choice, parse_flag, parse_key
 from otel_usage_exporters.text import clean
 from otel_usage_exporters.usage_event import UsageEvent
-from otel_usage_exporters.vendor import REDACTED, USER_AGENT, VALIDATED, RequestOutcome, Vendor
+from otel_usage_exporters.vendor import REDACTED, USER_AGENT, RequestOutcome, Vendor, is_about_settings
 
 from .translate import MAX_EVENTS, TAIL, GA4Options, translate
 
@@ -89,7 +90,7 @@ class GA4(Vendor):
         return address, secret, headers, request.body(TAIL)
 
     def judge(self, answer: Answer, events: int) -> tuple[RequestOutcome, str]:  # noqa: ARG002
-        """A request of which nothing left is tried again. All others have had their chance."""
+        """A request of which nothing left is tried again, or which came to somebody else. All others have had their chance."""
         if not answer.sent:
             return RequestOutcome.RETRY, ""
         status = answer.status
@@ -100,8 +101,8 @@ class GA4(Vendor):
                 _log_validation(answer.body)
                 return RequestOutcome.DROP, VALIDATED
             return RequestOutcome.SENT, ""
-        if 300 <= status < 400:
-            return RequestOutcome.DROP_AND_STOP, "redirect"
+        if is_about_settings(status):
+            return RequestOutcome.WAIT, ""
         return (
             RequestOutcome.DROP_AND_STOP if status in (408, 429) or status >= 500 else RequestOutcome.DROP
         ), f"http_{status}"

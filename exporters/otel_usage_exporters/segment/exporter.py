@@ -17,7 +17,7 @@ from otel_usage_exporters.packing import Request, Translation
 from otel_usage_exporters.post import Answer
 from otel_usage_exporters.settings import SettingReader, parse_key
 from otel_usage_exporters.usage_event import UsageEvent
-from otel_usage_exporters.vendor import REDACTED, USER_AGENT, RequestOutcome, Vendor
+from otel_usage_exporters.vendor import REDACTED, USER_AGENT, RequestOutcome, Vendor, is_about_settings
 
 from .translate import SegmentOptions, tail, translate
 
@@ -73,7 +73,9 @@ class Segment(Vendor):
     def judge(self, answer: Answer, events: int) -> tuple[RequestOutcome, str]:
         """What may arrive later is tried again, with the same ids."""
         status = answer.status
-        if status is None or 300 <= status < 400 or status in RETRIED or (status >= 500 and status not in NOT_RETRIED):
+        if status is not None and is_about_settings(status):
+            return RequestOutcome.WAIT, ""
+        if status is None or status in RETRIED or (status >= 500 and status not in NOT_RETRIED):
             return RequestOutcome.RETRY, ""
         if status == 413 and events > 1:
             return RequestOutcome.SPLIT, ""
