@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from otel_usage_exporters.packing import Altered, Request, Translation, Unit, pack
-from otel_usage_exporters.text import cached, comma_list, cut, distinct, encode_json, scalar, shortened, truncate
+from otel_usage_exporters.text import cached, cut, distinct, encode_json, flat, scalar, shortened, truncate
 from otel_usage_exporters.usage_event import Origin, UsageEvent
 
 MAX_EVENTS = 25  # per request
@@ -253,11 +253,7 @@ def _event(event: UsageEvent, session: int, altered: Altered) -> tuple[str, dict
                 altered["value"] += 1
         params["duration_ms"] = event.duration_ms
         if event.options:
-            names = comma_list(event.options, MAX_VALUE)
-            if names.count(",") + 1 != len(event.options):
-                altered["cut"] += 1
-            if names:
-                params["options"] = names
+            params.update(flat({"options": event.options}, altered))
         if event.tty is not None:
             params["tty"] = "true" if event.tty else "false"
         _put_text(params, "agent", event.agent, altered)
@@ -267,6 +263,7 @@ def _event(event: UsageEvent, session: int, altered: Altered) -> tuple[str, dict
         _put_text(params, "error_code", event.name, altered)
     elif kind == "heartbeat":
         name = "heartbeat"
+        _put_text(params, "heartbeat_name", event.name, altered)
     elif kind in ("dropped", "derived"):
         name = event.name.replace(".", "_")
     else:
@@ -278,11 +275,7 @@ def _event(event: UsageEvent, session: int, altered: Altered) -> tuple[str, dict
     elif kind in ("action", "span"):
         params["duration_ms"] = event.duration_ms
     _put_text(params, "error_type", event.error_type, altered)
-    for field, recorded in event.fields.items():
-        value = scalar(recorded)
-        if value is None:
-            altered["value"] += 1
-            continue
+    for field, value in flat(event.fields, altered):
         if len(params) >= MAX_PARAMS:
             altered["params"] += 1
             continue
