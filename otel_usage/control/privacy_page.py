@@ -233,6 +233,7 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
                 ("keep records, and send none", command_line("local")),
                 ("stop", _ways_to_stop(settings, command_line("off"))),
                 ("stop it for everybody on a machine", f"create `/etc/otel-usage/{app}.off`"),
+                ("learn what each receiver knows you as, to have it deleted there", command_line("status")),
                 ("get a new id", command_line("reset-id")),
                 ("delete everything local, and learn what lies where", command_line("forget")),
             ],

@@ -13,13 +13,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
 from otel_usage_exporters.packing import Altered, Request, Translation, Unit, pack
 from otel_usage_exporters.text import cached, cut, distinct, encode_json, flat, scalar, shortened, truncate
 from otel_usage_exporters.usage_event import Origin, UsageEvent
+
+from .known_as import client_id
 
 MAX_EVENTS = 25  # per request
 MAX_PARAMS = 25  # per event
@@ -115,18 +116,6 @@ def translate(
         room = MAX_BODY_BYTES - len(head) - len(TAIL)
         requests += [Request(each, head) for each in pack(units, max_events=MAX_EVENTS, max_bytes=room)]
     return Translation(tuple(requests), Counter(gone.values()), altered, learned, gone)
-
-
-def client_id(installation_id: str, *, app_stream: bool = False) -> str:
-    """Return GA4's name for an installation: ``<int>.<int>`` as its own tag makes them, 32 hex digits for apps.
-
-    A digest, so that who reads GA4's export can't find the installation elsewhere.
-    """
-    digest = sha256(b"otel-usage ga4 " + installation_id.encode("utf-8", "replace")).digest()
-    if app_stream:
-        return digest[:16].hex()
-    first, second = int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
-    return f"{first % (2**31 - 1) + 1}.{second % (2**31 - 1) + 1}"
 
 
 def session_of(session: Any, at_s: int) -> tuple[int, list[int]]:
