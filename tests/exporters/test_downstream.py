@@ -7,7 +7,14 @@ from collections import Counter
 
 import pytest
 from otel_usage_exporters.ga4 import translate as ga4
-from otel_usage_exporters.segment.translate import RESERVED_EVENTS, SegmentOptions, title, translate
+from otel_usage_exporters.segment.translate import (
+    RESERVED_EVENTS,
+    RESERVED_PROPERTIES,
+    SegmentOptions,
+    snake,
+    title,
+    translate,
+)
 from otel_usage_exporters.text import MAX_LIST, flat
 from otel_usage_exporters.usage_event import events_from_metrics, events_from_spans
 
@@ -147,3 +154,10 @@ def test_our_own_names_are_ours() -> None:
     ]
     assert ["Usage Dropped"] == [message["event"] for message in of_segment(events_from_metrics(lost)[0])]
     assert "Event Google X" == title("google.x")
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_PROPERTIES))
+def test_fields_that_mean_money_or_sessions_elsewhere(name: str) -> None:
+    """A field's name that a destination gives a type or meaning is sent as another, the same at both vendors."""
+    assert f"field_{name}" == snake(name) == snake(name.replace("_", "."))
+    assert name in ("revenue", "products") or f"field_{name}" == ga4.param_name(name)

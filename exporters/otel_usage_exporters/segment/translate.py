@@ -52,6 +52,12 @@ RESERVED_EVENTS = frozenset(
     error first_open first_visit in_app_purchase notification_dismiss notification_foreground notification_open
     notification_receive os_update screen_view session_start user_engagement""".split()  # noqa: SIM905
 )
+# Names to which a destination gives a type or meaning of its own, so that it refuses or counts wrongly what is another thing:
+# Amplitude's revenue (action-destinations 3.497.0, amplitude/event-schema.ts), and of GA4's parameters those of money, items
+# and sessions.
+RESERVED_PROPERTIES = frozenset(
+    "price quantity revenue products currency value items session_id engagement_time_msec debug_mode".split()  # noqa: SIM905
+)
 RESERVED_PREFIXES = ("firebase_", "ga_", "google_", "gtag_")
 
 
@@ -153,8 +159,10 @@ def _capitalized(words: Sequence[str]) -> str:
 
 @cached
 def snake(name: str) -> str:
-    """Return *name* in snake_case: ``channelName`` → ``channel_name``."""
+    """Return *name* in snake_case: ``channelName`` → ``channel_name``, ``price`` → ``field_price``."""
     snake_case = _NOT_SNAKE.sub("_", _HUMP.sub("_", truncate(name))).strip("_").lower() or "field"
+    if snake_case in RESERVED_PROPERTIES:
+        snake_case = "field_" + snake_case
     return shortened(snake_case, MAX_PROPERTY_NAME, name)
 
 
