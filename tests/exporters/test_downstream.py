@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from otel_usage_exporters.ga4 import translate as ga4
@@ -161,3 +162,17 @@ def test_fields_that_mean_money_or_sessions_elsewhere(name: str) -> None:
     """A field's name that a destination gives a type or meaning is sent as another, the same at both vendors."""
     assert f"field_{name}" == snake(name) == snake(name.replace("_", "."))
     assert name in ("revenue", "products") or f"field_{name}" == ga4.param_name(name)
+
+
+@pytest.mark.parametrize("kind", ["run", "run-failed", "action", "error", "heartbeat", "counts"])
+def test_one_registered_dimension_serves_both_ways_to_ga4(kind: str) -> None:
+    """GA4's parameters have the names of Segment's properties: docs/what-arrives.md says so, of the golden files."""
+    golden = Path(__file__).parent / "golden"
+    sent = json.loads((golden / f"ga4-{kind}.json").read_text())
+    bodies = sent if isinstance(sent, list) else [sent]
+    names = [set(event["params"]) for body in bodies for event in body["events"]]
+    properties = [set(message["properties"]) for message in json.loads((golden / f"segment-{kind}.json").read_text())]
+
+    assert names
+    for params, held in zip(names, properties, strict=True):
+        assert params - {"session_id", "engagement_time_msec"} <= held
