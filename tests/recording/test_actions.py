@@ -116,7 +116,8 @@ def test_counts_add_up(host):
         (name, (("usage.field.channel", "discord"),)): 2,
         (name, ()): 1,
     } == host.counts
-    assert 1 == len(host.files("new", ".metrics.jsonl"))
+    [file] = host.files("new", ".metrics.jsonl")
+    assert '"unit":"{item}"' in file.read_text()
 
 
 DROPPED = {
