@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from docs import what_arrives
 from otel_usage import __version__
 from otel_usage.consent.gate import MACHINE, VOICES, WORDS
 from otel_usage.control.commands import VERBS
@@ -116,6 +117,12 @@ def agents() -> list[tuple[str, str]]:
     return [(f"`{name}`", asked.get(name) or f"`{agent}`") for name, agent in names.items()]
 
 
+def arrivals() -> str:
+    """Return what arrives of each kind of record, a heading and a table for each."""
+    head = ("OTLP", "GA4", "to be registered in GA4 as", "Segment: property, if not said otherwise")
+    return "\n\n".join([f"### {name}\n\n{table(head, what_arrives.rows(name))}" for name in what_arrives.TABLES])
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "voices": lambda: table(("rank", "where", "how it is read"), voices()),
     "words": lambda: table(("text", "as a mode (`<APP>_TELEMETRY`)", "as a switch (`DO_NOT_TRACK`)"), words()),
@@ -137,6 +144,11 @@ PARTS: dict[str, Callable[[], str]] = {
     "counters": lambda: table(
         ("counter", "attributes"), [(f"`{name}`", code(", ".join(keys))) for name, keys in schema.DERIVED.items()]
     ),
+    "arrival names": lambda: table(
+        ("recorded", "OTLP", "GA4", "Segment, PostHog, Mixpanel, Amplitude", "GA4 through Segment"),
+        what_arrives.names(),
+    ),
+    "arrivals": arrivals,
 }
 
 

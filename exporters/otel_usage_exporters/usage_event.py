@@ -147,7 +147,9 @@ def _event_of_span(span: ReadableSpan, position: int, origins: _Origins, *, all_
             surface=_text(attributes.get("usage.surface")),
         )
     elif kind in ("action", "error", "heartbeat"):
-        name = "heartbeat" if kind == "heartbeat" else _text(attributes.get(f"usage.{kind}")) or name
+        name = _text(attributes.get(f"usage.{kind}")) or name
+        if kind == "error" and error_type == name:
+            error_type = ""  # it says nothing more
         fields = {key[12:]: value for key, value in attributes.items() if key.startswith(FIELD)}
         event = UsageEvent(
             position, str(kind), name, event_id, origin, start_ns, end_ns, error_type=error_type, fields=fields

@@ -232,18 +232,23 @@ class App:
     def summarize_sent(self) -> dict[str, Any]:
         """Return what was sent to whom, and under which id: only what is remembered here, and ``off`` forgets it.
 
-        Shape: ``{"sent": {destination: {"records": n, "first": time, "last": time}}, "installation_id": id or None}``.
-        Raises ControlError.
+        Shape: ``{"sent": {destination: {"records": n, "first": time, "last": time, "known_as": {field: id}}},
+        "installation_id": id or None}``. Raises ControlError.
         """
+        from .known_as import ids_at
+
         sent: dict[str, dict[str, Any]] = {}
         for entry in self.history():
             if entry["result"] == "sent" and entry["destination"]:
                 total = sent.setdefault(entry["destination"], {"records": 0, "first": iso_time(entry["time"])})
                 total["records"] += entry["records"]
                 total["last"] = iso_time(entry["time"])
-        return {"sent": sent, "installation_id": self._installation_id()}
+        installation_id = self.installation_id()
+        for name, fields in ids_at(sent, installation_id, self.settings).items() if installation_id else ():
+            sent[name]["known_as"] = fields
+        return {"sent": sent, "installation_id": installation_id}
 
-    def _installation_id(self) -> str | None:
+    def installation_id(self) -> str | None:
         """Return the stored id, even one that is too old to be used again: things were sent under it."""
         from ..delivery.installation_id import read_installation_id
 
@@ -287,7 +292,7 @@ class App:
 
         Returns whether there was one, and the id itself, None if it could not be read. Raises ControlError.
         """
-        old = self._installation_id()
+        old = self.installation_id()
         try:
             os.unlink(self.id_file)
         except (FileNotFoundError, NotADirectoryError):

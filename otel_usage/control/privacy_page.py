@@ -212,7 +212,9 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
         "",
         *[f"- {line}" for line in _receiver_lines(redact_destinations(settings.get("destinations")))],
         "",
-        "They also see the address that your connection comes from, as every server does; no record holds it.",
+        "They also see the address that your connection comes from, as every server does. No record holds it when it leaves "
+        "your machine; whether a receiver writes it down is up to that receiver. Each knows you by the id above or by another "
+        f"that is made from it, which {command_line('status')} shows: name it to have what lies there deleted.",
         "",
         f"{hashes}# How long",
         "",
@@ -233,6 +235,7 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
                 ("keep records, and send none", command_line("local")),
                 ("stop", _ways_to_stop(settings, command_line("off"))),
                 ("stop it for everybody on a machine", f"create `/etc/otel-usage/{app}.off`"),
+                ("learn what each receiver knows you as, to have it deleted there", command_line("status")),
                 ("get a new id", command_line("reset-id")),
                 ("delete everything local, and learn what lies where", command_line("forget")),
             ],

@@ -18,8 +18,9 @@ def test_reset_id_makes_a_new_one_at_the_next_sending(user: User, sink: Sink):
     ended = user.ours("reset-id", "--app", "prog")
     assert not (user.folder / "id").exists()
     assert old.encode() in ended.out
-    assert b"To have it deleted, send that id to the maintainers of prog: https://prog.example.org" in ended.out
-    assert {"app": "prog", "reset": False, "id": None} == asked(user, "reset-id")
+    assert b"To have it deleted, send that id, and what stands" in ended.out
+    assert b"to the maintainers of prog: https://prog.example.org" in ended.out
+    assert {"app": "prog", "reset": False, "id": None, "known_as": {}} == asked(user, "reset-id")
     (user.spool / "wake").unlink()
     user.sends(sink, "report")
     until(lambda: len(sink.ids()) == 4)

@@ -117,8 +117,13 @@ def error(number: int = 3, **more: Any) -> ReadableSpan:
 
 
 def heartbeat(number: int = 4, **more: Any) -> ReadableSpan:
-    attributes = {"usage.kind": "heartbeat", "usage.field.clusters": 3, "usage.field.plan": "team"}
-    return span(attributes, name="heartbeat", number=number, took_ms=0, **more)
+    attributes = {
+        "usage.kind": "heartbeat",
+        "usage.heartbeat": "alive",
+        "usage.field.clusters": 3,
+        "usage.field.plan": "team",
+    }
+    return span(attributes, name="alive", number=number, took_ms=0, **more)
 
 
 def point(value: Any, attributes: dict[str, Any] | None = None, *, end_ns: int | None = None) -> NumberDataPoint:

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+from otel_usage_exporters.ga4.known_as import client_id
 from otel_usage_exporters.ga4.translate import (
     TAIL,
     GA4Options,
-    client_id,
     event_name,
     param_name,
     session_of,

@@ -13,13 +13,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
 from otel_usage_exporters.packing import Altered, Request, Translation, Unit, pack
-from otel_usage_exporters.text import cached, comma_list, cut, distinct, encode_json, scalar, shortened, truncate
+from otel_usage_exporters.text import cached, cut, distinct, encode_json, flat, scalar, shortened, truncate
 from otel_usage_exporters.usage_event import Origin, UsageEvent
+
+from .known_as import client_id
 
 MAX_EVENTS = 25  # per request
 MAX_PARAMS = 25  # per event
@@ -115,18 +116,6 @@ def translate(
         room = MAX_BODY_BYTES - len(head) - len(TAIL)
         requests += [Request(each, head) for each in pack(units, max_events=MAX_EVENTS, max_bytes=room)]
     return Translation(tuple(requests), Counter(gone.values()), altered, learned, gone)
-
-
-def client_id(installation_id: str, *, app_stream: bool = False) -> str:
-    """Return GA4's name for an installation: ``<int>.<int>`` as its own tag makes them, 32 hex digits for apps.
-
-    A digest, so that who reads GA4's export can't find the installation elsewhere.
-    """
-    digest = sha256(b"otel-usage ga4 " + installation_id.encode("utf-8", "replace")).digest()
-    if app_stream:
-        return digest[:16].hex()
-    first, second = int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
-    return f"{first % (2**31 - 1) + 1}.{second % (2**31 - 1) + 1}"
 
 
 def session_of(session: Any, at_s: int) -> tuple[int, list[int]]:
@@ -253,11 +242,7 @@ def _event(event: UsageEvent, session: int, altered: Altered) -> tuple[str, dict
                 altered["value"] += 1
         params["duration_ms"] = event.duration_ms
         if event.options:
-            names = comma_list(event.options, MAX_VALUE)
-            if names.count(",") + 1 != len(event.options):
-                altered["cut"] += 1
-            if names:
-                params["options"] = names
+            params.update(flat({"options": event.options}, altered))
         if event.tty is not None:
             params["tty"] = "true" if event.tty else "false"
         _put_text(params, "agent", event.agent, altered)
@@ -267,6 +252,7 @@ def _event(event: UsageEvent, session: int, altered: Altered) -> tuple[str, dict
         _put_text(params, "error_code", event.name, altered)
     elif kind == "heartbeat":
         name = "heartbeat"
+        _put_text(params, "heartbeat_name", event.name, altered)
     elif kind in ("dropped", "derived"):
         name = event.name.replace(".", "_")
     else:
@@ -278,11 +264,7 @@ def _event(event: UsageEvent, session: int, altered: Altered) -> tuple[str, dict
     elif kind in ("action", "span"):
         params["duration_ms"] = event.duration_ms
     _put_text(params, "error_type", event.error_type, altered)
-    for field, recorded in event.fields.items():
-        value = scalar(recorded)
-        if value is None:
-            altered["value"] += 1
-            continue
+    for field, value in flat(event.fields, altered):
         if len(params) >= MAX_PARAMS:
             altered["params"] += 1
             continue
