@@ -177,6 +177,11 @@ def _traits(origin: Origin) -> dict[str, str]:
     )
 
 
+def _user(origin: Origin) -> dict[str, str]:
+    """Return a user's own id, where it may leave as it is."""
+    return {"userId": cut(origin.user_id, MAX_ID)} if origin.user_id else {}
+
+
 def _identify(event: UsageEvent, who: str, context: str, digest: str) -> bytes:
     return _message(
         {
@@ -185,6 +190,7 @@ def _identify(event: UsageEvent, who: str, context: str, digest: str) -> bytes:
             "messageId": _uuid(f"identify {event.event_id} {digest}"),
             "timestamp": timestamp(event.end_ns),
             "traits": _traits(event.origin),
+            **_user(event.origin),
         },
         context,
     )
@@ -199,6 +205,7 @@ def _track(event: UsageEvent, who: str, context: str, options: SegmentOptions, a
         "messageId": event.event_id,
         "timestamp": timestamp(event.end_ns),
         "properties": properties,
+        **_user(event.origin),
     }
     encoded = _message(message, context)
     if len(encoded) > MAX_MESSAGE_BYTES:
