@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from otel_usage_exporters import floor, span_choice, span_names
+
 from docs import what_arrives
 from otel_usage import __version__
 from otel_usage.consent.gate import MACHINE, VOICES, WORDS
@@ -123,6 +125,11 @@ def arrivals() -> str:
     return "\n\n".join([f"### {name}\n\n{table(head, what_arrives.rows(name))}" for name in what_arrives.TABLES])
 
 
+def floor_rows() -> list[tuple[str, str]]:
+    """Return (what, attributes) of what never leaves by default."""
+    return [(what, ", ".join(f"`{name}`" for name in names)) for what, names in floor.FLOOR.items()]
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "voices": lambda: table(("rank", "where", "how it is read"), voices()),
     "words": lambda: table(("text", "as a mode (`<APP>_TELEMETRY`)", "as a switch (`DO_NOT_TRACK`)"), words()),
@@ -138,6 +145,13 @@ PARTS: dict[str, Callable[[], str]] = {
         [(f"`{a.key}`", a.on.replace(" ", ", "), a.allowed, a.why) for a in schema.ATTRIBUTES],
     ),
     "agents": lambda: table(("variable", "agent"), agents()),
+    "floor": lambda: table(("what", "attributes"), floor_rows()),
+    "floor-words": lambda: ", ".join(f"`{word}`" for word in sorted(floor.WORDS)),
+    "standard": lambda: ", ".join(f"`{name}`" for name in span_choice.DEFAULT_ATTRIBUTES),
+    "span-events": lambda: table(
+        ("event", "of", "`span` says"),
+        [(f"`{name}`", what, label) for name, (what, label) in span_names.EVENTS.items()],
+    ),
     "tree": lambda: table(("where", "ring", "what it is for"), tree()),
     "rings": lambda: table(("ring", "folder", "modules"), rings()),
     "reasons": lambda: table(("reason", "meaning"), [(f"`{r}`", why) for r, why in schema.REASONS.items()]),

@@ -1,6 +1,6 @@
 """What the exporters of all vendors do alike: find identities, deliver, try again a little, say what went wrong.
 
-A vendor adds what differs (`Vendor`, in vendor.py), and two classes that join it to those of this module::
+A vendor adds what differs (`Vendor`, in vendor.py), and two classes that join it to those of signals.py::
 
     class ToySpanExporter(ToyExporter, UsageSpanExporter): ...
     class ToyMetricExporter(ToyExporter, UsageMetricExporter): ...
@@ -27,17 +27,10 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar
-
-from opentelemetry.sdk.metrics import Counter as SDKCounter
-from opentelemetry.sdk.metrics import Histogram as SDKHistogram
-from opentelemetry.sdk.metrics import ObservableCounter
-from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricExportResult, MetricsData
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_usage.delivery.verdict import VALIDATED, Verdict
 from otel_usage.setting_error import SettingError
@@ -45,10 +38,12 @@ from otel_usage.setting_error import SettingError
 from .compact_memory import CompactMemory
 from .identity import Identities, folder_of
 from .memory import Memory
-from .once import log_once, print_once
+from .once import log_once
 from .packing import Request, Translation
 from .post import Answer, Post
-from .usage_event import FILTERED, UsageEvent, events_from_metrics, events_from_spans
+from .span_choice import USAGE_ONLY, SpanChoice
+from .unexported import Unexported
+from .usage_event import FILTERED, UsageEvent
 from .vendor import RequestOutcome, Vendor, translate_without_odd
 
 try:
@@ -61,12 +56,6 @@ except ImportError:  # an extra: then there is no instrumentation of requests ei
 
 MAX_TRIES = 4  # per export, in a program that has no sender to try again later
 BACKOFF_S = 0.5
-DELTAS: dict[type, AggregationTemporality] = {
-    SDKCounter: AggregationTemporality.DELTA,
-    ObservableCounter: AggregationTemporality.DELTA,
-    SDKHistogram: AggregationTemporality.DELTA,
-}
-
 _memories: dict[tuple[str, str], Memory] = {}  # of all exporters of this process, by folder and name
 
 
@@ -118,7 +107,8 @@ class Exporter:
         self._post = Post()
         self._memories: dict[tuple[str, str], Memory] = {}  # of this exporter alone
         self._identities = Identities()
-        self._exports_usage = False  # True from the first event on
+        things, advice = self._advice()
+        self._unexported = Unexported(self._log, self.vendor_class.label, things, advice)
         self._vendor: Vendor | None = None
         some = any(value is not None for value in settings.values())
         try:
@@ -129,6 +119,8 @@ class Exporter:
         settings.clear()  # tools that report an error show the variables of its frames too, and these hold keys
         if self.problem and some and not self.lenient:
             raise SettingError(self.problem)
+        for text in self._choice.warnings():
+            log_once(self._log, logging.WARNING, f"{self.vendor_class.label}: {text}")
         if self.problem:
             log_once(self._log, logging.ERROR, f"{self.vendor_class.label}: nothing is sent: {self.problem}")
 
@@ -287,20 +279,24 @@ class Exporter:
         memories = _memories if folder and self.shown is None else self._memories
         if key not in memories:
             # Without a folder: a relay, which hears from all installations.
-            memories.setdefault(key, Memory(folder, name, writes=self.shown is None) if folder else CompactMemory())
+            # Nor with users, who are more than a file can hold.
+            file = folder and not vendor.common.choice.user
+            memories.setdefault(key, Memory(folder, name, writes=self.shown is None) if file else CompactMemory())
         return memories[key]
 
     def share_memory(self, other: Exporter) -> None:
         """Remember together with *other*, without a folder: the exporter of the same destination's other signal."""
         self._memories = other._memories
 
-    # Saying what is wrong.
+    # Settings.
 
-    def _print_if_filtered(self, hint: str, exported: int, events: int) -> None:
-        """Print *hint* once if a program exports much, and nothing of it has ever been about use."""
-        if exported and not events and not self._exports_usage and self._vendor is not None:
-            print_once(self._log, f"otel-usage, {self.vendor_class.label}: {hint}")
-        self._exports_usage = self._exports_usage or events > 0
+    def _advice(self) -> tuple[str, str]:
+        """Return what this exporter exports, in the plural, and what to do where nothing of it is sent."""
+        return "records", "see docs/exporters.md"
+
+    @property
+    def _choice(self) -> SpanChoice:
+        return self._vendor.common.choice if self._vendor is not None else USAGE_ONLY
 
     # What OTel calls. Flushing has nothing to do: nothing is held back.
 
@@ -310,77 +306,10 @@ class Exporter:
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002
         """Begin no further request, wait for no other try, close connections. Any: the SDK passes its own keywords."""
+        if self._vendor is not None:
+            self._unexported.end()
         self._closed.set()
         self._post.close()
-
-
-class UsageSpanExporter(Exporter, SpanExporter):
-    """A span exporter whose `deliver` says what became of each span, for the sender and the relay."""
-
-    def deliver(self, spans: Sequence[ReadableSpan], *, within_s: float = math.inf) -> Verdict:
-        """Send *spans* once and return the verdict, whose ``unsent`` are positions in *spans*.
-
-        within_s: no request is begun later. One that was begun is not cut short: nobody could say whether it arrived.
-        """
-        events, skipped = events_from_spans(spans, all_spans=self._all_spans())
-        return self._deliver(events, skipped, within_s=within_s, cut_short=False)
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send *spans*, trying again for as long as the time limit allows."""
-        events, skipped = events_from_spans(spans, all_spans=self._all_spans())
-        variable = f"OTEL_EXPORTER_{self.vendor_class.prefix}_SPANS"
-        hint = f"none of the spans is about use; set {variable}=all to send every span"
-        self._print_if_filtered(hint, len(spans), len(events))
-        return SpanExportResult.SUCCESS if self._export(events, skipped, math.inf) else SpanExportResult.FAILURE
-
-    def requests_for(self, spans: Sequence[ReadableSpan]) -> list[tuple[str, str, dict[str, str], bytes]]:
-        """Return (method, address, headers, body) of the requests for *spans*, without sending; keys are redacted.
-
-        body: before compression. The exporter learns nothing by it: the next delivery makes the same requests::
-
-            [(method, address, headers, body)] = exporter.requests_for(spans)
-            print(method, address, json.loads(body))
-        """
-        return self._requests_for(events_from_spans(spans, all_spans=self._all_spans())[0])
-
-    def _all_spans(self) -> bool:
-        return self._vendor is not None and self._vendor.common.all_spans
-
-
-class UsageMetricExporter(Exporter, MetricExporter):
-    """A metric exporter whose `deliver` says what became of each data point. Asks the SDK for deltas."""
-
-    def _configure(self, settings: dict[str, Any]) -> None:
-        MetricExporter.__init__(self, preferred_temporality=dict(DELTAS))
-        super()._configure(settings)
-
-    def deliver(self, metrics: MetricsData, *, within_s: float = math.inf) -> Verdict:
-        """Send *metrics* once and return the verdict, whose ``unsent`` are positions among all their data points.
-
-        within_s: as for spans.
-        """
-        events, skipped = events_from_metrics(metrics, derived=self._derived())
-        return self._deliver(events, skipped, within_s=within_s, cut_short=False)
-
-    def export(
-        self,
-        metrics_data: MetricsData,
-        timeout_millis: float = 10_000,
-        **kwargs: Any,  # noqa: ARG002
-    ) -> MetricExportResult:
-        """Send *metrics_data*, trying again for as long as the time limits allow. Any: as the SDK's."""
-        events, skipped = events_from_metrics(metrics_data, derived=self._derived())
-        hint = "none of the metrics is about use; only usage.count.* counters are sent"
-        self._print_if_filtered(hint, skipped["not_usage"], len(events))
-        all_sent = self._export(events, skipped, timeout_millis / 1_000 or math.inf)  # 0: none but the settings' own
-        return MetricExportResult.SUCCESS if all_sent else MetricExportResult.FAILURE
-
-    def requests_for(self, metrics: MetricsData) -> list[tuple[str, str, dict[str, str], bytes]]:
-        """Return (method, address, headers, body) of the requests for *metrics*, without sending; keys are redacted."""
-        return self._requests_for(events_from_metrics(metrics, derived=self._derived())[0])
-
-    def _derived(self) -> bool:
-        return self._vendor is not None and self._vendor.common.derived
 
 
 class Lenient(Exporter):

@@ -47,6 +47,8 @@ SETTINGS = (
     Setting("", "OTEL_USAGE_CHILD", "", "set by us in the sender and in what it starts: nothing is recorded there"),
     Setting("", "OTEL_USAGE_TRAP", "", "set by `otel-usage verify` for the program's start-up"),
     Setting("", "OTEL_USAGE_DOCTOR", "", "set by `otel-usage doctor` for the program's start-up, and removed there"),
+    Setting("", "OTEL_USAGE_INSTRUMENT", "a program that has the service's name", "whether `opentelemetry-instrument` records the "
+            "program as a run: `true` or `false`; see exporters.md"),
     Setting("", "OTEL_USAGE_INSTRUMENTED", "", "set in a program under `opentelemetry-instrument`, to its process id: what it "
             "starts is a part of its run"),
     Setting("", "OTEL_USAGE_RUN", "", "set by `otel-usage run` for the program's start-up, and removed there"),

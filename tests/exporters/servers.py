@@ -29,6 +29,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from otel_usage_exporters.ga4 import GA4SpanExporter
 from otel_usage_exporters.segment import SegmentSpanExporter
+from otel_usage_exporters.span_choice import SpanChoice
 
 from otel_usage.receiver import ga4 as ga4_wire
 from otel_usage.receiver import segment as segment_wire
@@ -83,6 +84,11 @@ def span(
         end_time=end,
         instrumentation_scope=SCOPE,
     )
+
+
+def everything() -> SpanChoice:
+    """Return the choice of all spans, with all that they hold."""
+    return SpanChoice(spans=["*"], attributes=["*"], personal=True)
 
 
 def run(number: int = 1, *, command: str = "report upload", code: int | None = 0, **more: Any) -> ReadableSpan:

@@ -25,6 +25,7 @@ from .servers import (
     action,
     counter,
     error,
+    everything,
     heartbeat,
     histogram,
     metrics,
@@ -42,9 +43,7 @@ HOUR = 3_600_000 * MS
 
 def bodies(spans, style=None, *, now_ns=NOW, sessions=None, query="measurement_id=G-AB12&api_secret=x"):
     """Return what is sent for *spans*, after GA4's rules agreed."""
-    done = translate(
-        events_from_spans(spans, all_spans=True)[0], style or GA4Options(), now_ns=now_ns, sessions=sessions
-    )
+    done = translate(events_from_spans(spans, everything())[0], style or GA4Options(), now_ns=now_ns, sessions=sessions)
     sent = [request.body(TAIL) for request in done.requests]
     for body in sent:
         assert [] == wire.problems(body, query, now_s=now_ns / 1e9)

@@ -17,6 +17,7 @@ from .servers import (
     action,
     counter,
     error,
+    everything,
     heartbeat,
     histogram,
     metrics,
@@ -43,7 +44,7 @@ def sent(events, style=None, traits=None):
 
 def messages(spans, style=None, traits=None):
     """Return the messages for *spans* but those that identify."""
-    batches = sent(events_from_spans(spans, all_spans=True)[0], style, traits)
+    batches = sent(events_from_spans(spans, everything())[0], style, traits)
     return [message for batch in batches for message in batch["batch"] if message["type"] == "track"]
 
 

@@ -14,10 +14,11 @@ from urllib.parse import quote, urlsplit
 
 from otel_usage.delivery.verdict import VALIDATED
 from otel_usage.setting_error import SettingError
-from otel_usage_exporters.exporting import Exporter, Lenient, UsageMetricExporter, UsageSpanExporter
+from otel_usage_exporters.exporting import Exporter, Lenient
 from otel_usage_exporters.packing import Request, Translation
 from otel_usage_exporters.post import Answer
 from otel_usage_exporters.settings import SettingReader, parse_choice, parse_flag, parse_key
+from otel_usage_exporters.signals import UsageMetricExporter, UsageSpanExporter
 from otel_usage_exporters.text import clean
 from otel_usage_exporters.usage_event import UsageEvent
 from otel_usage_exporters.vendor import REDACTED, USER_AGENT, RequestOutcome, Vendor, is_about_settings
@@ -65,6 +66,8 @@ class GA4(Vendor):
         self._endpoint = reader.endpoint(ENDPOINT)
         self.records_per_request = MAX_EVENTS // (2 if screens else 1)  # a run is two events then
         self.common = reader.common()
+        if client and self.common.choice.user:
+            raise reader.wrong("client_id", "it or user, not both")
         self.options = GA4Options(bool(app), screens, client, self.validate)
         # Quoted by hand: the colons of a Firebase id must stay (action-destinations 970a17e, ga4-functions.ts).
         self._query = f"?firebase_app_id={quote(app, safe=':')}" if app else f"?measurement_id={quote(web)}"
@@ -130,7 +133,11 @@ class GA4Exporter(Exporter):
     endpoint: `ENDPOINT_EU`, or a proxy of your own.
     screens: "page_view" or "screen_view", to send one for every run too.
     validate: have GA4 check what would be sent, log what it says, and record nothing. In the sender it is in the ledger.
-    spans: "usage" (the default), or "all" for spans that are not about use too.
+    spans: "usage" (the default), "all", or names of further spans, in which ``*`` stands for any characters.
+    attributes: which of theirs leave: "standard" (the default), "all", or names. Not those that never leave by default.
+    allow_personal_data: let attributes leave that never do by default, such as addresses, queries and users' ids.
+    user: the attribute of a span, or of the resource, that says whose it is, or several: the first that is there counts.
+    user_key: at least 16 characters, with which users' ids are hashed. send_raw_user: send them as they are, too.
     derived: also send the run counters, which repeat what the spans say.
     timeout_s: of one export, or of one request in ``deliver``.
     folder: for what must be remembered between processes, "" for in memory only.
@@ -150,7 +157,12 @@ class GA4Exporter(Exporter):
         endpoint: str | None = None,
         screens: str | None = None,
         validate: bool | None = None,
-        spans: str | None = None,
+        spans: str | Sequence[str] | None = None,
+        attributes: str | Sequence[str] | None = None,
+        allow_personal_data: bool | None = None,
+        user: str | Sequence[str] | None = None,
+        user_key: str | None = None,
+        send_raw_user: bool | None = None,
         derived: bool | None = None,
         timeout_s: float | None = None,
         folder: str | None = None,
@@ -165,12 +177,17 @@ class GA4Exporter(Exporter):
                 screens=screens,
                 validate=validate,
                 spans=spans,
+                attributes=attributes,
+                allow_personal_data=allow_personal_data,
+                user=user,
+                user_key=user_key,
+                send_raw_user=send_raw_user,
                 derived=derived,
                 timeout_s=timeout_s,
                 folder=folder,
             )
         except SettingError:
-            del api_secret  # tools that report an error show the variables of its frames
+            del api_secret, user_key  # tools that report an error show the variables of its frames
             raise
 
 

@@ -27,6 +27,7 @@ MAX_PARAMS = 25  # per event
 MAX_NAME = 40  # characters of an event's or parameter's name
 MAX_VALUE = 100  # characters of a parameter's value
 MAX_PROPERTY_VALUE = 36  # characters of a user property's value
+MAX_USER_ID = 256  # characters
 MAX_BODY_BYTES = 129_999  # "less than 130 kB"
 MAX_AGE_S = 72 * 3600 - 60  # older events GA4 moves to 72 hours ago; a minute for the way
 MAX_AHEAD_S = 15 * 60  # undocumented; RudderStack rejects what is further ahead, rudder-transformer c98d160
@@ -188,6 +189,8 @@ def _head(origin: Origin, ci: bool | None, client: str, options: GA4Options) -> 
     }
     user_properties = {name: {"value": cut(value, MAX_PROPERTY_VALUE)} for name, value in properties.items() if value}
     body: dict[str, Any] = {"app_instance_id" if options.app_stream else "client_id": client, "consent": CONSENT}
+    if origin.user_id:
+        body["user_id"] = cut(origin.user_id, MAX_USER_ID)
     if user_properties:
         body["user_properties"] = user_properties
     system = cut(SYSTEMS.get(origin.os_type, origin.os_type), MAX_VALUE)

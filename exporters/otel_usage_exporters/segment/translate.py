@@ -222,6 +222,11 @@ def _traits(origin: Origin) -> dict[str, str]:
     )
 
 
+def _user(origin: Origin) -> dict[str, str]:
+    """Return a user's own id, where it may leave as it is."""
+    return {"userId": cut(origin.user_id, MAX_ID)} if origin.user_id else {}
+
+
 def _identify(event: UsageEvent, source: _Source) -> bytes:
     return _message(
         {
@@ -230,6 +235,7 @@ def _identify(event: UsageEvent, source: _Source) -> bytes:
             "messageId": _uuid(f"identify {event.event_id} {source.digest}"),
             "timestamp": timestamp(event.end_ns),
             "traits": source.traits,
+            **_user(event.origin),
         },
         source,
     )
@@ -244,6 +250,7 @@ def _track(event: UsageEvent, source: _Source, options: SegmentOptions, altered:
         "messageId": event.event_id,
         "timestamp": timestamp(event.end_ns),
         "properties": properties,
+        **_user(event.origin),
     }
     encoded = _message(message, source)
     if len(encoded) > MAX_MESSAGE_BYTES:
