@@ -91,10 +91,12 @@ class Vendor:
                 self.world.doubts += 1
                 dropped["unknown_delivery"] += len(ids)
                 return Verdict(tuple(range(positions.stop, n)), None, dict(dropped), None, gone=gone, reason="lost")
-            if answer in ("refused", "wrong"):
-                reason = "http_400" if answer == "refused" else "http_404"
-                dropped[reason] += len(ids)
-                gone.update(dict.fromkeys(positions, reason))
+            if answer == "wrong":
+                rest = tuple(range(first, n))
+                return Verdict(rest, None, dict(dropped), 404, gone=gone, reason="http_404", wrong_settings=True)
+            if answer == "refused":
+                dropped["http_400"] += len(ids)
+                gone.update(dict.fromkeys(positions, "http_400"))
         return Verdict((), None, dict(dropped), 200, gone=gone)
 
     def shutdown(self) -> None:

@@ -38,6 +38,7 @@ def test_a_head_is_bounded() -> None:
 def test_a_head_has_to_come_in_time(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection on which no whole head comes is closed; one that is kept alive between requests is not."""
     monkeypatch.setattr(connections, "HEAD_S", 0.2)
+    monkeypatch.setattr(connections.Connection, "head_s", 0.2)
     body = traces([1]).SerializeToString()
     whole = HEAD + b"content-length: %d\r\n\r\n" % len(body) + body
     with Serving() as serving, clients(serving, 1, begun) as [client], clients(serving, 1, whole) as [kept]:

@@ -145,7 +145,7 @@ DESTINATIONS = {
     "a number": ("otlp", "3", "destination 'otlp' is a int, not an endpoint or a dict"),
     "no such file": ("otlp", "{'endpoint': 'https://[::1]', 'certificate_file': '/k3y'}", ""),
     "ga4": ("ga4", "{'measurement_id': 'x', 'api_secret': 'k3y'}", "measurement_id can't be used"),
-    "segment": ("segment", "{'write_key': 'k3y', 'endpoint': A, 'spans': 'every'}", "spans can't be used"),
+    "segment": ("segment", "{'write_key': 'k3y', 'endpoint': A, 'derived': 'perhaps'}", "derived can't be used"),
     "not installed": ("ga5", "A", "destination 'ga5' is not an installed exporter"),
 }
 
@@ -175,12 +175,12 @@ def test_a_wrong_destination_holds_up_no_other(developer: Developer, sink: Sink)
 
 
 def test_a_corrected_destination_gets_everything_at_the_next_run(developer: Developer, sink: Sink) -> None:
-    """``spans="every"``, then as it should be: no pause outlives the settings it was made for."""
-    told = f"{{'destinations': {{'segment': {{'write_key': 'k', 'endpoint': {sink.address!r}, 'spans': %r}}}}}}"
-    developer.prog(told % "every")
-    assert "segment: wrong settings: destination 'segment': spans" in developer.status()["not_before"]["why"]
+    """``derived="perhaps"``, then as it should be: no pause outlives the settings it was made for."""
+    told = f"{{'destinations': {{'segment': {{'write_key': 'k', 'endpoint': {sink.address!r}, 'derived': %r}}}}}}"
+    developer.prog(told % "perhaps")
+    assert "segment: wrong settings: destination 'segment': derived" in developer.status()["not_before"]["why"]
 
-    developer.prog(told % "usage")
+    developer.prog(told % "false")
 
     assert sink.told
     assert not list((developer.spool / "queue" / "segment" / "wait").iterdir())
