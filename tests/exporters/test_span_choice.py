@@ -204,9 +204,9 @@ def test_users_are_hashed_with_a_key():
     assert "0a0b0c0d-1111-4222-8333-444455556666" == ids[3]  # the installation of the resource
     assert {ids[0], ids[1]}.isdisjoint({track["anonymousId"] for track in other})
     assert "ann" not in str(sent)
-    assert ["app", "library", "ip"] == sorted(
-        sent[0]["context"], key=["app", "library", "ip"].index
-    )  # no system: the server's
+    # No system: it is the server's.
+    assert {"app", "library", "ip", "traits"} == {*sent[0]["context"]}
+    assert {"app", "app_version"} == {*sent[0]["context"]["traits"]}
 
 
 def test_a_resource_may_say_whose_all_its_records_are():
