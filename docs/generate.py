@@ -130,7 +130,23 @@ def floor_rows() -> list[tuple[str, str]]:
     return [(what, ", ".join(f"`{name}`" for name in names)) for what, names in floor.FLOOR.items()]
 
 
+def frameworks() -> list[tuple[str, str, str]]:
+    """Return (framework, what was tried, what can't be known) of each adapter, as the head of its module says."""
+    rows = []
+    for path in sorted((PACKAGE / "recording").glob("*_adapter.py")):
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        tried, unknown = [
+            " ".join(part.split()).removesuffix(".")
+            for part in re.findall(
+                r"^(?:TRIED|NOT KNOWN)  (.*?)(?=\nNOT KNOWN|\Z)", docstring, re.DOTALL | re.MULTILINE
+            )
+        ]
+        rows.append((path.stem.removesuffix("_adapter"), tried, unknown))
+    return rows
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "frameworks": lambda: table(("framework", "tried with", "what can't be known"), frameworks()),
     "voices": lambda: table(("rank", "where", "how it is read"), voices()),
     "words": lambda: table(("text", "as a mode (`<APP>_TELEMETRY`)", "as a switch (`DO_NOT_TRACK`)"), words()),
     "verbs": lambda: table(

@@ -2,7 +2,7 @@
 
 Loaded at the first context. Typer's own copy of click has the same shape, and is served too.
 
-TRIED  click 8.0 to 8.5, typer 0.9 to 0.20, asyncclick 8.1 to 8.4; cloup 2 to 4, click-extra 9, click-default-group 1.2.
+TRIED  click 8.1 to 8.5, typer 0.12 and newer, asyncclick 8.1 to 8.4; cloup 2 to 4, click-extra 9, click-default-group 1.2.
 NOT KNOWN  options of a group's callback that calls another command by itself.
 """
 

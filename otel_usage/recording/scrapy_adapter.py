@@ -3,7 +3,7 @@
 Loaded when `scrapy.commands` is imported. A command's `add_options` is observed when it is looked up: the parser that follows is
 that command's. Scrapy's own commands have names; those of a user's project have none.
 
-TRIED  Scrapy 2.13.
+TRIED  Scrapy 2.19.
 NOT KNOWN  commands of a user's own project: `(unknown)`.
 """
 
