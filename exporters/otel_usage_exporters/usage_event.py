@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha1
 from numbers import Integral, Real
 from typing import Any
@@ -38,7 +38,11 @@ NAMESPACE = UUID("5f2a9c1e-8d0b-5b7e-9a64-3c1d7e20b9f4").bytes
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where events come from: one version of one program in one installation. Unknown is ""."""
+    """Where events come from: one version of one program in one installation. Unknown is "".
+
+    ci_system: of a program that ran in CI, where nothing is installed: then installation_id is ``ci.<ci_system>``.
+    first_week: in which the installation ran first, like 2026-W48.
+    """
 
     app: str = ""
     app_version: str = ""
@@ -48,14 +52,17 @@ class Origin:
     arch: str = ""
     runtime: str = ""
     runtime_version: str = ""
+    ci_system: str = field(default="", repr=False)  # not in repr: ids of counts are made of it, and stay as they are
+    first_week: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class UsageEvent:
     """One thing that happened, as every translation needs it.
 
-    position: of the span or data point it comes from, among those exported together. kind: run, action, error, heartbeat, count,
-    dropped (records of ours that were lost), derived (a run counter), span (of no usage kind; only when asked for).
+    position: of the span or data point it comes from, among those exported together. kind: run, action, error, heartbeat,
+    first_run, count, dropped (records of ours that were lost), derived (a run counter), span (of no usage kind; only when
+    asked for).
     name: the declared one; of a run, its span's. event_id: a UUID, the same in every attempt to send it.
     end_ns: when it happened; of a count, until when was counted. fields: as recorded, values not checked.
     """
@@ -152,6 +159,8 @@ def _event_of_span(span: ReadableSpan, position: int, origins: _Origins, *, all_
         event = UsageEvent(
             position, str(kind), name, event_id, origin, start_ns, end_ns, error_type=error_type, fields=fields
         )
+    elif kind == "first_run":
+        event = UsageEvent(position, "first_run", "first_run", event_id, origin, start_ns, end_ns)
     elif kind is None:
         event = UsageEvent(position, "span", name, event_id, origin, start_ns, end_ns, fields=attributes)
     else:
@@ -251,6 +260,8 @@ _ORIGIN_ATTRIBUTES = (
     "host.arch",
     "process.runtime.name",
     "process.runtime.version",
+    "usage.ci_system",
+    "usage.first_week",
 )  # in the order of Origin's fields
 
 
@@ -268,7 +279,10 @@ class _Origins:
             values = tuple([_text(get(name)) for name in _ORIGIN_ATTRIBUTES])
             origin = self._same.get(values)
             if origin is None:
-                origin = self._same[values] = Origin(*values)
+                origin = Origin(*values)
+                if origin.ci_system and not origin.installation_id:
+                    origin = replace(origin, installation_id=f"ci.{origin.ci_system}")
+                self._same[values] = origin
             self._by_id[id(resource)] = origin  # the spans keep their resource alive: no id is used twice
         return origin
 
