@@ -282,10 +282,10 @@ class Sender:
 
     def added_attributes(self) -> Mapping[str, str]:
         """Return the resource attributes that are added to every record. The first call may generate the id."""
-        from .installation_id import obtain_installation_id
+        from .installation_id import obtain_installation
         from .resource import describe_installation
 
         if self._added is None:
-            vendor = self.settings.get("ci")
-            self._added = describe_installation(f"ci.{vendor}" if vendor else obtain_installation_id(self.home))
+            ci = self.settings.get("ci", "")
+            self._added = describe_installation(None if ci else obtain_installation(self.home), ci)
         return self._added

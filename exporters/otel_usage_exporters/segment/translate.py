@@ -87,7 +87,8 @@ def translate(
             encoded_origin = origins[id(event.origin)] = (who, context, digest_of(_traits(event.origin)))
         who, context, digest = encoded_origin
         parts = []
-        if (known.get(who) or sent.get(who)) != digest:
+        # In CI all containers of a vendor are one client, and each would have its own traits.
+        if not event.origin.ci_system and (known.get(who) or sent.get(who)) != digest:
             known[who] = digest
             learned_at[event.position] = (who, digest)
             parts.append(_identify(event, who, context, digest))
@@ -174,6 +175,7 @@ def _traits(origin: Origin) -> dict[str, str]:
         arch=origin.arch,
         runtime=origin.runtime,
         runtime_version=origin.runtime_version,
+        first_week=origin.first_week,
     )
 
 
