@@ -151,8 +151,9 @@ class Exporter(Remembering):
         if not events:
             return self._counted(Verdict(dropped=dict(+dropped), skipped=filtered))
         translation, memory = self._translate(vendor, events)
-        dropped.update(translation.dropped)
-        gone = dict(translation.gone)
+        filtered += sum(n for reason, n in translation.dropped.items() if reason in FILTERED)
+        dropped.update({reason: n for reason, n in translation.dropped.items() if reason not in FILTERED})
+        gone = {position: reason for position, reason in translation.gone.items() if reason not in FILTERED}
         waiting = deque(translation.requests)
         status: int | None = None
         wait_s: float | None = None

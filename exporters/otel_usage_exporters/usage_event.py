@@ -30,7 +30,8 @@ DERIVED = frozenset({"usage.runs", "usage.run.duration", "usage.actions", "usage
 MALFORMED = "malformed"  # the reason for what is not as the SDK's types say
 
 # Reasons for which something gives no event, and nothing is lost by it.
-FILTERED = frozenset({"not_usage", "derived", "zero"})
+DERIVED_TOO_OLD = "derived_too_old"  # a run counter of spans that are too old themselves, and counted as that
+FILTERED = frozenset({"not_usage", "derived", "zero", DERIVED_TOO_OLD})
 
 # Event ids are UUIDs of version 5 under this name: anyone who has the span can compute them.
 NAMESPACE = UUID("5f2a9c1e-8d0b-5b7e-9a64-3c1d7e20b9f4").bytes

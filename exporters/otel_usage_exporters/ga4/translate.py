@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from otel_usage_exporters.packing import Altered, Request, Translation, Unit, pack
 from otel_usage_exporters.text import cached, comma_list, cut, distinct, encode_json, scalar, shortened, truncate
-from otel_usage_exporters.usage_event import Origin, UsageEvent
+from otel_usage_exporters.usage_event import DERIVED_TOO_OLD, Origin, UsageEvent
 
 from .sessions import SESSION_S, Sessions
 
@@ -94,7 +94,7 @@ def translate(
     """Return the requests for *events*, each of one installation and version.
 
     sessions: ``{client id: …}`` as learned before, see sessions.py; what was learned is in the result.
-    Dropped: too_old, future. Altered: renamed, cut, value, params.
+    Dropped: too_old, future, derived_too_old. Altered: renamed, cut, value, params.
     """
     gone: dict[int, str] = {}
     altered: Altered = Counter()
@@ -102,7 +102,8 @@ def translate(
     oldest_ns, newest_ns = now_ns - MAX_AGE_S * 10**9, now_ns + MAX_AHEAD_S * 10**9
     for event in events:
         if event.end_ns < oldest_ns:
-            gone[event.position] = "too_old"
+            # A run counter repeats spans of the same day that are dropped too: it is left out, and nothing is lost by that.
+            gone[event.position] = DERIVED_TOO_OLD if event.kind == "derived" else "too_old"
         elif event.end_ns > newest_ns:
             gone[event.position] = "future"
         else:
