@@ -34,7 +34,8 @@ NEVER = (
 
 # {attribute: what it is, for who uses the program and has never seen a parser}. The table of attributes speaks to developers.
 _IN_WORDS = {
-    "usage.kind": "what is recorded: `run`, or one of the others below: `action`, `error`, `heartbeat`",
+    "usage.kind": "what is recorded: `run`, or one of the others below: `action`, `error`, `heartbeat`; and once `first_run`, "
+    "when the number below is made",
     "usage.command": "which command was run, by the program's own name for it; `(root)` if it was run without one, and "
     "`(unknown)` for anything else that was typed",
     "usage.outcome": "how it ended: `success`, `failure`, `usage_error` (it did not understand what was typed), "

@@ -87,6 +87,11 @@ def read_installation(
     return Installation(stored[0], stored[2]) if stored is not None and now - stored[1] < rotate_days * 86_400 else None
 
 
+def is_new(folder: str) -> bool:
+    """True if *folder* has never had an id since the last reset; one that is too old is of the same installation."""
+    return _read(os.path.join(folder, ID)) is None
+
+
 def _read(path: str) -> tuple[str, int, int] | None:
     """Return (id, when it was generated, when the installation's first was); None if the file holds none."""
     try:

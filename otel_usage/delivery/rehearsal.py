@@ -99,7 +99,7 @@ class Rehearsal(Sender):
     def __init__(self, settings: Mapping[str, Any], since_s: float, real_home: str) -> None:
         super().__init__(settings)
         self.since_s = since_s
-        self.real_home = real_home
+        self.real_home = self.id_folder = real_home
         self.preview = Preview()
 
     def added_attributes(self) -> Mapping[str, str]:

@@ -56,8 +56,8 @@ class Attribute:
 
 
 ATTRIBUTES = (
-    Attribute("usage.kind", "run action error heartbeat", "`run`, `action`, `error`, `heartbeat`",
-              "tells the records apart", one_of("run", "action", "error", "heartbeat")),
+    Attribute("usage.kind", "run action error heartbeat first_run", "`run`, `action`, `error`, `heartbeat`, `first_run`",
+              "tells the records apart", one_of("run", "action", "error", "heartbeat", "first_run")),
     Attribute("usage.command", "run", "the path in the parser's own tree, `(root)` or `(unknown)`",
               "which commands matter", text_like(COMMAND, MAX_PATH)),
     Attribute("usage.outcome", "run", ", ".join(f"`{o}`" for o in OUTCOMES),
@@ -101,7 +101,7 @@ FIELD_PREFIX = "usage.field."  # of a declared field, as an attribute: usage.fie
 # The checks of the table by kind of record: CHECKS["run"]["usage.command"]("report upload") is True.
 CHECKS = {
     kind: {row.key: row.check for row in ATTRIBUTES if kind in row.on.split()}
-    for kind in ("run", "action", "error", "heartbeat", "resource")
+    for kind in ("run", "action", "error", "heartbeat", "first_run", "resource")
 }
 
 # Why a record or field was not kept. Counted as ``usage.dropped{reason}``.

@@ -67,10 +67,10 @@ def test_what_waited_for_days_agrees_with_the_spans_at_ga4(server: Receiver) -> 
     now_ns = time.time_ns()
     lines = [run_line(start_ns=now_ns - n * 3 * HOUR_NS - 10**9)[2] for n in range(1, 40)]
     batch = Batch({"app": "prog", "version": "1", "schema": {}}, 0)
-    for line in lines:
-        batch.add_traces(line)
+    for one in lines:
+        batch.add_traces(one)
     payload = batch.metrics()
-    spans = Spans([record for line in lines for record in records_of(line, {})], {})
+    spans = Spans([record for one in lines for record in records_of(one, {})], {})
     settings = {**GA4, "endpoint": server.url, "folder": "", "client_id": "1.2"}
 
     of_spans = GA4SpanExporter(**settings).deliver(spans.items)

@@ -76,6 +76,7 @@ def test_the_first_week_stays_when_the_id_is_renewed_and_not_when_it_is_reset(sp
 def test_ci_runs_share_one_identity(spool: Spool, sink: Sink) -> None:
     """Every CI job is a new machine: they count as their vendor, and no id is made."""
     spool.settings["ci"] = "github"
+    (spool.home / "id").unlink()
     spool.run()
 
     spool.drain()
