@@ -13,6 +13,7 @@ help:
 	@echo "make test-wheel run the foreground's tests on the wheel that users install"
 	@echo "make test-all   run everything: the wheel too, the oldest OpenTelemetry we support, the slow matrices"
 	@echo "make tracers    install Sentry, ddtrace and others, from which the exporters hide their keys"
+	@echo "make destinations  install Segment's own destinations, by which our messages are judged (needs node)"
 	@echo "make frozen     install PyInstaller, shiv and others, which pack programs that tests then run"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure what we promise, beside others"
@@ -57,13 +58,19 @@ test-oldest:
 test-model: install
 	$(BIN)/python -m tests.bench.model 10000
 
-test-all: test-wheel test-oldest tracers frozen
+test-all: test-wheel test-oldest tracers destinations frozen
 	OTEL_USAGE_SLOW=1 $(BIN)/python -m pytest -n 2 -o timeout=900
 
 # Tools that watch a program's HTTP requests, for tests/exporters/test_tracers.py.
 tracers: install
 	$(PYTHON) -m venv build/tracers
 	build/tracers/bin/python -m pip install --quiet --disable-pip-version-check -e . -r requirements-tracers.txt
+
+# The code of Segment's own destinations, for tests/exporters/test_segment_destinations.py. Needs node.
+destinations:
+	mkdir -p build/destinations
+	cp tests/exporters/destinations/package.json tests/exporters/destinations/package-lock.json build/destinations
+	cd build/destinations && npm ci --ignore-scripts --no-audit --no-fund --silent
 
 # What packs programs, with the wheel that users install, for tests/outside/test_frozen.py. Nuitka needs gcc and patchelf.
 frozen: install
@@ -93,4 +100,4 @@ collector:
 clean:
 	rm -rf $(VENV) build dist
 
-.PHONY: help install demo test test-model test-wheel test-oldest test-all tracers frozen lint bench bench-outside docs collector clean
+.PHONY: help install demo test test-model test-wheel test-oldest test-all tracers destinations frozen lint bench bench-outside docs collector clean

@@ -1,4 +1,4 @@
-"""Write the generated parts of docs/, or with --check fail if one is not what it would be.
+"""Write the generated parts of docs/, and docs/registry/, or with --check fail if one is not what it would be.
 
 Each part stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
 """
@@ -12,12 +12,17 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from otel_usage_exporters import floor, span_choice, span_names
+
+from docs import what_arrives
+from otel_usage import __version__
 from otel_usage.consent.gate import MACHINE, VOICES, WORDS
 from otel_usage.control.commands import VERBS
 from otel_usage.control.host_settings import settings_of
 from otel_usage.control.privacy_page import examples_page
 from otel_usage.recording.agent import AGENT_VARIABLES
 from otel_usage.schema import attributes as schema
+from otel_usage.schema.registry import manifest, registry
 from otel_usage.settings import reference as settings
 
 DOCS = Path(__file__).parent
@@ -66,7 +71,7 @@ FOLDERS = {
     "consent": 0, "recording": 0, "schema": 1, "settings": 1, "spool": 1, "delivery": 1, "control": 1, "cli": 1,
     "receiver": 1, "startup": 1, "pyinstaller": 1, "server": 2,
 }  # fmt: skip
-ALONE = {"setting_error": 0, "otel": 1, "otlp": 1, "proto_json": 1, "sender": 1, "testing": 1}
+ALONE = {"aliases": 0, "setting_error": 0, "otel": 1, "otlp": 1, "proto_json": 1, "sender": 1, "testing": 1}
 NO_PACKAGE = {"startup": "What `otel-usage run`, `verify` and `doctor` put on the path of a program."}
 
 
@@ -114,6 +119,17 @@ def agents() -> list[tuple[str, str]]:
     return [(f"`{name}`", asked.get(name) or f"`{agent}`") for name, agent in names.items()]
 
 
+def arrivals() -> str:
+    """Return what arrives of each kind of record, a heading and a table for each."""
+    head = ("OTLP", "GA4", "to be registered in GA4 as", "Segment: property, if not said otherwise")
+    return "\n\n".join([f"### {name}\n\n{table(head, what_arrives.rows(name))}" for name in what_arrives.TABLES])
+
+
+def floor_rows() -> list[tuple[str, str]]:
+    """Return (what, attributes) of what never leaves by default."""
+    return [(what, ", ".join(f"`{name}`" for name in names)) for what, names in floor.FLOOR.items()]
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "voices": lambda: table(("rank", "where", "how it is read"), voices()),
     "words": lambda: table(("text", "as a mode (`<APP>_TELEMETRY`)", "as a switch (`DO_NOT_TRACK`)"), words()),
@@ -129,12 +145,24 @@ PARTS: dict[str, Callable[[], str]] = {
         [(f"`{a.key}`", a.on.replace(" ", ", "), a.allowed, a.why) for a in schema.ATTRIBUTES],
     ),
     "agents": lambda: table(("variable", "agent"), agents()),
+    "floor": lambda: table(("what", "attributes"), floor_rows()),
+    "floor-words": lambda: ", ".join(f"`{word}`" for word in sorted(floor.WORDS)),
+    "standard": lambda: ", ".join(f"`{name}`" for name in span_choice.DEFAULT_ATTRIBUTES),
+    "span-events": lambda: table(
+        ("event", "of", "`span` says"),
+        [(f"`{name}`", what, label) for name, (what, label) in span_names.EVENTS.items()],
+    ),
     "tree": lambda: table(("where", "ring", "what it is for"), tree()),
     "rings": lambda: table(("ring", "folder", "modules"), rings()),
     "reasons": lambda: table(("reason", "meaning"), [(f"`{r}`", why) for r, why in schema.REASONS.items()]),
     "counters": lambda: table(
         ("counter", "attributes"), [(f"`{name}`", code(", ".join(keys))) for name, keys in schema.DERIVED.items()]
     ),
+    "arrival names": lambda: table(
+        ("recorded", "OTLP", "GA4", "Segment, PostHog, Mixpanel, Amplitude", "GA4 through Segment"),
+        what_arrives.names(),
+    ),
+    "arrivals": arrivals,
 }
 
 
@@ -165,6 +193,13 @@ def main() -> int:
             stale.append(page.name)
             if not arguments.check:
                 page.write_text(after, encoding="utf-8")
+    for name, content in {"manifest.yaml": manifest("otel-usage", __version__), "usage.yaml": registry()}.items():
+        file = DOCS / "registry" / name
+        if not file.exists() or file.read_text(encoding="utf-8") != content:
+            stale.append(name)
+            if not arguments.check:
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(content, encoding="utf-8")
     if arguments.check and stale:
         print(f"not current: {', '.join(stale)}; run: make docs", file=sys.stderr)
         return 1

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from .schema.rows import Schema
     from .setting_error import SettingError
 
-    Consent = Literal["opt-in", "opt-out", "ask"]
+    Consent = Literal["opt-in", "opt-out", "ask", "host"]
     Sender = Literal["detached", "inline", "none"]
 else:
     _Methods = object
@@ -130,7 +130,7 @@ def init(
 
     app: the program's name, lower case; it names the environment variables (``my-cli`` → ``MY_CLI_TELEMETRY``).
     consent: ``"opt-in"``, ``"opt-out"`` (a notice is shown first, and that run is not recorded) or ``"ask"`` (once, on
-        a terminal; that run is not recorded).
+        a terminal; that run is not recorded); for a plugin or library also ``"host"``: what was decided for the program.
     destinations: ``{exporter entry-point name: endpoint, or {constructor keyword: value}}``; None: ``OTEL_EXPORTER_*``.
     schema: what may be recorded besides runs; see docs/schema.md.
     sender: ``"detached"``, ``"inline"`` (waited for, at most 500 ms) or ``"none"`` (records wait).
@@ -157,7 +157,7 @@ def init(
         handle = _handles.get(app)  # it may have come from another process, before this call
         if handle is not None and "app" in handle.settings:
             return handle
-        is_program = not _usage.app and (testing or bool(service) or _is_program(app, frame))
+        is_program = not _usage.app and consent != "host" and (testing or bool(service) or _is_program(app, frame))
         if not is_program:
             usage = handle or Usage()
         elif handle is not None:
@@ -175,6 +175,8 @@ def init(
         _handles[app] = handle or usage
         if not _COMPLETING.isdisjoint(environ):  # a shell asks what may come next: no use of it
             return usage
+        if consent == "host":
+            return _load("consent.host").follow(usage, frame, testing)  # type: ignore[no-any-return]
         gate = _load("consent.gate")
         usage.decision = decision = gate.decide(app, consent, policy, os.environ, testing, flag_seen, service)
         if is_program and (decision.notice or service or decision.overruled == "log"):
@@ -332,24 +334,9 @@ def _loaded(whole, name):
         del sys.modules[whole]
         raise
     package = sys.modules.get(whole.rpartition(".")[0])
-    if package is not None:  # as `import` would; else the package does it, if it is ever imported: `_alias`
+    if package is not None:  # as `import` would; else the package does it, if it is ever imported: aliases.py
         setattr(package, leaf, module)
     return module
-
-
-def _alias(folder: str) -> None:
-    """Give the package *folder* its modules: those that stand in another file, and those that `_load` loaded before it.
-
-    Called by packages whose modules `_load` loads, when they are imported.
-    """
-    prefix = f"{__name__}.{folder}."
-    for name in _BUNDLED:
-        if name.rpartition(".")[0] == folder:
-            sys.modules[f"{__name__}.{name}"] = _load(name)
-    for whole, module in list(sys.modules.items()):
-        leaf = whole.removeprefix(prefix)
-        if leaf != whole and "." not in leaf:
-            setattr(sys.modules[prefix[:-1]], leaf, module)
 
 
 def __getattr__(name):

@@ -1,6 +1,7 @@
 """The same recording through the OpenTelemetry API, for programs that run an SDK of their own.
 
-Runs in the host's process: ``opentelemetry-instrument some-cli …`` loads it by its entry point.
+Runs in the host's process. ``opentelemetry-instrument mycli …`` loads `OwnProgramInstrumentor` by its entry point, in every
+program of an environment where this package is installed, if only for its exporters: it acts in few of them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context
@@ -32,6 +34,8 @@ from .recording.sender_start import BRAKE
 # Set in a program that ``opentelemetry-instrument`` started, to its process id. It leaves its own variables to what the
 # program starts, and so each of those would be instrumented, and be a run, too.
 INSTRUMENTED = "OTEL_USAGE_INSTRUMENTED"
+# Says whether `OwnProgramInstrumentor` acts: true or false, whatever the program is.
+INSTRUMENT = "OTEL_USAGE_INSTRUMENT"
 
 
 class UsageInstrumentor(BaseInstrumentor):  # type: ignore[misc]
@@ -73,6 +77,54 @@ class UsageInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             atexit.unregister(self._observer.finish)
             self._observer.run.close()
             self._observer = None
+
+
+class OwnProgramInstrumentor:
+    """What ``opentelemetry-instrument`` calls: records the runs of a program that is the service itself, and of no other.
+
+    The process of ``opentelemetry-instrument flask run``, gunicorn or uvicorn is no run of a command-line program, and there is
+    no list of all servers. So the program has to be the one that ``OTEL_SERVICE_NAME`` names, as in
+    ``OTEL_SERVICE_NAME=mycli opentelemetry-instrument mycli report upload``; or ``OTEL_USAGE_INSTRUMENT=true`` asks for it.
+    ``OTEL_USAGE_INSTRUMENT=false``, or ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=usage``, never does.
+    """
+
+    def instrument(self, **kwargs: Any) -> None:
+        """Instrument the program, if it is one to be instrumented. Any: as opentelemetry-instrument calls all of them."""
+        if is_own_program(os.environ):
+            UsageInstrumentor().instrument(**kwargs)
+
+    def uninstrument(self, **kwargs: Any) -> None:
+        """Undo it. Any: as above."""
+        if UsageInstrumentor()._observer is not None:
+            UsageInstrumentor().uninstrument(**kwargs)
+
+
+def is_own_program(environ: Mapping[str, str]) -> bool:
+    """True if the process runs the program that is the service, or if the environment asks to record it."""
+    asked = environ.get(INSTRUMENT, "").strip().lower()
+    if asked:
+        return asked in ("1", "true", "yes", "on")
+    service = environ.get("OTEL_SERVICE_NAME", "")
+    if not service:
+        pairs = [pair.partition("=") for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")]
+        service = next((unquote(value.strip()) for name, _, value in pairs if name.strip() == "service.name"), "")
+    return bool(service) and _plain(service) == _plain(_script_name())
+
+
+def _script_name() -> str:
+    """Return the name of the script or module that the interpreter was started with, "" if it has none."""
+    words = sys.orig_argv[1:]
+    script = sys.argv[0] if getattr(sys, "argv", None) else ""
+    if script == "-m" and "-m" in words[:-1]:  # it is not known yet, where this is loaded before the program
+        return words[words.index("-m") + 1].removesuffix(".__main__").rpartition(".")[2]
+    folder, name = os.path.split(script)
+    if name == "__main__.py":
+        name = os.path.basename(folder)
+    return name.removesuffix(".py").removesuffix(".exe")
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", "-")
 
 
 def _program_name() -> str:

@@ -236,7 +236,7 @@ def assert_event(events: Captured, name: str, /, *, times: int | None = None, **
 _attempts: list[str] = []
 
 
-def _refuse_to_send(self: Recorder, orphan: bool = False) -> None:  # noqa: ARG001  the shape of `wake`
+def _refuse_to_send(self: Recorder, orphan: bool = False, early: bool = False) -> None:  # noqa: ARG001  the shape of `wake`
     if self.decision.mode == "on":
         _attempts.append(self.app)
 

@@ -5,3 +5,7 @@ docs/contributing/add-an-exporter.md.
 
 PYTEST_DONT_REWRITE: see otel_usage/__init__.py.
 """
+
+from .marking import mark_action
+
+__all__ = ["mark_action"]

@@ -1,6 +1,6 @@
 """What the exporters of all vendors do alike: find identities, deliver, try again a little, say what went wrong.
 
-A vendor adds what differs (`Vendor`, in vendor.py), and two classes that join it to those of this module::
+A vendor adds what differs (`Vendor`, in vendor.py), and two classes that join it to those of signals.py::
 
     class ToySpanExporter(ToyExporter, UsageSpanExporter): ...
     class ToyMetricExporter(ToyExporter, UsageMetricExporter): ...
@@ -27,29 +27,24 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from opentelemetry.sdk.metrics import Counter as SDKCounter
-from opentelemetry.sdk.metrics import Histogram as SDKHistogram
-from opentelemetry.sdk.metrics import ObservableCounter
-from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricExportResult, MetricsData
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-
-from otel_usage.delivery.verdict import Verdict
+from otel_usage.delivery.verdict import VALIDATED, Verdict
 from otel_usage.setting_error import SettingError
 
 from .identity import Identities
 from .memory import Memory
-from .once import log_once, print_once
+from .once import log_once
 from .packing import Request, Translation
 from .post import Answer, Post
 from .remembering import Memories, Remembering
-from .usage_event import FILTERED, UsageEvent, events_from_metrics, events_from_spans
-from .vendor import VALIDATED, RequestOutcome, Vendor, translate_without_odd
+from .span_choice import USAGE_ONLY, SpanChoice
+from .unexported import Unexported
+from .usage_event import FILTERED, UsageEvent
+from .vendor import RequestOutcome, Vendor, translate_without_odd
 
 try:
     from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -61,11 +56,6 @@ except ImportError:  # an extra: then there is no instrumentation of requests ei
 
 MAX_TRIES = 4  # per export, in a program that has no sender to try again later
 BACKOFF_S = 0.5
-DELTAS: dict[type, AggregationTemporality] = {
-    SDKCounter: AggregationTemporality.DELTA,
-    ObservableCounter: AggregationTemporality.DELTA,
-    SDKHistogram: AggregationTemporality.DELTA,
-}
 
 
 class Exporter(Remembering):
@@ -75,13 +65,12 @@ class Exporter(Remembering):
     only, or `Lenient` classes, which entry points name) one error is logged, and the exporter takes events and drops
     them, counted: an exception here would take down every other exporter of the program.
 
-    What an exporter says of itself, in class attributes, to the sender and the relay:
-
+    What an exporter says of itself, in attributes, to the sender and the relay:
     vendor_class: where its events go. lenient: True if a wrong setting never raises.
     at_most_once: True where a repetition would count twice, so that what may have arrived is never sent again.
-    records_per_request: so many spans or data points fit in one request for sure, 0 if that is of no concern. The sender
-    takes no more into flight, where what was in flight when it is killed is lost.
-    one_client_per_request: True if a request holds events of one client only: the relay then sends several side by side.
+    records_per_request: the vendor's. The sender takes no more into flight, where what was when it is killed is lost.
+    one_client_per_request: True if a request holds events of one resource, and of CI or not, only: the relay sends several side
+    by side then, and the sender takes no others into flight with them.
     takes_folder: True if the keyword ``folder`` says where to remember things between processes.
     schema_key: the key of a schema row under which a host says how the vendor is to name that event, "" for none. The
     sender passes these names as the keyword ``names``.
@@ -89,7 +78,7 @@ class Exporter(Remembering):
 
     lenient: ClassVar[bool] = False
     at_most_once: ClassVar[bool] = False
-    records_per_request: ClassVar[int] = 0
+    records_per_request: int = 0
     one_client_per_request: ClassVar[bool] = False
     takes_folder: ClassVar[bool] = True
     schema_key: ClassVar[str] = ""
@@ -116,16 +105,20 @@ class Exporter(Remembering):
         self._post = Post()
         self._memories: Memories = {}
         self._identities = Identities()
-        self._exports_usage = False  # True from the first event on
+        things, advice = self._advice()
+        self._unexported = Unexported(self._log, self.vendor_class.label, things, advice)
         self._vendor: Vendor | None = None
         some = any(value is not None for value in settings.values())
         try:
             self._vendor = self.vendor_class({k: v for k, v in settings.items() if v is not None}, os.environ)
         except SettingError as exc:
             self.problem = str(exc)
+        self.records_per_request = self._vendor.records_per_request if self._vendor is not None else 0
         settings.clear()  # tools that report an error show the variables of its frames too, and these hold keys
         if self.problem and some and not self.lenient:
             raise SettingError(self.problem)
+        for text in self._choice.warnings():
+            log_once(self._log, logging.WARNING, f"{self.vendor_class.label}: {text}")
         if self.problem:
             log_once(self._log, logging.ERROR, f"{self.vendor_class.label}: nothing is sent: {self.problem}")
 
@@ -157,7 +150,7 @@ class Exporter(Remembering):
         waiting = deque(translation.requests)
         status: int | None = None
         wait_s: float | None = None
-        word, objections, stopped = "", "", False
+        word, objections, stopped, wrong = "", "", False, False
         with suppress_instrumentation():
             while waiting:
                 left_s, limit_s = end - time.monotonic(), vendor.common.timeout_s
@@ -176,8 +169,8 @@ class Exporter(Remembering):
                     waiting.appendleft(replace(request, units=request.units[half:]))
                     waiting.appendleft(replace(request, units=request.units[:half], learned={}))
                     continue
-                elif outcome is RequestOutcome.RETRY:
-                    word = _word(answer)
+                elif outcome in (RequestOutcome.RETRY, RequestOutcome.WAIT):
+                    word, wrong = _word(answer), outcome is RequestOutcome.WAIT
                     waiting.appendleft(request)
                     break
                 else:
@@ -191,7 +184,7 @@ class Exporter(Remembering):
                     break
         unsent = tuple(sorted([unit.position for request in waiting for unit in request.units]))
         wait_s = wait_s if unsent or stopped else None
-        return self._counted(Verdict(unsent, wait_s, dict(+dropped), status, filtered, gone, word, objections))
+        return self._counted(Verdict(unsent, wait_s, dict(+dropped), status, filtered, gone, word, objections, wrong))
 
     def _translate(self, vendor: Vendor, events: list[UsageEvent]) -> tuple[Translation, Memory]:
         """Return the requests for *events*, and the memory to which belongs what they teach."""
@@ -226,7 +219,7 @@ class Exporter(Remembering):
     def _export(self, events: list[UsageEvent], skipped: Counter[str], timeout_s: float) -> bool:
         """Deliver *events*, and those that are unsent again, until none is left. True if all were sent.
 
-        A program of its own has no sender that tries later. So it is done here, a few times, until the time limit.
+        A program of its own has no sender that tries later: it is done here, a few times, unless the settings are wrong.
         """
         vendor = self._vendor
         limit_s = min(timeout_s, vendor.common.timeout_s if vendor else 0.0)
@@ -234,7 +227,7 @@ class Exporter(Remembering):
         verdict = self._deliver(events, skipped, within_s=limit_s)
         none_dropped = not verdict.dropped
         tries = 1
-        while verdict.unsent and tries < MAX_TRIES and not self._closed.is_set():
+        while verdict.unsent and not verdict.wrong_settings and tries < MAX_TRIES and not self._closed.is_set():
             pause_s = verdict.retry_after_s
             if pause_s is None:
                 pause_s = BACKOFF_S * 2 ** (tries - 1) * random.uniform(0.8, 1.2)  # noqa: S311  jitter
@@ -248,7 +241,7 @@ class Exporter(Remembering):
             none_dropped = none_dropped and not verdict.dropped
             tries += 1
         if verdict.unsent:
-            self.dropped["undelivered"] += len(verdict.unsent)
+            self.dropped[verdict.reason if verdict.wrong_settings else "undelivered"] += len(verdict.unsent)
             text = f"{self.vendor_class.label}: events could not be delivered: {verdict.reason or 'no time was left'}"
             log_once(self._log, logging.WARNING, text)
         return none_dropped and not verdict.unsent
@@ -275,13 +268,15 @@ class Exporter(Remembering):
         twin._deliver(events, Counter())
         return [(method, address, headers, body) for method, address, headers, body, _ in twin.shown or ()]
 
-    # Saying what is wrong.
+    # Settings.
 
-    def _print_if_filtered(self, hint: str, exported: int, events: int) -> None:
-        """Print *hint* once if a program exports much, and nothing of it has ever been about use."""
-        if exported and not events and not self._exports_usage and self._vendor is not None:
-            print_once(self._log, f"otel-usage, {self.vendor_class.label}: {hint}")
-        self._exports_usage = self._exports_usage or events > 0
+    def _advice(self) -> tuple[str, str]:
+        """Return what this exporter exports, in the plural, and what to do where nothing of it is sent."""
+        return "records", "see docs/exporters.md"
+
+    @property
+    def _choice(self) -> SpanChoice:
+        return self._vendor.common.choice if self._vendor is not None else USAGE_ONLY
 
     # What OTel calls. Flushing has nothing to do: nothing is held back.
 
@@ -291,77 +286,10 @@ class Exporter(Remembering):
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002
         """Begin no further request, wait for no other try, close connections. Any: the SDK passes its own keywords."""
+        if self._vendor is not None:
+            self._unexported.end()
         self._closed.set()
         self._post.close()
-
-
-class UsageSpanExporter(Exporter, SpanExporter):
-    """A span exporter whose `deliver` says what became of each span, for the sender and the relay."""
-
-    def deliver(self, spans: Sequence[ReadableSpan], *, within_s: float = math.inf) -> Verdict:
-        """Send *spans* once and return the verdict, whose ``unsent`` are positions in *spans*.
-
-        within_s: no request is begun later. One that was begun is not cut short: nobody could say whether it arrived.
-        """
-        events, skipped = events_from_spans(spans, all_spans=self._all_spans())
-        return self._deliver(events, skipped, within_s=within_s, cut_short=False)
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send *spans*, trying again for as long as the time limit allows."""
-        events, skipped = events_from_spans(spans, all_spans=self._all_spans())
-        variable = f"OTEL_EXPORTER_{self.vendor_class.prefix}_SPANS"
-        hint = f"none of the spans is about use; set {variable}=all to send every span"
-        self._print_if_filtered(hint, len(spans), len(events))
-        return SpanExportResult.SUCCESS if self._export(events, skipped, math.inf) else SpanExportResult.FAILURE
-
-    def requests_for(self, spans: Sequence[ReadableSpan]) -> list[tuple[str, str, dict[str, str], bytes]]:
-        """Return (method, address, headers, body) of the requests for *spans*, without sending; keys are redacted.
-
-        body: before compression. The exporter learns nothing by it: the next delivery makes the same requests::
-
-            [(method, address, headers, body)] = exporter.requests_for(spans)
-            print(method, address, json.loads(body))
-        """
-        return self._requests_for(events_from_spans(spans, all_spans=self._all_spans())[0])
-
-    def _all_spans(self) -> bool:
-        return self._vendor is not None and self._vendor.common.all_spans
-
-
-class UsageMetricExporter(Exporter, MetricExporter):
-    """A metric exporter whose `deliver` says what became of each data point. Asks the SDK for deltas."""
-
-    def _configure(self, settings: dict[str, Any]) -> None:
-        MetricExporter.__init__(self, preferred_temporality=dict(DELTAS))
-        super()._configure(settings)
-
-    def deliver(self, metrics: MetricsData, *, within_s: float = math.inf) -> Verdict:
-        """Send *metrics* once and return the verdict, whose ``unsent`` are positions among all their data points.
-
-        within_s: as for spans.
-        """
-        events, skipped = events_from_metrics(metrics, derived=self._derived())
-        return self._deliver(events, skipped, within_s=within_s, cut_short=False)
-
-    def export(
-        self,
-        metrics_data: MetricsData,
-        timeout_millis: float = 10_000,
-        **kwargs: Any,  # noqa: ARG002
-    ) -> MetricExportResult:
-        """Send *metrics_data*, trying again for as long as the time limits allow. Any: as the SDK's."""
-        events, skipped = events_from_metrics(metrics_data, derived=self._derived())
-        hint = "none of the metrics is about use; only usage.count.* counters are sent"
-        self._print_if_filtered(hint, skipped["not_usage"], len(events))
-        all_sent = self._export(events, skipped, timeout_millis / 1_000 or math.inf)  # 0: none but the settings' own
-        return MetricExportResult.SUCCESS if all_sent else MetricExportResult.FAILURE
-
-    def requests_for(self, metrics: MetricsData) -> list[tuple[str, str, dict[str, str], bytes]]:
-        """Return (method, address, headers, body) of the requests for *metrics*, without sending; keys are redacted."""
-        return self._requests_for(events_from_metrics(metrics, derived=self._derived())[0])
-
-    def _derived(self) -> bool:
-        return self._vendor is not None and self._vendor.common.derived
 
 
 class Lenient(Exporter):

@@ -45,6 +45,7 @@ class Remembering:
         key = folder, name = self._memory_key(vendor, app)
         memories = _shared if folder and not self._rehearses else self._memories
         if key not in memories:
-            # Without a folder: a relay, which hears from all installations.
-            memories.setdefault(key, Memory(folder, name, writes=not self._rehearses) if folder else CompactMemory())
+            # Without a folder: a relay, which hears from all installations. Nor with users, who are more than a file can hold.
+            file = folder and not vendor.common.choice.user
+            memories.setdefault(key, Memory(folder, name, writes=not self._rehearses) if file else CompactMemory())
         return memories[key]

@@ -15,10 +15,13 @@ from urllib.parse import urlsplit
 from otel_usage.setting_error import SettingError
 from otel_usage.settings.endpoint import is_loopback
 
+from .span_choice import DEFAULT_ATTRIBUTES, STANDARD, SpanChoice
+
 T = TypeVar("T")
 
 MAX_TIMEOUT_S = 300.0
 DEFAULT_TIMEOUT_S = 10.0
+MIN_USER_KEY = 16  # characters: who has the key, or guesses it, can try all ids that there may be
 AN_ADDRESS = "an https:// address (http:// only for this machine), without user, query and fragment"
 
 
@@ -26,10 +29,11 @@ AN_ADDRESS = "an https:// address (http:// only for this machine), without user,
 class CommonSettings:
     """The settings that the exporters of every vendor have.
 
+    choice: what is exported of spans that are not about use, and whose spans are.
     folder: where to remember things between processes; "" is in memory only, None is a folder per service.
     """
 
-    all_spans: bool
+    choice: SpanChoice
     derived: bool
     timeout_s: float
     folder: str | None
@@ -46,7 +50,7 @@ class SettingReader:
     """
 
     def __init__(self, prefix: str, settings: Mapping[str, Any], environ: Mapping[str, str]) -> None:
-        self._prefix = f"OTEL_EXPORTER_{prefix}_"
+        self.prefix = prefix
         self._settings = settings
         self._environ = environ
         self._asked_for: set[str] = set()
@@ -59,7 +63,7 @@ class SettingReader:
 
     def variable(self, keyword: str) -> str:
         """Return the variable's name: ``timeout_s`` → ``OTEL_EXPORTER_GA4_TIMEOUT_S``."""
-        return self._prefix + keyword.upper()
+        return f"OTEL_EXPORTER_{self.prefix}_{keyword.upper()}"
 
     def wrong(self, keyword: str, expected: str, *, missing: bool = False) -> SettingError:
         """Return the error for *keyword*, without its value."""
@@ -84,10 +88,27 @@ class SettingReader:
         """Return the address to post to. Raises SettingError."""
         return self.read("endpoint", parse_endpoint, default, AN_ADDRESS)
 
+    def _choice(self) -> SpanChoice:
+        """Return what the settings say about spans of any instrumentation. Raises SettingError."""
+        names, none = "names, separated by commas; * stands for any characters", ()
+        no_key = "a key of at least 16 characters, to hash users' ids with (or send_raw_user, to send them as they are)"
+        choice = SpanChoice(
+            spans=self.read("spans", _parse_spans, none, f'"usage", "all" or {names}'),
+            attributes=self.read("attributes", _parse_attributes, DEFAULT_ATTRIBUTES, f'"standard", "all" or {names}'),
+            personal=self.read("allow_personal_data", parse_flag, False, '"true" or "false"'),
+            user=self.read("user", parse_names, none, "names of attributes, separated by commas"),
+            user_key=self.read("user_key", _user_key, "", no_key),
+            raw_user=self.read("send_raw_user", parse_flag, False, '"true" or "false"'),
+            prefix=self.prefix,
+        )
+        if choice.user and self.raw("user_key") is None and not self.read("send_raw_user", parse_flag, False, ""):
+            raise self.wrong("user_key", no_key, missing=True)
+        return choice
+
     def common(self) -> CommonSettings:
         """Return the settings that all exporters share. Raises SettingError, also for a keyword nobody has asked for."""
         common = CommonSettings(
-            self.read("spans", parse_choice("usage", "all"), "usage", '"usage" or "all"') == "all",
+            self._choice(),
             self.read("derived", parse_flag, False, '"true" or "false"'),
             self.read("timeout_s", _seconds, DEFAULT_TIMEOUT_S, f"seconds, more than 0 and at most {MAX_TIMEOUT_S:g}"),
             self.read("folder", _path, None, "a folder"),
@@ -128,6 +149,34 @@ def parse_choice(*words: str) -> Callable[[Any], str]:
         return word
 
     return parse
+
+
+def parse_names(value: Any) -> tuple[str, ...]:
+    """Return the names in *value*: a list, or text with commas between. Raises ValueError."""
+    names = value.split(",") if isinstance(value, str) else list(value)
+    if isinstance(value, Mapping) or not all(isinstance(name, str) for name in names):
+        raise ValueError
+    return tuple([name.strip() for name in names if name.strip()])
+
+
+def _parse_spans(value: Any) -> tuple[str, ...]:
+    names = parse_names(value)
+    words = [name.lower() for name in names]
+    return ("*",) if "all" in words else tuple([name for name in names if name.lower() != "usage"])
+
+
+def _parse_attributes(value: Any) -> tuple[str, ...]:
+    names = parse_names(value)
+    words = [name.lower() for name in names]
+    if "all" in words:
+        return ("*",)
+    return (*[name for name in names if name.lower() != STANDARD], *(DEFAULT_ATTRIBUTES if STANDARD in words else ()))
+
+
+def _user_key(value: Any) -> str:
+    if len(value.strip()) < MIN_USER_KEY:
+        raise ValueError
+    return str(value.strip())
 
 
 def parse_endpoint(url: str) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from math import isfinite
 from typing import Any
 
 MAX_READ = 200  # ours: characters of a name that are looked at; every vendor takes fewer
+# Characters of a list as text: the least that any receiver takes of a value, GA4's 100, since lists that reach Segment go on
+# to GA4 and others from there.
+MAX_LIST = 100
+MAX_WORDS = 1_000  # ours: items of a list that are looked at
 MAX_SAFE_INTEGER = 2**53 - 1  # RFC 8259, section 6: beyond it receivers disagree
 
 # Any: JSON. Without spaces, and NaN is an error: nobody else's parser takes it.
@@ -55,11 +60,37 @@ def comma_list(words: Sequence[str], limit: int) -> str:
     return clean(joined)
 
 
-def scalar(value: object) -> str | int | float | bool | None:
-    """Return *value* if a vendor can take it, None if not.
+def flat(recorded: Mapping[str, object], altered: Counter[str]) -> Iterator[tuple[str, str | int | float | bool]]:
+    """Yield (name, value) of all in *recorded* that every vendor takes, and of no list: Segment's GA4 destination refuses an
+    event for one, and RudderStack's makes as many parameters of it.
 
-    Lists of scalars become comma lists; whole numbers beyond 2**53 become text; NaN, bytes and maps nothing.
+    A list becomes two: the text of its whole words that fit, separated by commas, and ``<name>_count``, how many there are.
+    altered: what is left out is counted there, as cut or value.
+
+    >>> list(flat({"options": ("--format", "--quiet")}, Counter()))
+    [('options', '--format,--quiet'), ('options_count', 2)]
     """
+    for name, value in recorded.items():
+        if isinstance(value, (list, tuple)):
+            words = [word for word in map(_word, value[:MAX_WORDS]) if word]
+            text = comma_list(words, MAX_LIST)
+            if len(words) < len(value):
+                altered["value"] += 1
+            if text != ",".join(words):
+                altered["cut"] += 1
+            if text:
+                yield name, text
+            yield name + "_count", len(value)
+            continue
+        plain = scalar(value)
+        if plain is None:
+            altered["value"] += 1
+        else:
+            yield name, plain
+
+
+def scalar(value: object) -> str | int | float | bool | None:
+    """Return *value* if a vendor can take it, None if not: lists, maps, bytes, NaN. Whole numbers beyond 2**53 become text."""
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, int):
@@ -68,14 +99,15 @@ def scalar(value: object) -> str | int | float | bool | None:
         return str(value) if abs(value) < 2**64 else None
     if isinstance(value, float):
         return value if isfinite(value) else None
-    if isinstance(value, (list, tuple)):
-        words = [scalar(each) if isinstance(each, (str, int, float)) else None for each in value[:1_000]]
-        return ",".join([_word(word) for word in words if word is not None]) or None
     return None
 
 
-def _word(value: str | int | float | bool) -> str:
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+def _word(value: object) -> str:
+    """Return an item of a list as text, "" if it is none that a vendor could take."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    plain = scalar(value)
+    return "" if plain is None else str(plain)[: MAX_LIST + 1]
 
 
 def shortened(name: str, limit: int, whole: str) -> str:

@@ -21,8 +21,11 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import StatusCode
 
-FIELD = "usage.field."
+from .marking import FIELD
+from .span_choice import USAGE_ONLY, SpanChoice
+
 COUNT = "usage.count."
 DROPPED = "usage.dropped"
 DERIVED = frozenset({"usage.runs", "usage.run.duration", "usage.actions", "usage.errors"})
@@ -39,8 +42,9 @@ NAMESPACE = UUID("5f2a9c1e-8d0b-5b7e-9a64-3c1d7e20b9f4").bytes
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where events come from: one version of one program in one installation. Unknown is "".
+    """Where events come from: one version of one program in one installation, or of one user of a service. Unknown is "".
 
+    user_id: a user's own id, where the settings say that it may leave as it is.
     ci_system: of a program that ran in CI, where nothing is installed: then installation_id is ``ci.<ci_system>``.
     first_week: in which the installation ran first, like 2026-W48.
     """
@@ -53,8 +57,10 @@ class Origin:
     arch: str = ""
     runtime: str = ""
     runtime_version: str = ""
-    ci_system: str = field(default="", repr=False)  # not in repr: ids of counts are made of it, and stay as they are
+    # Ids of counts are made of the others, as written: these are not in repr.
+    ci_system: str = field(default="", repr=False)
     first_week: str = field(default="", repr=False)
+    user_id: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class UsageEvent:
 
     position: of the span or data point it comes from, among those exported together. kind: run, action, error, heartbeat,
     first_run, count, dropped (records of ours that were lost), derived (a run counter), span (of no usage kind; only when
-    asked for).
+    chosen).
     name: the declared one; of a run, its span's. event_id: a UUID, the same in every attempt to send it.
     end_ns: when it happened; of a count, until when was counted. fields: as recorded, values not checked.
     """
@@ -94,19 +100,19 @@ class UsageEvent:
 
 
 def events_from_spans(
-    spans: Sequence[ReadableSpan], *, all_spans: bool = False
+    spans: Sequence[ReadableSpan], choice: SpanChoice = USAGE_ONLY
 ) -> tuple[list[UsageEvent], Counter[str]]:
     """Return the events of *spans*, in their order, and how many spans gave none, by reason.
 
-    all_spans: spans of no usage kind become events too, with all their attributes.
+    choice: which spans of no usage kind become events too, and whose spans are.
     Reasons: not_usage, unknown_kind, no_time, malformed. Those in `FILTERED` are no loss.
     """
     events: list[UsageEvent] = []
     skipped: Counter[str] = Counter()
-    origins = _Origins()
+    origins = _Origins(choice)
     for position, span in enumerate(spans):
         try:
-            event = _event_of_span(span, position, origins, all_spans=all_spans)
+            event = _event_of_span(span, position, origins, choice)
         except Exception:  # the SDK checks little of what a program says, and one odd span must not cost the others
             event = MALFORMED
         if isinstance(event, str):
@@ -116,17 +122,18 @@ def events_from_spans(
     return events, skipped
 
 
-def _event_of_span(span: ReadableSpan, position: int, origins: _Origins, *, all_spans: bool) -> UsageEvent | str:
+def _event_of_span(span: ReadableSpan, position: int, origins: _Origins, choice: SpanChoice) -> UsageEvent | str:
     """Return the event of *span*, or the reason why there is none. Raises whatever an odd span raises."""
     attributes = _plain(span.attributes)
     kind = attributes.get("usage.kind")
-    if kind is None and not all_spans:
+    chosen = choice.event_of(span, attributes) if kind is None else None
+    if kind is None and chosen is None:
         return "not_usage"
     start_ns, end_ns = _times(span.start_time, span.end_time)
     if end_ns <= 0:
         return "no_time"
     name = span.name
-    origin = origins.of(span.resource)
+    origin = origins.of(span.resource, attributes)
     context = span.context
     if context is not None and context.trace_id and context.span_id:
         event_id = _uuid(f"{context.trace_id:032x}{context.span_id:016x}")
@@ -155,30 +162,41 @@ def _event_of_span(span: ReadableSpan, position: int, origins: _Origins, *, all_
             surface=_text(attributes.get("usage.surface")),
         )
     elif kind in ("action", "error", "heartbeat"):
-        name = "heartbeat" if kind == "heartbeat" else _text(attributes.get(f"usage.{kind}")) or name
-        fields = {key[12:]: value for key, value in attributes.items() if key.startswith(FIELD)}
+        name = _text(attributes.get(f"usage.{kind}")) or name
+        if kind == "error" and error_type == name:
+            error_type = ""  # it says nothing more
+        fields = {key[12:]: choice.cleaned(value) for key, value in attributes.items() if key.startswith(FIELD)}
         event = UsageEvent(
             position, str(kind), name, event_id, origin, start_ns, end_ns, error_type=error_type, fields=fields
         )
     elif kind == "first_run":
         event = UsageEvent(position, "first_run", "first_run", event_id, origin, start_ns, end_ns)
-    elif kind is None:
-        event = UsageEvent(position, "span", name, event_id, origin, start_ns, end_ns, fields=attributes)
+    elif chosen is not None:
+        if not error_type and getattr(span.status, "status_code", None) is StatusCode.ERROR:
+            error_type = "_OTHER"  # the old semantic conventions say no more
+        name, fields = chosen
+        error_type = choice.cleaned(error_type)
+        event = UsageEvent(
+            position, "span", name, event_id, origin, start_ns, end_ns, error_type=error_type, fields=fields
+        )
     else:
         return "unknown_kind"
     return event if isinstance(name, str) else MALFORMED
 
 
-def events_from_metrics(metrics: MetricsData, *, derived: bool = False) -> tuple[list[UsageEvent], Counter[str]]:
+def events_from_metrics(
+    metrics: MetricsData, choice: SpanChoice = USAGE_ONLY, *, derived: bool = False
+) -> tuple[list[UsageEvent], Counter[str]]:
     """Return the events of *metrics*, one per delta data point, and how many points gave none, by reason.
 
-    Position is that in ``data_points(metrics)``. derived: the run counters, which repeat the spans, too.
+    Position is that in ``data_points(metrics)``. choice: whose resources are. derived: the run counters, which repeat the
+    spans, too.
     Reasons: not_usage, derived, zero, cumulative (its increments are unknown), unsupported (gauges, sums that go
     down, histograms but that of the run's duration), no_time, value, malformed. Those in `FILTERED` are no loss.
     """
     events: list[UsageEvent] = []
     skipped: Counter[str] = Counter()
-    origins = _Origins()
+    origins = _Origins(choice)
     for position, (resource, metric, point) in enumerate(data_points(metrics)):
         try:
             event = _event_of_point(resource, metric, point, position, origins, derived=derived)
@@ -267,13 +285,23 @@ _ORIGIN_ATTRIBUTES = (
 
 
 class _Origins:
-    """Makes one `Origin` per resource, and the same one for resources that say the same."""
+    """Makes one `Origin` per resource and user, and the same one for those that say the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, choice: SpanChoice) -> None:
+        self._choice = choice
         self._by_id: dict[int, Origin] = {}
         self._same: dict[tuple[str, ...], Origin] = {}
 
-    def of(self, resource: Any) -> Origin:  # Any: a Resource, or None
+    def of(self, resource: Any, attributes: Mapping[str, Any] | None = None) -> Origin:  # Any: a Resource, or None
+        """Return where a record of *resource* comes from. attributes: a span's, which may say whose it is."""
+        if self._choice.user:
+            about = _plain(resource.attributes if resource is not None else None)
+            pseudonym, user_id = self._choice.user_of(attributes or {}, about)
+            if pseudonym:
+                # The system and the runtime are the service's, and not its user's.
+                program = (_text(about.get("service.name")), _text(about.get("service.version")))
+                whose = (*program, pseudonym, "", "", "", "", "", user_id)
+                return self._same.setdefault(whose, Origin(*whose))
         origin = self._by_id.get(id(resource))
         if origin is None:
             get = _plain(resource.attributes if resource is not None else None).get

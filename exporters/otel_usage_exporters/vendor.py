@@ -20,7 +20,8 @@ from .settings import CommonSettings
 from .usage_event import MALFORMED, UsageEvent
 
 USER_AGENT = f"otel-usage/{__version__}"
-VALIDATED = "validated"  # the reason for what was only checked, and never was to be recorded
+# Answers of a wrong address or key, or of something that stands in between: the records are not refused. And redirects.
+ABOUT_SETTINGS = frozenset({401, 403, 404, 405, 407})
 REDACTED = "REDACTED"  # stands for a key, wherever a request is shown to people
 
 
@@ -31,6 +32,7 @@ class RequestOutcome(Enum):
     DROP = "drop"  # never to be sent again; the next request may fare better
     DROP_AND_STOP = "drop and stop"  # never to be sent again; the next requests wait for another time
     RETRY = "retry"  # to be sent again at another time, as are the next requests
+    WAIT = "wait"  # likewise, once somebody has mended the address or the key
     SPLIT = "split"  # too large: to be sent again at once, in halves
 
 
@@ -39,12 +41,14 @@ class Vendor(ABC):
 
     label: the vendor's name for people. prefix: of its variables, after ``OTEL_EXPORTER_``.
     memory_name: of the file that holds what is remembered per installation, see memory.py; without its suffix.
+    records_per_request: so many records fit in one request for sure, 0 if that is of no concern; see `Exporter`.
     """
 
     label: ClassVar[str]
     prefix: ClassVar[str]
     memory_name: ClassVar[str]
     common: CommonSettings
+    records_per_request: int = 0
 
     @abstractmethod
     def __init__(self, settings: Mapping[str, Any], environ: Mapping[str, str]) -> None:
@@ -73,6 +77,11 @@ class Vendor(ABC):
     def objections(self, answer: Answer) -> str:  # noqa: ARG002
         """Return what *answer* objects to, in few words that may be written down: nothing of what was sent; "" for nothing."""
         return ""
+
+
+def is_about_settings(status: int) -> bool:
+    """True if an answer of *status* says that the address or the key is wrong, and nothing about what was sent."""
+    return 300 <= status < 400 or status in ABOUT_SETTINGS
 
 
 def translate_without_odd(

@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     import argparse
 
     from ..control import commands
-    from . import demo, describe, doctor, listen, run, verify
+    from . import demo, describe, doctor, ids, listen, run, verify
 
     top = argparse.ArgumentParser(
         prog="otel-usage",
@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"otel-usage {__version__}")
     subparsers = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (commands, demo, run, listen, describe, verify, doctor):
+    for module in (commands, ids, demo, run, listen, describe, verify, doctor):
         module.add(subparsers)
     subparsers.add_parser(
         "relay", add_help=False, help="receive OTLP for GA4 and Segment, and keep their keys (extra: relay)"

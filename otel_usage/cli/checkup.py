@@ -159,7 +159,22 @@ def check_destinations(app: App, settings: Mapping[str, Any]) -> list[Check]:
         checks += way
         if all(check.ok for check in way):
             checks.append(_check_answer(settings, name, keywords))
+        checks += check_counters(app.home, name)
     return checks
+
+
+def check_counters(home: str, name: str) -> list[Check]:
+    """Whether the destination *name* refused delta counters when it last got some; [] if it did not.
+
+    Only the ledger knows: a backend can't be asked without counting something.
+    """
+    from ..delivery.ledger import Ledger
+    from ..delivery.otlp_answer import DELTA
+
+    entries = [row for row in Ledger(home).entries() if row["destination"] == name and row["signal"] == "metrics"]
+    if not entries or entries[-1].get("reason") != DELTA:
+        return []
+    return [Check(f"{name}: counters", False, explain_reason(DELTA), "a backend that takes them", advise(DELTA))]
 
 
 def _check_answer(settings: Mapping[str, Any], name: str, keywords: Mapping[str, Any] | None) -> Check:

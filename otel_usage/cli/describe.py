@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
+import re
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from ..consent.notice import say
 from ..control.host_settings import settings_of
 from ..control.privacy_page import page
+from ..schema.registry import manifest, registry
 
 
 def add(subparsers: Any) -> None:
@@ -23,6 +27,12 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "target", metavar="MODULE:USAGE", help="what otel_usage.init returned, e.g. mycli.main:usage; or FILE.py:usage"
     )
+    parser.add_argument(
+        "--registry",
+        metavar="FOLDER",
+        help="write manifest.yaml and usage.yaml into FOLDER in place of the page: a registry of semantic conventions, with "
+        "which OpenTelemetry's weaver judges what the program sends",
+    )
     parser.add_argument("--check", metavar="FILE", help="compare with FILE, print the difference, change nothing")
     parser.set_defaults(call=call)
 
@@ -30,6 +40,8 @@ def add(subparsers: Any) -> None:
 def call(args: argparse.Namespace) -> int:
     """Print the page, or compare it with a file."""
     settings = settings_of(args.target)
+    if args.registry:
+        return _write_registry(settings, args.registry)
     current = page(settings)
     if not settings.get("mounted"):
         say(
@@ -59,3 +71,19 @@ def call(args: argparse.Namespace) -> int:
     )
     say(f"otel-usage: {args.check!r} is out of date; write it with: otel-usage describe {args.target} > {args.check}\n")
     return 1
+
+
+def _write_registry(settings: Mapping[str, Any], folder: str) -> int:
+    """Write the registry of a program: 0, or 1 if *folder* can't be written. Any: settings as of `init`."""
+    numbers = re.findall(r"\d+", str(settings["version"]))[:3]
+    version = ".".join([*numbers, "0", "0", "0"][:3])
+    files = {"manifest.yaml": manifest(settings["app"], version), "usage.yaml": registry(settings["schema"])}
+    try:
+        os.makedirs(folder, exist_ok=True)
+        for name, content in files.items():
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                file.write(content)
+    except OSError as exc:
+        say(f"otel-usage: {folder!r} can't be written: {exc.strerror}\n")
+        return 1
+    return 0

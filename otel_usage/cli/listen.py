@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any, TextIO
 
 from ..receiver.arrival import Arrival
@@ -38,7 +39,10 @@ def call(args: argparse.Namespace) -> int:
     try:
         server = Listener(args.port, print_arrival)
     except OSError as exc:
-        print(f"otel-usage: port {args.port} can't be listened on ({exc.strerror}); pass another with --port")
+        problem = f"port {args.port} can't be listened on ({exc.strerror}); pass another with --port"
+        print(f"otel-usage: {problem}", file=sys.stderr)
+        if file is not None:
+            file.close()
         return 1
     print(f"listening on {server.address}  (OTLP/HTTP, GA4, Segment; Ctrl-C ends)", flush=True)
     try:

@@ -31,6 +31,7 @@ from .findings import Findings
 from .watch import InitCall, Observation, WatchedRun, can_trace, run_audited, run_traced
 
 TEST_RUNNER = "PYTEST_CURRENT_TEST"
+SET_ASIDE = (*[name.decode() for name in CI], TEST_RUNNER)  # each alone keeps a program from recording
 AGREED_POLICY = 10**9  # the version of what is collected in the stored choice: agreed to whatever it may be
 
 
@@ -142,7 +143,7 @@ class _Proof:
 
     def _scene_of_switch(self, offs: list[tuple[str, str]]) -> _Scene:
         """Return the scene in which the strongest switch says off, and nothing else keeps the program from recording."""
-        names = [name for name in (*CI, TEST_RUNNER) if name in self.user_environ]
+        names = [name for name in SET_ASIDE if name in self.user_environ]
         self.findings.decided_by = offs[0] if offs else None
         self.findings.set_aside = [*[source for _, source in offs[1:]], *names]
         choice = "off" if offs and offs[0][0] == "stored" else "on"
@@ -164,7 +165,7 @@ class _Proof:
         command = self.scene.command
         end = command.index("--") if "--" in command else len(command)
         without_flag = [word for at, word in enumerate(command) if at > end or not word or word != self.init.flag]
-        scene = self.scene.without(offs, [*CI, TEST_RUNNER])
+        scene = self.scene.without(offs, [*SET_ASIDE])
         switched_on = {variable(self.init.app) + "_TELEMETRY": "on", "OTEL_USAGE_SENDER": "none"}
         scene = replace(scene, command=without_flag, environ={**scene.environ, **switched_on}, choice="on")
         run = self._run_audited(scene, inert=False)

@@ -1,5 +1,5 @@
 """May this be recorded, and by whose word: the gate, the stored choice, the notice and the question."""
 
-from .. import _alias
+from .. import _load
 
-_alias("consent")
+_load("aliases").give_modules("consent")

@@ -1,5 +1,5 @@
 """What a user sees and changes of one program's usage data."""
 
-from .. import _alias
+from .. import _load
 
-_alias("control")
+_load("aliases").give_modules("control")

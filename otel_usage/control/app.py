@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 from ..consent.choice import store_choice
 from ..consent.decision import Decision
 from ..consent.gate import decide, getter, home, stored, variable, voices
+from ..consent.host import decide_with_host
 from ..delivery.ledger import Ledger
 from ..settings.remembered import recall
 from ..spool.layout import BATCH, BATCH_DONE, CONSENT, DROPPED, FORMAT, ID, LOCAL, NEW, QUEUE
 from ..spool.removal import clear_folder, discard, explain_os_error, find_obstacle
+from .known_apps import list_known
 from .program_handle import program_handle
 from .sender_stop import stop_sender
 from .wording import iso_time
@@ -123,6 +125,8 @@ class App:
 
     def decision(self) -> Decision:
         """Return what would happen in a run that starts now."""
+        if self.settings is not None and self.consent == "host":
+            return decide_with_host(self.settings, self.environ, self.testing)
         service = bool(self.settings and self.settings.get("service"))
         return decide(self.name, self.consent, self.policy, self.environ, self.testing, self.flag, service)
 
@@ -228,18 +232,23 @@ class App:
     def summarize_sent(self) -> dict[str, Any]:
         """Return what was sent to whom, and under which id: only what is remembered here, and ``off`` forgets it.
 
-        Shape: ``{"sent": {destination: {"records": n, "first": time, "last": time}}, "installation_id": id or None}``.
-        Raises ControlError.
+        Shape: ``{"sent": {destination: {"records": n, "first": time, "last": time, "known_as": {field: id}}},
+        "installation_id": id or None}``. Raises ControlError.
         """
+        from .known_as import ids_at
+
         sent: dict[str, dict[str, Any]] = {}
         for entry in self.history():
             if entry["result"] == "sent" and entry["destination"]:
                 total = sent.setdefault(entry["destination"], {"records": 0, "first": iso_time(entry["time"])})
                 total["records"] += entry["records"]
                 total["last"] = iso_time(entry["time"])
-        return {"sent": sent, "installation_id": self._installation_id()}
+        installation_id = self.installation_id()
+        for name, fields in ids_at(sent, installation_id, self.settings).items() if installation_id else ():
+            sent[name]["known_as"] = fields
+        return {"sent": sent, "installation_id": installation_id}
 
-    def _installation_id(self) -> str | None:
+    def installation_id(self) -> str | None:
         """Return the stored id, even one that is too old to be used again: things were sent under it."""
         from ..delivery.installation_id import read_installation_id
 
@@ -265,6 +274,8 @@ class App:
             store_choice(self.home, mode, since_s, max(policy, self.policy))
             if mode == "off":
                 self._remove_all_but((CONSENT,))
+                for guest in self._guests():
+                    guest._remove_unsent()
             elif mode == "local":
                 stop_sender(self.spool)
             elif not may_send_unsent:
@@ -281,7 +292,7 @@ class App:
 
         Returns whether there was one, and the id itself, None if it could not be read. Raises ControlError.
         """
-        old = self._installation_id()
+        old = self.installation_id()
         try:
             os.unlink(self.id_file)
         except (FileNotFoundError, NotADirectoryError):
@@ -308,6 +319,15 @@ class App:
         except OSError as exc:
             raise ControlError(f"{self.home!r} can't be removed ({explain_os_error(exc)})") from exc
         return {"app": self.name, "existed": existed, **summary, "choice_kept": choice or None}
+
+    def _guests(self) -> list[App]:
+        """Return the plugins and libraries that were last recorded by what was decided for this program."""
+        guests = []
+        for name in list_known(self.environ):
+            settings = recall(f"{os.path.dirname(self.home)}/{name}") or {}
+            if settings.get("consent") == "host" and (settings.get("host") or {}).get("app") == self.name:
+                guests.append(App(name, settings, self.environ))
+        return guests
 
     def _remove_unsent(self) -> None:
         """Remove what was recorded and not sent yet, while programs go on running. Raises OSError."""

@@ -217,7 +217,9 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
         "",
         *[f"- {line}" for line in _receiver_lines(redact_destinations(settings.get("destinations")))],
         "",
-        "They also see the address that your connection comes from, as every server does; no record holds it.",
+        "They also see the address that your connection comes from, as every server does. No record holds it when it leaves "
+        "your machine; whether a receiver writes it down is up to that receiver. Each knows you by the id above or by another "
+        f"that is made from it, which {command_line('status')} shows: name it to have what lies there deleted.",
         "",
         f"{hashes}# How long",
         "",
@@ -238,6 +240,7 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
                 ("keep records, and send none", command_line("local")),
                 ("stop", _ways_to_stop(settings, command_line("off"))),
                 ("stop it for everybody on a machine", f"create `/etc/otel-usage/{app}.off`"),
+                ("learn what each receiver knows you as, to have it deleted there", command_line("status")),
                 ("get a new id", command_line("reset-id")),
                 ("delete everything local, and learn what lies where", command_line("forget")),
             ],
@@ -266,6 +269,8 @@ def _when_recorded(settings: Mapping[str, Any]) -> str:
         "systems are recorded only where somebody said `on`.",
         "opt-in": "Only after you said `on`.",
         "ask": "Only after you answered yes to a question that is asked once, on a terminal.",
+        "host": "Only where the program that it is a part of records too, which shows its own notice, or asks; and never "
+        "where you have said no to either.",
     }[settings["consent"]]
 
 

@@ -22,6 +22,11 @@ _MEANINGS = {
     "timeout": ("it did not answer in time", ""),
     "lost": ("the connection ended before its answer came", ""),
     "fault": ("something failed here that nobody expected", ""),
+    "delta": (
+        "it takes no delta counters, as Prometheus and Mimir do not",
+        "the program's maintainers have to send it spans alone ('metrics': 'none'), or have a gateway convert counters; see "
+        "docs/otlp-backends.md",
+    ),
     NO_ANSWER: ("no answer came", "see whether there is a network"),
 }
 _OF_STATUS = {
@@ -33,7 +38,14 @@ _OF_STATUS = {
     413: ("the request is too large for it", ""),
     429: ("it is asked too often", ""),
 }
-MISCONFIGURED = ("http_401", "http_403", "http_404", "http_407", "tls")  # somebody has to do something; others may pass
+MISCONFIGURED = (
+    "http_401",
+    "http_403",
+    "http_404",
+    "http_407",
+    "tls",
+    "delta",
+)  # somebody has to do something; others may pass
 
 
 def reason_of(entry: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..delivery.environment import choose_destinations
+from ..delivery.verdict import VALIDATED
 from ..recording.fingerprint import fingerprint
 from ..settings.check import find_problem
 from ..settings.remembered import SECRET
@@ -139,10 +140,12 @@ def _what_became(app: App, settings: Mapping[str, Any], began_s: float) -> dict[
         reasons = [reason for entry in of_it if (reason := reason_of(entry))]
         wrong = [entry["why"] for entry in of_it if entry.get("why")]
         waiting = destination["waiting"]["records"]
+        lost = [n for entry in of_it for reason, n in entry["dropped"].items() if reason != VALIDATED]
         rows[name] = {
             "sent": sum(entry["records"] for entry in of_it if entry["result"] == "sent"),
             "waiting": waiting,
-            "dropped": sum(sum(entry["dropped"].values()) for entry in of_it),
+            "validated": sum(entry["dropped"].get(VALIDATED, 0) for entry in of_it),
+            "dropped": sum(lost),
             "reason": reasons[-1] if reasons else None,
             "wrong_settings": wrong[-1] if wrong else None,
             "text": _look_at_the_way(app, settings, name) if reasons and reasons[-1] in UNREACHED else None,
@@ -171,6 +174,8 @@ def _look_at_the_way(app: App, settings: Mapping[str, Any], name: str) -> str | 
 
 def _in_words(row: Mapping[str, Any]) -> str:
     parts = [f"{count_of(row['sent'], 'record')} sent"] if row["sent"] else []
+    if row["validated"]:
+        parts.append(f"{count_of(row['validated'], 'record')} validated, and not recorded")
     if row["dropped"]:
         parts.append(f"{count_of(row['dropped'], 'record')} dropped")
     if row["waiting"]:

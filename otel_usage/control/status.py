@@ -11,17 +11,17 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..consent.gate import stored
-from ..delivery.environment import choose_destinations
 from ..delivery.queue import Queue
 from ..recording.sender_absent import NO_INTERPRETER
 from ..spool.files import list_abandoned, list_files, list_folder
 from ..spool.layout import LOCAL, NEW, OPEN, QUEUE, TRACES
 from ..spool.wake_token import read_blamed, senders_postponed_until
 from .app import App
+from .known_as import ids_at, list_destinations
 from .wording import iso_time
 
 
@@ -44,7 +44,10 @@ def status_of(app: App) -> dict[str, Any]:
         until_s, blamed = 0.0, ""  # no pause: what is wrong does not end with it
     names = sorted(list_folder(f"{app.spool}/{QUEUE}")) if readable else []
     queues = {name: Queue(app.spool, name) for name in names}
-    configured = _configured_destinations(app)
+    configured = list_destinations(app.settings)
+    destinations = dict.fromkeys([*configured, *queues, *last_deliveries])
+    installation_id = app.installation_id() if readable else None
+    known_as = ids_at(destinations, installation_id, app.settings) if installation_id else {}
     return {
         "app": app.name,
         "known": app.settings is not None,
@@ -70,8 +73,9 @@ def status_of(app: App) -> dict[str, Any]:
                 "configured": name in configured,
                 **_queue_status(queues.get(name), now_s),
                 "last": last_deliveries.get(name),
+                "known_as": known_as.get(name),
             }
-            for name in dict.fromkeys([*configured, *queues, *last_deliveries])
+            for name in destinations
         },
         "dropped": dict(dropped),
         "about": app.about,
@@ -96,14 +100,6 @@ def why_no_sender(app: App) -> str:
     if not python or not os.access(python, os.X_OK):
         return f"none can be started: the interpreter {python!r} can't be run; records wait"
     return ""
-
-
-def _configured_destinations(app: App) -> list[str]:
-    """Return the names of the destinations: those of the host's settings, else those of the standard variables."""
-    named = (app.settings or {}).get("destinations")
-    if named is None:
-        return list(choose_destinations(None))
-    return list(named) if isinstance(named, Mapping) else []
 
 
 def _queue_status(queue: Queue | None, now_s: float) -> dict[str, Any]:

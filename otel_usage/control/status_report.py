@@ -8,11 +8,17 @@ from typing import Any
 from ..schema.attributes import REASONS
 from .app import App, Effect
 from .console import Console
+from .known_as import in_words
 from .reasons import advise, explain_reason, reason_of
 from .wording import MODE_MEANINGS, amount_in_words, count_of, iso_time, readable_time, who
 
 # The result of a delivery, as the ledger has it, in words. "refused" is worded with its reason.
-_RESULTS = {"sent": "sent", "retry": "not delivered, to be tried again", "dropped": "dropped"}
+_RESULTS = {
+    "sent": "sent",
+    "retry": "not delivered, to be tried again",
+    "dropped": "dropped",
+    "validated": "validated, and not recorded",
+}
 
 
 def print_status(app: App, status: dict[str, Any], console: Console) -> None:
@@ -130,6 +136,8 @@ def _destination_in_words(destination: dict[str, Any], *, history_removed: bool)
         parts.append(advice)
     if not destination["configured"]:
         parts.append("no longer a destination")
+    if destination["known_as"] is not None:
+        parts.append(f"knows you as {in_words(destination['known_as'])}")
     return "; ".join(parts)
 
 

@@ -16,6 +16,7 @@ from ..spool.removal import list_strangers
 from .app import App, ControlError
 from .console import Console
 from .known_apps import list_known
+from .known_as import in_words
 from .reasons import reason_of
 from .status import status_of
 from .status_report import print_overview, print_status
@@ -50,7 +51,7 @@ def status_of_all(args: argparse.Namespace, console: Console) -> int:
 def choose(app: App, args: argparse.Namespace, console: Console) -> int:
     """Store on, off or local, and say what is in effect now."""
     mode = args.verb
-    summary = _summarize_before_off(app) if mode == "off" else {}
+    summary = _summarize_before_removal(app) if mode == "off" else {}
     now = app.choose(mode)
     if args.json:
         answer = {"app": app.name, "saved": mode, "mode": now.mode, "layer": now.layer, "source": now.source}
@@ -76,8 +77,8 @@ def choose(app: App, args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _summarize_before_off(app: App) -> dict[str, Any]:
-    """Return what was sent, before off removes it. What can't be read keeps nobody from saying off."""
+def _summarize_before_removal(app: App) -> dict[str, Any]:
+    """Return what was sent, before it is forgotten. What can't be read keeps nobody from saying off."""
     try:
         return app.summarize_sent()
     except ControlError:
@@ -197,15 +198,18 @@ def _dropped_or_wrong(entry: dict[str, Any]) -> str:
 
 def reset_id(app: App, args: argparse.Namespace, console: Console) -> int:
     """Forget the installation's id."""
+    sent = _summarize_before_removal(app)["sent"]
     existed, old = app.reset_id()
     if args.json:
-        console.print_json({"app": app.name, "reset": existed, "id": old})
+        known_as = {name: total["known_as"] for name, total in sent.items() if "known_as" in total}
+        console.print_json({"app": app.name, "reset": existed, "id": old, "known_as": known_as})
         return 0
     console.print_line("the id is forgotten; the next sending makes a new one" if existed else "there was no id")
     if old:
-        console.print_line(
-            f"It was {console.paint(old, '1')}. What was sent until now lies at its receivers under that id."
-        )
+        console.print_line(f"It was {console.paint(old, '1')}.")
+        if sent:
+            console.print_line("What was sent until now lies with these, each of which knows you as what stands there:")
+            console.print_rows([(name, in_words(total["known_as"])) for name, total in sent.items()])
         console.print_line(_how_to_have_it_deleted(app))
     return 0
 
@@ -254,13 +258,15 @@ def _print_sent(app: App, summary: dict[str, Any], console: Console) -> None:
     console.print_line("\nWhat was sent before lies with these, and can't be removed from here:")
     for name, total in summary["sent"].items():
         first, last = readable_time(total["first"]), readable_time(total["last"])
-        console.print_line(f"  {name}: {count_of(total['records'], 'record')}, {first} to {last}")
+        where = f", as {in_words(total['known_as'])}" if "known_as" in total else ""
+        console.print_line(f"  {name}: {count_of(total['records'], 'record')}, {first} to {last}{where}")
     if summary["installation_id"]:
         id_in_bold = console.paint(summary["installation_id"], "1")
-        console.print_line(f"\nIt lies there under the id {id_in_bold}, no longer known here.")
+        console.print_line(f"\nYour id was {id_in_bold}; it is no longer known here.")
         console.print_line(_how_to_have_it_deleted(app))
 
 
 def _how_to_have_it_deleted(app: App) -> str:
-    request = f"To have it deleted, send that id to the maintainers of {app.name}"
+    """Return what to do. The id itself, too: a Collector may have passed it on, and ``otel-usage ids`` then tells as what."""
+    request = f"To have it deleted, send that id, and what stands with each receiver, to the maintainers of {app.name}"
     return f"{request}: {app.about}" if app.about else f"{request}."

@@ -26,6 +26,8 @@ def who(layer: str, source: str, value: str = "") -> str:
         return f"{source}{'=' + value if value else ''} in the environment"
     if layer == "machine":
         return f"{source}, for everybody on this machine"
+    if layer == "host":
+        return f"what was decided for {source}, the program that it was last a part of"
     if layer == "nowhere":
         return "nobody: there is no home folder"
     if layer == "stored":
@@ -34,6 +36,7 @@ def who(layer: str, source: str, value: str = "") -> str:
         "opt-in": "the program's default: nothing until you say on",
         "opt-out": "the program's default: on, from the run after the one that shows its notice",
         "ask": "the program's default: nothing until you have said yes",
+        "host": "the program that it is a part of, where that uses otel-usage: it has not said yes",
         "CI": "a CI system: nothing without an explicit on",
         "test runner": "a test runner: nothing without an explicit on",
     }.get(source, source)

@@ -25,7 +25,7 @@ import json
 import os
 from typing import Any
 
-from ..spool.files import write_whole
+from ..spool.files import open_plain, write_whole
 from ..spool.wake_token import MAX_AHEAD_S, MAX_SKEW_S, WRONG_SETTINGS_PAUSE_S
 
 FIRST_PAUSE_S = 60.0  # after a first failure; doubled with each
@@ -118,7 +118,7 @@ class Breaker:
     def _read_pause(self) -> dict[str, Any]:
         """Return what the file says; nothing if it can't be read. Any: JSON."""
         try:
-            with open(self.pause_path, encoding="ascii") as file:
+            with open(self.pause_path, encoding="ascii", opener=open_plain) as file:
                 pause = json.load(file)
             float(pause.get("not_before_s", 0.0)), int(pause.get("failures", 0)), _signals(pause).items()
             return pause if isinstance(pause, dict) else {}

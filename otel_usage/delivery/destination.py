@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +24,7 @@ from ..settings.endpoint import is_loopback, trim_signal_path
 from .environment import list_selected
 from .grpc_status import GrpcStatus
 from .installed import GROUPS, TIMEOUT_S, explain_unknown, find_exporters, load_exporter
-from .otlp_answer import is_about_settings, judge
+from .otlp_answer import judge
 from .otlp_session import OtlpSession, UnreachableError
 from .strict import check_destination
 from .verdict import Verdict
@@ -34,8 +33,6 @@ DELIVERY_S = 60.0  # for one segment file, however many requests it takes; a sin
 RECORDS_PER_REQUEST = (
     25  # in flight to a destination that can't tell a repetition, and does not say what a request holds
 )
-# What an exporter drops because of such an answer waits: not the records are refused, and somebody will mend it.
-WAITING = frozenset({"redirect", "http_401", "http_403", "http_404", "http_405", "http_407"})
 
 
 class Destination:
@@ -43,7 +40,8 @@ class Destination:
 
     exporters: by signal, ``traces`` and ``metrics``; sessions: those that the official OTLP exporters post with, likewise.
     at_most_once: a repetition would count twice there, so what may have arrived is never sent again.
-    records_per_request: so many records are in flight at most, 0 if that is of no concern.
+    records_per_request: so many records are in flight at most, 0 if that is of no concern. one_client_per_request: and these
+    are of one client.
     limit_s: how long one delivery may take. log: what OTLP over gRPC says of a failure, None with other exporters.
     """
 
@@ -63,13 +61,15 @@ class Destination:
         self.log = log
         self.at_most_once = any(getattr(exporter, "at_most_once", False) for exporter in exporters.values())
         most = max((getattr(exporter, "records_per_request", 0) for exporter in exporters.values()), default=0)
+        self.one_client_per_request = any(getattr(one, "one_client_per_request", False) for one in exporters.values())
         self.records_per_request = most or (RECORDS_PER_REQUEST if self.at_most_once else 0)
 
     def deliver(self, signal: str, items: Sequence[ReadableSpan] | MetricsData, n: int) -> Verdict:
         """Pass *items*, *n* spans or data points, to the exporter of *signal* and return what became of them."""
         exporter = self.exporters[signal]
         if hasattr(exporter, "deliver"):
-            return _keep_waiting(exporter.deliver(items))
+            verdict: Verdict = exporter.deliver(items)
+            return verdict
         session = self.sessions.get(signal)
         if session is not None:
             session.answer = None
@@ -112,34 +112,19 @@ def is_failing(verdict: Verdict) -> bool:
     return bool(verdict.dropped) and status is not None and (status in (408, 429) or status >= 500)
 
 
-def is_wrong_settings(verdict: Verdict) -> bool:
-    """True if a destination that took nothing may have the wrong address or token."""
-    return bool(verdict.unsent) and is_about_settings(verdict.status)
-
-
-def _keep_waiting(verdict: Verdict) -> Verdict:
-    """Return *verdict* with those records unsent that an exporter gave up because of an answer of `WAITING`."""
-    waiting = {position: reason for position, reason in verdict.gone.items() if reason in WAITING}
-    if not waiting:
-        return verdict
-    dropped = dict(verdict.dropped)
-    for reason in waiting.values():
-        dropped[reason] -= 1
-    return replace(
-        verdict,
-        unsent=tuple(sorted({*verdict.unsent, *waiting})),
-        dropped={reason: n for reason, n in dropped.items() if n > 0},
-        gone={position: reason for position, reason in verdict.gone.items() if position not in waiting},
-    )
-
-
 def build_destination(
-    name: str, keywords: Mapping[str, Any] | None, *, home: str = "", schema: Mapping[str, Any] | None = None
+    name: str,
+    keywords: Mapping[str, Any] | None,
+    *,
+    home: str = "",
+    schema: Mapping[str, Any] | None = None,
+    signal_alone: str = "",
 ) -> Destination:
     """Return the destination *name*. Raises SettingError if there is no such exporter or it refuses its keywords.
 
     keywords: as `environment.choose_destinations` returns them. home: the folder in which an exporter that ``takes_folder``
-    remembers things, "" for in memory. schema: may name events for an exporter that has a ``schema_key``.
+    remembers things, "" for in memory. schema: may name events for an exporter that has a ``schema_key``. signal_alone: build
+    OTLP for ``traces`` or for ``metrics``, whatever else says which of them goes there.
     """
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # nobody reads the log of a detached process
     if keywords is not None:
@@ -150,6 +135,8 @@ def build_destination(
     for signal in GROUPS:
         point = find_exporters(signal).get(name)
         try:
+            if name == "otlp" and not (signal == signal_alone if signal_alone else _takes_signal(signal, keywords)):
+                continue
             if name == "otlp":
                 exporters[signal], session, timeout_s = _build_otlp(signal, keywords)
                 timeouts_s.append(timeout_s)
@@ -187,6 +174,7 @@ def _build_otlp(signal: str, keywords: Mapping[str, Any] | None) -> tuple[Any, O
     from its variables, unless there are keywords: then these variables are not there, see `environment.forget_ambient`.
     """
     arguments = dict(keywords or {})
+    arguments.pop("metrics", None)
     protocol = arguments.pop("protocol", "") or _read_variable(signal, "PROTOCOL")
     if protocol not in ("", "grpc", "http/protobuf"):
         raise SettingError(f"OTLP protocol {protocol!r} is not 'http/protobuf' or 'grpc'")
@@ -216,6 +204,17 @@ def _build_otlp(signal: str, keywords: Mapping[str, Any] | None) -> tuple[Any, O
     own = HttpCompression.Deflate if compression == "deflate" else HttpCompression.NoCompression  # gzip: the session's
     exporter = http_class(timeout=timeout_s, session=session, compression=own, **arguments)
     return exporter, session, timeout_s
+
+
+def _takes_signal(signal: str, keywords: Mapping[str, Any] | None) -> bool:
+    """True if spans, or counters, go to ``otlp``: the keyword ``metrics``, or the variable of the signal, may say no.
+
+    A variable that is not set, or empty, means ``otlp``, as OpenTelemetry's specification has it.
+    """
+    if keywords is not None:
+        return signal == "traces" or keywords.get("metrics") != "none"
+    selected = list_selected(signal)
+    return selected == [""] or "otlp" in selected
 
 
 def _read_variable(signal: str, name: str) -> str:

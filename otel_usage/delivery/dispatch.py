@@ -4,10 +4,12 @@ ALGORITHM
 1. The queues are asked in the order of their failures, so that who failed before holds up nobody.
 2. A segment file that holds more than one request of a destination which can't tell a repetition is split first: what is in
    flight is what one request holds.
-3. It is taken into flight, delivered, and settled: see STATES in queue.py.
-4. A destination that fails is paused, and left alone. Where its answer says that the settings are wrong, that is its pause for
+3. What this process has just written into a segment file it does not read again: a batch that was taken in, and the parts of
+   a file that was split, are sent to all destinations as they are in memory.
+4. It is taken into flight, delivered, and settled: see STATES in queue.py.
+5. A destination that fails is paused, and left alone. Where its answer says that the settings are wrong, that is its pause for
    one signal: the other may be taken.
-5. Before each segment file the user is asked (the gate), and whether the process is to end.
+6. Before each segment file the user is asked (the gate), and whether the process is to end.
 """
 
 from __future__ import annotations
@@ -16,21 +18,27 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..otlp import Record
 from ..spool.layout import TRACES
 from ..spool.set_aside import set_aside
-from .destination import Destination, is_failing, is_wrong_settings
+from .destination import Destination, is_failing
 from .ledger import Ledger, Result
 from .losses import Losses
+from .otlp_answer import DELTA
 from .queue import Queue
-from .segment_file import Points, Spans, count_records
+from .segment_file import Points, Spans, count_records, parts_of
 from .stop import DeliveryCutError, Stop
-from .verdict import Verdict
+from .verdict import VALIDATED, Verdict
 
 if TYPE_CHECKING:
     from .sender import Sender
+
+NO_DELTA = (
+    "it takes no delta counters: send it spans alone ('metrics': 'none'), or through a gateway that converts them"
+)
 
 
 class Dispatch:
@@ -42,6 +50,8 @@ class Dispatch:
         self.losses = losses
         self.ledger: Ledger = sender.ledger
         self.stop: Stop = sender.stop
+        self.newest: tuple[str, Sequence[Record]] = "", ()  # see `send`
+        self._newest_spans: Spans | None = None  # the same, once a queue has asked for it
 
     def recover(self) -> None:
         """Deal with what an earlier sender was sending: send it again where that does no harm, else count it as lost."""
@@ -61,8 +71,13 @@ class Dispatch:
                 else:
                     queue.return_to_wait(segment_file)
 
-    def send(self) -> None:
-        """Send what every queue holds, but for those that are paused."""
+    def send(self, newest: tuple[str, Sequence[Record]] = ("", ())) -> None:
+        """Send what every queue holds, but for those that are paused.
+
+        newest: a segment file that has just been put into every queue, and what it holds. Each queue is gone through once here,
+        so that nothing is sent from memory twice: what is left of it afterwards is read from the disk.
+        """
+        self.newest, self._newest_spans = newest, None
         for queue in sorted(self.queues, key=lambda queue: queue.failures()):
             self.drop_excess(queue)
             try:
@@ -82,9 +97,10 @@ class Dispatch:
 
     def _send_from(self, queue: Queue) -> bool:
         """Send what *queue* holds, until its destination fails. False if nothing more may be sent to anybody."""
-        waiting = deque(queue.list_due(self.sender.version, time.time()))
+        waiting: deque[tuple[str, Spans | Points | None]] = deque()
+        waiting.extend((name, None) for name in queue.list_due(self.sender.version, time.time()))
         while waiting:
-            segment_file = waiting.popleft()
+            segment_file, content = waiting.popleft()
             signal = _signal_of(segment_file)
             if queue.paused_until_s(time.time()):
                 return True
@@ -98,10 +114,10 @@ class Dispatch:
             if signal not in destination.exporters:
                 queue.remove_waiting(segment_file)
                 continue
-            content = self._read(queue, segment_file)
+            content = content or self._read(queue, segment_file)
             if content is None:
                 continue
-            parts = self._split(queue, segment_file, content, destination.records_per_request)
+            parts = self._split(queue, segment_file, content, destination)
             if parts:
                 waiting.extendleft(reversed(parts))
                 continue
@@ -112,8 +128,13 @@ class Dispatch:
         """Return what a waiting segment file holds. One that can't be read is dropped: None."""
         path = os.path.join(queue.wait_folder, segment_file)
         try:
-            kind = Spans if segment_file.endswith(TRACES) else Points
-            content = kind.read(path, self.sender.added_attributes())
+            content: Spans | Points
+            if segment_file == self.newest[0]:
+                self._newest_spans = self._newest_spans or Spans.of(self.newest[1], self.sender.added_attributes())
+                content = self._newest_spans
+            else:
+                kind = Spans if segment_file.endswith(TRACES) else Points
+                content = kind.read(path, self.sender.added_attributes())
             if len(content):
                 return content
         except FileNotFoundError:  # the user has just said off
@@ -125,15 +146,24 @@ class Dispatch:
             self.count(queue.name, _signal_of(path), dropped)
         return None
 
-    def _split(self, queue: Queue, segment_file: str, content: Spans | Points, most: int) -> list[str]:
-        """Split a waiting segment file into parts of *most* records; return their names, none if it may stay as it is."""
-        if not most or len(content) <= most:
+    def _split(
+        self, queue: Queue, segment_file: str, content: Spans | Points, destination: Destination
+    ) -> list[tuple[str, Spans | Points]]:
+        """Split a waiting segment file into parts of what one request holds; return their names with what they hold.
+
+        None of them if it may stay as it is.
+        """
+        most = destination.records_per_request
+        if not most:
             return []
-        firsts = range(0, len(content), most)
+        origins = content.origins() if destination.one_client_per_request else [None] * len(content)
+        positions = parts_of(origins, most)
+        if len(positions) < 2:
+            return []
+        parts = [content.part(one) for one in positions]
         try:
-            return queue.split(
-                segment_file, (content.lines(range(first, min(first + most, len(content)))) for first in firsts)
-            )
+            names = queue.split(segment_file, (part.lines(range(len(part))) for part in parts))
+            return list(zip(names, parts, strict=True))
         except OSError:  # no room for the parts: it is sent as it is, which makes room
             return []
 
@@ -164,6 +194,8 @@ class Dispatch:
         self.losses.add(verdict.dropped)
         if not stopped and (sent > 0 or unsent or dropped):
             result = Result.SENT if sent > 0 else Result.RETRY if unsent else Result.DROPPED
+            if VALIDATED in verdict.dropped and result is Result.DROPPED:
+                result = Result.VALIDATED
             n = sent if sent > 0 else len(unsent) + dropped
             self.ledger.append(
                 queue.name,
@@ -192,8 +224,8 @@ class Dispatch:
         pause: Callable[..., None] = queue.pause
         jitter = random.random()  # noqa: S311
         settings = self.sender.destination_fingerprint(queue.name)
-        if is_wrong_settings(verdict):
-            problem = f"it answers HTTP {verdict.status}"
+        if verdict.wrong_settings:
+            problem = NO_DELTA if verdict.reason == DELTA else f"it answers HTTP {verdict.status}"
             pause(time.time(), verdict.retry_after_s, jitter, signal=signal, settings=settings, problem=problem)
         else:
             pause(time.time(), verdict.retry_after_s, jitter, settings=settings)

@@ -20,6 +20,7 @@ import time
 import uuid
 from typing import NamedTuple
 
+from ..spool.files import open_plain
 from ..spool.layout import ID
 
 ROTATE_DAYS = 365
@@ -95,7 +96,7 @@ def is_new(folder: str) -> bool:
 def _read(path: str) -> tuple[str, int, int] | None:
     """Return (id, when it was generated, when the installation's first was); None if the file holds none."""
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="ascii", opener=open_plain) as file:
             text, generated_s, *first = file.read(128).split()
         seconds = int(generated_s)
         return str(uuid.UUID(text)), seconds, min(int(first[0]), seconds) if first else seconds

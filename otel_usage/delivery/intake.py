@@ -49,6 +49,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..otlp import Record
 from ..spool.files import list_files, write_whole
 from ..spool.layout import BATCH, BATCH_DONE, HIDDEN, METRICS, NEW, OPEN, PART, TRACES
 from ..spool.set_aside import set_aside
@@ -85,6 +86,7 @@ class Intake:
     takes_all: take what other versions recorded too: their settings were wrong.
     left: what another version of the program recorded, and its own senders will take.
     newest_dropped: ``{reason: how many}`` that the newest batch left out.
+    newest: the segment file of spans that was put into every queue last, and what it holds.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Intake:
         self.since_s = since_s
         self.losses = losses
         self.newest_dropped: Counter[str] = Counter()
+        self.newest: tuple[str, Sequence[Record]] = "", ()
         self.left: set[str] = set()  # names in new/ of what another version recorded
         self._batches = 0
         self._stuck: set[str] = set()  # names in new/ that can be neither taken in nor removed
@@ -238,6 +241,7 @@ class Intake:
         Raises OSError, as where the disk is full: then `recover` undoes what was begun.
         """
         self._batches += 1
+        self.newest = "", ()  # one batch in memory is enough
         batch_id = new_batch_id(self._batches, self.version)
         read = self.read_batch(names)
         batch = read.batch
@@ -264,6 +268,7 @@ class Intake:
                 queue.put(batch_id + METRICS, [json.dumps(metrics, separators=(",", ":")).encode() + b"\n"])
         os.rename(os.path.join(self.spool, BATCH), os.path.join(self.spool, BATCH_DONE))
         self.losses.report()
+        self.newest = batch_id + TRACES, batch.records
         self._finish(batch_id, names)
         return taken
 

@@ -29,6 +29,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
+from ..spool.files import open_plain
 from ..spool.layout import LEDGER, OLDER_LEDGER
 
 MAX_LEDGER_BYTES = 262_144
@@ -40,6 +41,7 @@ class Result(str, Enum):
     SENT = "sent"  # at least one record
     RETRY = "retry"  # none was sent, and some wait for another attempt
     DROPPED = "dropped"  # none was sent, and none ever will be
+    VALIDATED = "validated"  # the destination only checked them, as it was asked to
     REFUSED = "refused"  # nothing was tried: the settings are wrong
 
 
@@ -95,7 +97,7 @@ class Ledger:
         """Yield the deliveries, oldest first. Lines that can't be read are passed over."""
         for path in (self.older_path, self.path):
             try:
-                with open(path, encoding="utf-8", errors="replace") as file:
+                with open(path, encoding="utf-8", errors="replace", opener=open_plain) as file:
                     lines = file.readlines()
             except OSError:
                 continue

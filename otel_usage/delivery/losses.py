@@ -20,8 +20,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ..schema.attributes import REASONS
-from ..spool.files import write_whole
+from ..spool.files import open_plain, write_whole
 from ..spool.layout import DROPPED, TRIMMED
+from .verdict import VALIDATED
 
 
 class Losses:
@@ -32,7 +33,7 @@ class Losses:
         self.trimmed_path = os.path.join(spool, TRIMMED)
         self.counts: Counter[str] = Counter()
         try:
-            with open(self.path, encoding="ascii") as file:
+            with open(self.path, encoding="ascii", opener=open_plain) as file:
                 counts = json.load(file)
             self.counts.update({reason: int(n) for reason, n in counts.items() if reason in REASONS and n > 0})
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
@@ -41,7 +42,7 @@ class Losses:
     def take_trimmed(self) -> int:
         """Return how many records were dropped where no sender worked, and forget it: whoever asks counts them."""
         try:
-            with open(self.trimmed_path, "rb") as file:
+            with open(self.trimmed_path, "rb", opener=open_plain) as file:
                 n = sum(int(line) for line in file if line.strip().isdigit())
             os.unlink(self.trimmed_path)
         except OSError:
@@ -49,9 +50,12 @@ class Losses:
         return n
 
     def add(self, dropped: Mapping[str, int]) -> None:
-        """Count what was dropped. A reason of a vendor's own counts as ``rejected``: the table has no other."""
+        """Count what was dropped. A reason of a vendor's own counts as ``rejected``: the table has no other.
+
+        What was only to be validated is no loss.
+        """
         for reason, n in dropped.items():
-            if n > 0:
+            if n > 0 and reason != VALIDATED:
                 self.counts[reason if reason in REASONS else "rejected"] += n
         if dropped:
             self._save()

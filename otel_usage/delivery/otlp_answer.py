@@ -11,6 +11,10 @@ TABLE  The first row that fits decides. "Its own" body is one of the protocol's:
     | all else: 3xx, 401, 403, 404, 405, 407,  | wait, paused: | a proxy, a portal, a wrong port, path or token: not the     |
     | 400 of a TLS port, 200 with HTML         | settings      | records are refused, and somebody will mend it              |
 
+    Before all of these but the first: a failure in which the receiver says that it takes no delta counters (`NO_DELTA`) is about
+    settings, whatever its status and form. The receiver's operator can have it take them, and the program's maintainers can
+    send it none: what waits then arrives, or is removed.
+
 What waits is bounded: `MAX_AGE_S` and `MAX_QUEUE_BYTES` of queue.py.
 Source: OTLP specification 1.9, "OTLP/HTTP Response", "Failures", "Retryable Response Codes"; read 2026-11-26.
 """
@@ -24,6 +28,11 @@ from .verdict import Verdict
 RETRYABLE = frozenset({408, 425, 429, 502, 503, 504})
 DROPPED_IF_ITS_OWN = frozenset({400, 500, 501})
 DROPPED = frozenset({413, 414, 415, 422, 431})
+DELTA = "delta"  # the word for: it takes no delta counters
+# What Prometheus, and with it Mimir and Grafana Cloud, says of a metric that is no cumulative one: in a 500 since Prometheus
+# 3.16 at the latest, in a 400 of Mimir's. storage/remote/otlptranslator/prometheusremotewrite/metrics_to_prw.go of Prometheus
+# 3.16.0, read 2026-11-26; grafana/mimir#6696.
+NO_DELTA = b"invalid temporality and type combination"
 
 
 def judge(signal: str, n: int, status: int, content_type: str, body: bytes, retry_after_s: float | None) -> Verdict:
@@ -31,15 +40,20 @@ def judge(signal: str, n: int, status: int, content_type: str, body: bytes, retr
     reason = f"http_{status}"
     if 200 <= status < 300 and "html" not in content_type.lower():
         rejected = min(_count_rejected(signal, body), n)
-        return Verdict(dropped={"rejected": rejected} if rejected else {}, status=status)
+        if not rejected:
+            return Verdict(status=status)
+        return Verdict(dropped={"rejected": rejected}, status=status, reason=DELTA if NO_DELTA in body else "")
+    if signal == "metrics" and NO_DELTA in body and status not in RETRYABLE:
+        return Verdict(unsent=tuple(range(n)), status=status, reason=DELTA, wrong_settings=True)
     if status in DROPPED or (status in DROPPED_IF_ITS_OWN and _is_its_own(content_type, body)):
         return Verdict(dropped={"rejected": n}, status=status, reason=reason)
-    return Verdict(unsent=tuple(range(n)), retry_after_s=retry_after_s, status=status, reason=reason)
-
-
-def is_about_settings(status: int | None) -> bool:
-    """True if a destination that did not take records, and answered *status*, may have the wrong address or token."""
-    return status is not None and status not in RETRYABLE
+    return Verdict(
+        unsent=tuple(range(n)),
+        retry_after_s=retry_after_s,
+        status=status,
+        reason=reason,
+        wrong_settings=status not in RETRYABLE,
+    )
 
 
 def _is_its_own(content_type: str, body: bytes) -> bool:

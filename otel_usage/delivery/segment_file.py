@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import MetricsData
@@ -31,18 +31,27 @@ MAX_COUNTED = 16_777_216  # bytes of a file that are looked at to count what is 
 class Spans:
     """The spans of one segment file, with the added resource attributes. items: what a span exporter takes."""
 
-    def __init__(self, records: Sequence[Record], added: Mapping[str, str]) -> None:
+    def __init__(self, records: Sequence[Record], items: Sequence[ReadableSpan]) -> None:
         self.records = records
+        self.items = items
+
+    @classmethod
+    def of(cls, records: Sequence[Record], added: Mapping[str, str]) -> Spans:
+        """Return *records* as a file of them would be read. Raises ValueError if they are no spans."""
         resources: dict[int, Resource] = {}
         scopes: dict[tuple[str, str], InstrumentationScope] = {}
-        self.items: list[ReadableSpan] = []
-        for record in records:
-            key = id(record.resource)
-            if key not in resources:
-                resources[key] = Resource({**record.resource, **added})
-            if record.scope not in scopes:
-                scopes[record.scope] = InstrumentationScope(*record.scope)
-            self.items.append(span_of(record.span, record.attributes, resources[key], scopes[record.scope]))
+        items: list[ReadableSpan] = []
+        try:
+            for record in records:
+                key = id(record.resource)
+                if key not in resources:
+                    resources[key] = Resource({**record.resource, **added})
+                if record.scope not in scopes:
+                    scopes[record.scope] = InstrumentationScope(*record.scope)
+                items.append(span_of(record.span, record.attributes, resources[key], scopes[record.scope]))
+        except (AttributeError, KeyError, TypeError) as exc:
+            raise ValueError("no spans") from exc
+        return cls(records, items)
 
     @classmethod
     def read(cls, path: str, added: Mapping[str, str]) -> Spans:
@@ -50,12 +59,31 @@ class Spans:
         resources: dict[bytes, Mapping[str, Any]] = {}
         try:
             with open(path, "rb") as file:
-                return cls([record for row in file for record in records_of(row, resources)], added)
+                return cls.of([record for row in file for record in records_of(row, resources)], added)
         except (AttributeError, KeyError, TypeError) as exc:
             raise ValueError(f"{path!r} holds no spans") from exc
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def origins(self) -> list[Hashable]:
+        """Return, by position, what tells apart those that can't share a request about one client: resource, and CI or not.
+
+        Only runs say whether they were in CI. If all of one resource say the same, what else there is goes with them.
+        """
+        places: dict[int, set[object]] = {}
+        for record in self.records:
+            if record.attributes.get("usage.kind") == "run":
+                places.setdefault(id(record.resource), set()).add(record.attributes.get("usage.ci"))
+        mixed = {resource for resource, ones in places.items() if len(ones) > 1}
+        return [
+            (id(record.resource), record.attributes.get("usage.ci") if id(record.resource) in mixed else None)
+            for record in self.records
+        ]
+
+    def part(self, positions: Sequence[int]) -> Spans:
+        """Return the spans at *positions*."""
+        return Spans([self.records[at] for at in positions], [self.items[at] for at in positions])
 
     def lines(self, positions: Sequence[int]) -> list[bytes]:
         """Return the spans at *positions* as lines of a segment file."""
@@ -70,6 +98,7 @@ class Points:
 
     def __init__(self, payload: Mapping[str, Any], added: Mapping[str, str]) -> None:
         self.payload = payload
+        self.added = added
         added_pairs = pairs_of(added)
         groups = [
             {
@@ -97,6 +126,20 @@ class Points:
             for metric in scoped["metrics"]
         )
 
+    def origins(self) -> list[Hashable]:
+        """Return, by position, what tells apart those that can't share a request about one client: the resource."""
+        return [
+            number
+            for number, group in enumerate(self.payload["resourceMetrics"])
+            for scoped in group["scopeMetrics"]
+            for metric in scoped["metrics"]
+            for _ in _points(metric)
+        ]
+
+    def part(self, positions: Sequence[int]) -> Points:
+        """Return the points at *positions*."""
+        return Points(json.loads(self.lines(positions)[0]), self.added)
+
     def lines(self, positions: Sequence[int]) -> list[bytes]:
         """Return the points at *positions*, as the line of a segment file."""
         wanted, first = set(positions), 0
@@ -113,6 +156,20 @@ class Points:
             g for g in payload["resourceMetrics"] if any(s["metrics"] for s in g["scopeMetrics"])
         ]
         return [json.dumps(payload, separators=(",", ":")).encode() + b"\n"]
+
+
+def parts_of(origins: Sequence[Hashable], most: int) -> list[list[int]]:
+    """Return the positions of records in parts of *most* at most, each of one origin.
+
+    >>> parts_of(["a", "b", "a", "a"], 2)
+    [[0, 2], [3], [1]]
+    """
+    by_origin: dict[Hashable, list[int]] = {}
+    for position, origin in enumerate(origins):
+        by_origin.setdefault(origin, []).append(position)
+    return [
+        positions[first : first + most] for positions in by_origin.values() for first in range(0, len(positions), most)
+    ]
 
 
 def count_records(path: str) -> int:

@@ -96,7 +96,12 @@ class Sender:
         """True if the user still agrees: a choice made since the run was recorded counts."""
         settings = self.settings
         service = bool(settings.get("service"))
-        decision = decide(settings["app"], settings["consent"], settings["policy"], os.environ, service=service)
+        if settings["consent"] == "host":
+            from ..consent.host import decide_with_host
+
+            decision = decide_with_host(settings, os.environ)
+        else:
+            decision = decide(settings["app"], settings["consent"], settings["policy"], os.environ, service=service)
         self.since_s = decision.since_s
         # Whoever typed `otel-usage run` has asked for it, whatever the default.
         return decision.mode == "on" or (decision.layer == "default" and bool(settings.get("attached")))
@@ -232,7 +237,7 @@ class Sender:
                 self.ledger.append(
                     "", "", sum(intake.newest_dropped.values()), Result.DROPPED, None, intake.newest_dropped
                 )
-            dispatch.send()
+            dispatch.send(intake.newest)
 
     def _give_up(self, problem: str) -> None:
         """Let everything wait, as much as may: it is tried again when the settings change, or after a while."""

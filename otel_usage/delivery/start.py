@@ -2,7 +2,7 @@
 
 FORMAT  of what recording/sender_start.py writes to this process's standard input: a tuple, as `marshal` writes it.
         1. seconds to sleep before anything is imported
-        2. the order, a dict: ``app``, ``path``, ``home``, ``mode``, ``since_s``, ``ci``, ``lines``
+        2. the order, a dict: ``app``, ``path``, ``home``, ``mode``, ``since_s``, ``ci``, ``lines``, ``token`` (for BOOT)
         3. the settings that the host's ``init`` got
         2 and 3 are the texts of them where anything in them is of no plain type: see settings/text.py.
         The first part of the code is in sender_start.py (``BOOT``), since it runs before anything of ours can be imported.

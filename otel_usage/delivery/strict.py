@@ -22,6 +22,7 @@ OTLP_GRPC = (
     "protocol",
     "timeout_s",
     "compression",
+    "metrics",
 )  # keywords of the official exporters that take plain values
 OTLP_HTTP = (*OTLP_GRPC, *CERTIFICATES)
 
@@ -111,6 +112,8 @@ def _check_otlp(keywords: Mapping[str, Any]) -> None:
         raise SettingError("destination 'otlp' has no endpoint; pass an address such as 'https://usage.example.org'")
     if keywords.get("compression", "gzip") not in ("gzip", "none"):
         raise SettingError("compression of 'otlp' is not 'gzip' or 'none'")
+    if keywords.get("metrics", "") not in ("", "none"):
+        raise SettingError("metrics of 'otlp' is not 'none'; leave it out for counters too")
     timeout_s = keywords.get("timeout_s", TIMEOUT_S)
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not timeout_s > 0:
         raise SettingError("timeout_s of 'otlp' is not a number of seconds above 0")

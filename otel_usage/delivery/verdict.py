@@ -13,6 +13,7 @@ MAX_RETRY_AFTER_S = 86_400.0  # as far ahead as a pause of a queue may reach
 # Why a delivery failed, in one word. A closed list, so that no text of a library or of a stranger's server is in the ledger;
 # an answer's status is a word too, ``http_503``.
 NOT_SENT = ("dns", "refused", "tls", "proxy", "connect_timeout", "connection")  # nothing of the request has left
+VALIDATED = "validated"  # in `Verdict.dropped`: the destination only checked it, as it was asked to; no loss
 MAYBE_SENT = ("timeout", "lost", "fault")  # it may have arrived; "fault": an exception that nobody expected
 
 
@@ -30,7 +31,8 @@ class Verdict:
     skipped: how many were not meant for this destination.
     gone: ``{position: reason}`` of those in `dropped` whose position is known: the same drops, by position, so that the relay
     can tell each client which of its own were dropped.
-    reason: why not everything was sent: a word of `NOT_SENT` or `MAYBE_SENT`, ``http_`` and a status, or "".
+    reason: why not everything was sent: a word of `NOT_SENT` or `MAYBE_SENT`, ``http_`` and a status, ``delta``, or "".
+    wrong_settings: what is unsent waits until somebody has mended the address or the key: the answer says nothing about it.
     objections: what the destination objects to in the records, as codes and places; "" for nothing.
 
     >>> Verdict(unsent=(3, 4), retry_after_s=30.0, dropped={"too_old": 1}, status=429, gone={0: "too_old"}).status
@@ -45,6 +47,7 @@ class Verdict:
     gone: Mapping[int, str] = field(default_factory=dict, compare=False)  # repeats what dropped counts
     reason: str = field(default="", compare=False)  # for people; nothing is decided by it
     objections: str = field(default="", compare=False)  # likewise
+    wrong_settings: bool = False
 
 
 def parse_retry_after(text: str | None, *, now_s: float | None = None) -> float | None:

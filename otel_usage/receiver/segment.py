@@ -22,6 +22,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)
 _MESSAGE_FIELDS = {
     "type", "event", "anonymousId", "userId", "messageId", "timestamp", "sentAt", "originalTimestamp", "properties",
     "traits", "context", "integrations", "name", "category", "groupId", "previousId", "writeKey", "channel", "version",
+    "request_ip",  # RudderStack's
 }  # fmt: skip
 _CONTEXT_FIELDS = {
     "active", "app", "campaign", "channel", "device", "groupId", "ip", "library", "locale", "network", "os", "page",
@@ -156,9 +157,7 @@ def _message_problems(path: str, message: Any, batch_context: Mapping[str, Any])
             if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*|[a-z0-9_]{64}", name):
                 broken_rules.append(f"{path}.properties.{name}: is not snake_case")
             if not _is_plain(value):
-                broken_rules.append(
-                    f"{path}.properties.{name}: must be text, a number, a truth value, or a list of text"
-                )
+                broken_rules.append(f"{path}.properties.{name}: must be text, a number or a truth value")
     context = message.get("context", {})
     if isinstance(context, Mapping):
         for name in set(context) - _CONTEXT_FIELDS:
@@ -170,9 +169,7 @@ def _message_problems(path: str, message: Any, batch_context: Mapping[str, Any])
 
 
 def _is_plain(value: Any) -> bool:
-    """True for what every server takes as the value of a property."""
-    if isinstance(value, list):
-        return all(isinstance(item, str) and _is_plain(item) for item in value)
+    """True for what every server, and every destination behind it, takes as the value of a property: GA4 takes no list."""
     if isinstance(value, str):
         return value.isprintable()
     return isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 2**64)

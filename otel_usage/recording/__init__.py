@@ -1,5 +1,5 @@
 """In the host's process, from a call to a file in the spool. One adapter per framework."""
 
-from .. import _alias
+from .. import _load
 
-_alias("recording")
+_load("aliases").give_modules("recording")

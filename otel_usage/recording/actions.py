@@ -40,7 +40,7 @@ class Action:
         self.pairs: Pairs = []
         self.start_ns = self.end_ns = time_ns()
         self.failed = kind == "error"
-        self.error = ""
+        self.error = name if self.failed else ""
         self.open = False
         self.written = True  # False while it is to be written: see write_through.py
 
@@ -253,15 +253,13 @@ class Events:
             _fault()
 
     def _span(self, action: Action) -> str:
-        pairs: Pairs = [("usage.kind", action.kind)]
-        if action.kind != "heartbeat":
-            pairs.append(("usage." + action.kind, action.name))
+        pairs: Pairs = [("usage.kind", action.kind), ("usage." + action.kind, action.name)]
         if action.error:
             pairs.append(("error.type", action.error))
         pairs += [("usage.field." + field, value) for field, value in action.pairs]
-        name = "heartbeat" if action.kind == "heartbeat" else action.name
         trace, root = self.recorder.trace_id, self.recorder.span_id
-        return span(trace, os.urandom(8).hex(), root, name, action.start_ns, action.end_ns, pairs, action.failed)
+        own = os.urandom(8).hex()
+        return span(trace, own, root, action.name, action.start_ns, action.end_ns, pairs, action.failed)
 
 
 def of_this_process(recorder: "Recorder") -> "Events | None":

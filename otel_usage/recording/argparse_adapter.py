@@ -1,11 +1,15 @@
 """Tell a run which argparse command and options were given.
 
 Loaded at the first parse. Names come from the parsers' own tree, never from argv.
+
+TRIED  argparse of CPython 3.10 to 3.14; jsonargparse 4.20 to 4.53, ConfigArgParse 1.5 to 1.9, knack 0.10 to 0.14,
+pydantic-settings 2.16.
+NOT KNOWN  which of a program's own ways of ending stands for a usage error, where it catches argparse's exits itself.
 """
 
 import sys
 
-from .. import _guarded
+from .. import _guarded, _load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +18,8 @@ if TYPE_CHECKING:
 
     from .run import Run
 
-# The program's own parse: chain (the root parser, and the sub-parsers reached), words, full, pending, root, declared.
+# The program's own parse: chain (the root parser, and the sub-parsers reached), words, full, pending, root, declared, and
+# expected: the words of the next parser, where another adapter knows them.
 # A program may look at a few options first (``parse_known_args``) and parse in full later: the first full parse
 # counts, and what was parsed before it only until then. Parses after it, or inside it, are somebody else's: so is a full
 # parse by another parser once a sub-command was reached. A full parse that took nothing may have been asked for the
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
 # declared: {id of a parser: (it, its actions when it first looked at argv)}. What it is given later may be words that a
 # user typed, made into options: they are never recorded. Nor are those that stand in no list of actions, such as the
 # answers of a table that knows every word.
+# Where the first parser takes only the command's name and leaves the rest to a second one, the command is the second's.
 _parse = None  # type: Any
 State = type(sys.implementation)  # type: Any  # types.SimpleNamespace; a class of its own would cost 65,000 instructions
 
@@ -29,22 +35,31 @@ State = type(sys.implementation)  # type: Any  # types.SimpleNamespace; a class 
 def began(run, module, name, parser):
     # type: (Run, ModuleType, str, Any) -> None
     """Note that *parser* is about to parse. name: the method it was asked for."""
-    global _parse
+    if not run.watching:  # over: what exit handlers parse is no part of it
+        return
     parse = _parse
     if parse is None:
-        parse = _parse = State(chain=[], words=[], full=run.path_is_final, pending=None, root=None, declared={})
-        _watch_options(run, module, parse)
+        parse = _start(run, module)
     if name == "parse_args":
         if not parse.full:
             parse.pending = parser
         return
     parse.declared.setdefault(id(parser), (parser, [*parser._actions]))
+    if parse.expected is not None:
+        _go_on(run, parse, parser, parse.expected)
+        return
     if parse.chain:
         word = _word(module, parse.chain[-1], parser)
         if word is not None:
             parse.chain.append(parser)
             parse.words.append(word)
             run.name_command(tuple(parse.words), final=parser._subparsers is None)
+            return
+    root = parse.root
+    if root is not None and parser is not root and parser not in parse.chain and not root._subparsers:
+        words = _handed_on(run, parse, parser)
+        if words:
+            _go_on(run, parse, parser, words)
             return
     if parse.full:
         if parser in parse.chain and (run.options or parse.words or len(sys.argv) < 2):
@@ -60,10 +75,62 @@ def began(run, module, name, parser):
     run.name_command((), final=parser._subparsers is None)
 
 
+def _start(run, module):
+    # type: (Run, ModuleType) -> Any
+    """Return the state of a program's parse before it has begun."""
+    global _parse
+    _parse = State(chain=[], words=[], full=run.path_is_final, pending=None, root=None, declared={}, expected=None)
+    _watch_options(run, module, _parse)
+    run.on_closed.append(forget_parse)
+    return _parse
+
+
+def expect(run, words):
+    # type: (Run, Any) -> None
+    """Take the next parser for that of the sub-command *words*, a list of declared names."""
+    parse = _parse or _start(run, sys.modules["argparse"])
+    if not parse.words:
+        parse.expected = words
+        run.name_command(tuple(words), final=False)
+
+
+def _go_on(run, parse, parser, words):
+    # type: (Run, Any, Any, Any) -> None
+    """Note that *parser* is that of the sub-command *words*."""
+    parse.chain, parse.words, parse.root, parse.expected = [parser], [*words], parser, None
+    parse.full = run.path_is_final = True
+    run.name_command(tuple(words), final=parser._subparsers is None)
+
+
+def _handed_on(run, parse, parser):
+    # type: (Run, Any, Any) -> Any
+    """Return the words of the command whose line the root parser has left to *parser*; [] if it has left it nothing.
+
+    It has if it has a positional argument that takes all that is left, or, in a parse that takes what it knows, any, or one
+    with choices, of which one was typed.
+    """
+    root = parse.root
+    positional = [action for action in parse.declared[id(root)][1] if not action.option_strings]
+    if not positional:
+        return []
+    second = _load("recording.second_parser")
+    words = second.declared_words(run, root.prog, parser)
+    if not words:
+        word = second.chosen_word(positional)
+        words = (word,) if word else ()
+    if words:
+        return [*parse.words, *words]
+    taken = {action.dest for action in positional if action.nargs == "..." or (not parse.full and action.nargs)}
+    again = {action.dest for action in parser._actions if not action.option_strings}  # it was only a first look
+    return ["(unknown)"] if taken - again else []
+
+
 def forget_parse():
     # type: () -> None
-    """Take the next parse for a program's first. For tests, which run a program again and again."""
+    """Take the next parse for a program's first, and hold its parsers no more: at the end of a run, and in tests."""
     global _parse
+    if _parse is not None:  # who watches the options has it, too
+        _parse.__dict__.update(chain=[], root=None, pending=None, declared={})
     _parse = None
 
 

@@ -18,7 +18,10 @@ def withdrawn(recorder: "Recorder") -> bool:
 
     Defaults do not count: what they allowed to begin may end.
     """
-    decision = _load("consent.gate").decide(recorder.app, "opt-in", 0, os.environ)
+    if recorder.settings["consent"] == "host":
+        decision = _load("consent.host").decide_with_host(recorder.settings, os.environ)
+    else:
+        decision = _load("consent.gate").decide(recorder.app, "opt-in", 0, os.environ)
     if decision.mode != "off" or decision.layer == "default":
         return False
     forget(recorder)

@@ -21,6 +21,7 @@ from .exit_watch import call_guarded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
     from typing import Any
 
@@ -67,8 +68,24 @@ def _hook_click(run, module):
     module.push_context = first
 
 
-# {module of a framework: what hooks it}. Typer has a copy of click of its own since 0.20.
-HOOKS = {"argparse": _hook_argparse, "click.core": _hook_click, "typer._click.core": _hook_click}
+# {module of a framework: what hooks it, or the adapter that does}. Typer has a copy of click of its own since 0.20.
+HOOKS = {
+    "argparse": _hook_argparse,
+    "click.core": _hook_click,
+    "typer._click.core": _hook_click,
+    "asyncclick.core": _hook_click,
+    "absl.app": "absl_adapter",
+    "cleo.application": "cleo_adapter",
+    "cliff.help": "cliff_adapter",
+    "cyclopts.core": "cyclopts_adapter",
+    "django.core.management.base": "django_adapter",
+    "docopt": "docopt_adapter",
+    "fire.core": "fire_adapter",
+    "invoke.program": "invoke_adapter",
+    "optparse": "optparse_adapter",
+    "plumbum.cli.application": "plumbum_adapter",
+    "scrapy.commands": "scrapy_adapter",
+}  # type: dict[str, Callable[[Run, ModuleType], None] | str]
 
 
 def hook_frameworks(run):
@@ -81,7 +98,11 @@ def hook_frameworks(run):
                 _guarded(_when_imported, run, module.__spec__)
             else:
                 run.hooked.append(name)
-                _guarded(HOOKS[name], run, module)
+                hook = HOOKS[name]
+                if isinstance(hook, str):
+                    call_guarded("recording." + hook, "install", run, module)
+                else:
+                    _guarded(hook, run, module)
     sys.meta_path.insert(0, run)
 
 

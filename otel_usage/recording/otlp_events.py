@@ -16,7 +16,7 @@ def metrics_body(
     """Return OTLP JSON delta sums, comma-separated. counters: ``{(name, (field, value), …): n}``; dropped: ``{reason: n}``."""
     points: dict[tuple[str, str], list[str]] = {}
     rows: list[tuple[str, str, Pairs, int]] = [
-        ("usage.count." + key[0], "1", [("usage.field." + field, value) for field, value in key[1:]], n)
+        ("usage.count." + key[0], "{item}", [("usage.field." + field, value) for field, value in key[1:]], n)
         for key, n in counters.items()
     ]
     rows += [("usage.dropped", "{record}", [("reason", reason)], n) for reason, n in dropped.items()]

@@ -7,6 +7,8 @@ ALGORITHM
    known. Then it holds a stub: what to report if the process dies, a run that is ``unfinished``.
 2. At exit the finished run is written over the stub, and the file is renamed into ``new/``: a sender takes it there.
 3. A sender that finds a file in ``open/`` whose lock is free reports the stub, and counts an empty file as lost.
+4. A program that only ever dies by signals comes to no step 2, and starts no sender there. So the next run, when it begins,
+   starts one if a file lies in ``open/`` besides its own, and a dead process has left it: see leftovers.py.
 
 RACES
 1. The host may close and reuse our descriptor. Before every write, device and inode are compared with those of our
@@ -93,11 +95,14 @@ class Recorder:
     def begin(self):
         # type: () -> Recorder | None
         """Open this run's file and start observing. Returns None if this run can't be recorded."""
+        alone = True
         if self.decision.mode != "log":
             try:
                 ours = self._folder_is_ours()
                 if ours and self.has_run:
                     self._create()
+                    with os.scandir(f"{self.spool}/{OPEN}") as entries:  # the first is ours, or another
+                        alone = next(entries) is None or next(entries, None) is None
             except OSError:  # read-only, full, no folder: nothing to do, nobody to tell
                 ours = False
                 _fault(expected=True)
@@ -107,6 +112,8 @@ class Recorder:
         atexit.register(self.finish, True)
         if not self.has_run:
             return self
+        if not alone:
+            _load("recording.leftovers").send(self)
         self.tty = os.isatty(1)  # which is False, too, where 1 is closed
         if not AGENT_VARIABLE_NAMES.isdisjoint(getattr(os.environ, "_data", AGENT_VARIABLE_NAMES)):
             agent = _load("recording.agent")

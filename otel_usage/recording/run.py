@@ -77,7 +77,9 @@ class Run:
     command_path = None  # type: Sequence[str] | None
     path_is_final = False  # a framework has told the path: frameworks called later are the host's own affair
     named_by_host = False  # usage.command() was called: frameworks must not rename it
-    parsing_outcome = ""  # "help" or "usage_error" if parsing ended there, as an adapter tells
+    # What an ending means while the framework parses, as an adapter tells: "help", "usage_error", or "parsing" where the
+    # exit code says which of them.
+    parsing_outcome = ""
     framework_error = ("", "")  # (error type, outcome) of what a framework turns into an exit code
     watching = True  # until `close`
     on_left = None  # type: Callable[[], None] | None  # called by os._exit, which calls no handler
@@ -101,6 +103,7 @@ class Run:
         self.on_named: Callable[[], None] | None = on_named
         self.pid = os.getpid()
         self.hooked: list[str] = []  # modules of frameworks that tell us: see frameworks.py
+        self.on_closed: list[Callable[[], object]] = []  # of adapters, which let go of the program's objects
         threading = sys.modules.get("threading")
         self.main_thread = threading.main_thread().ident if threading is not None else get_ident()
         if self.main_thread != get_ident() and self.main_thread not in sys._current_frames():
@@ -115,8 +118,8 @@ class Run:
     # What was called.
 
     def name_command(self, path, final=True):
-        # type: (Sequence[str], bool) -> None
-        """Note the command's path as known so far; not *final* if a sub-command is about to follow."""
+        # type: (Sequence[str] | None, bool) -> None
+        """Note the command's path as known so far, None if it is not; not *final* if a sub-command is about to follow."""
         if not self.named_by_host:
             self.command_path = path
         if self.outermost is None:
@@ -276,15 +279,22 @@ class Run:
                 code = None
         if code is None:
             return None, "unknown", ""
+        if hint == "parsing":
+            hint = "usage_error" if code else "help"
         if code == 0:
             return 0, "help" if hint == "help" else "success", ""
         return code, hint if hint and hint != "help" else "failure", error
 
     def close(self):
         # type: () -> None
-        """Let go of the interpreter: what is still held at its end costs it time."""
+        """Let go of the interpreter, and of the program's objects.
+
+        What is still held at the interpreter's end costs it time: its last collections look at all that can be reached.
+        """
         unwatch_exit(self)
         self.watching = False
+        for let_go in self.on_closed:
+            let_go()
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         self.outermost = self.on_named = self.on_left = None

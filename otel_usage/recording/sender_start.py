@@ -37,7 +37,8 @@ INLINE_S = 0.5  # what a host waits for an inline sender, at most
 LOG_S = 10.0  # what it waits for the child that prints
 BRAKE = b"OTEL_USAGE_CHILD"  # the variable under which nothing records: set in the sender, and so in what it starts
 
-# What the child runs first, with nothing of ours on its path yet: let go of everything that is the host's.
+# What the child runs first, with nothing of ours on its path yet: let go of everything that is the host's. If then nothing
+# of ours can be imported, `status` reads why in the token, as sender_absent.py writes it.
 BOOT = """import os,sys,time
 try: fds=[int(n) for n in os.listdir("/proc/self/fd")]
 except OSError: fds=range(3,1024)
@@ -62,16 +63,22 @@ if type(order) is str:
     order=literal_eval(order)
 else: settings=repr(settings)
 sys.path[:]=order["path"]
-from otel_usage.delivery.start import start
+try: from otel_usage.delivery.start import start
+except Exception as exc:
+    of=type(exc).__name__+" of "+str(getattr(exc,"name",""))
+    with open(order["token"],"w") as token: token.write("no interpreter\\nthe sender ends at its first import: "+of)
+    os.utime(token.name,(time.time()+3600,)*2)
+    sys.exit(1)
 start(order,settings)
 """
 
 
-def start_sender(recorder, orphan=False):
-    # type: (Recorder, bool) -> None
+def start_sender(recorder, orphan=False, early=False):
+    # type: (Recorder, bool, bool) -> None
     """Start a sender, unless one is due soon, the circuit breaker is open, or nothing may be sent.
 
-    orphan: leave no child that the host's own ``os.wait()`` could meet. Raises OSError.
+    orphan: leave no child that the host's own ``os.wait()`` could meet. early: the program has only begun: it is not kept
+    waiting, wherever it runs. Raises OSError.
     """
     get = _load("consent.gate").getter(os.environ)
     mode, forced = recorder.decision.mode, get("OTEL_USAGE_SENDER")
@@ -81,6 +88,7 @@ def start_sender(recorder, orphan=False):
         return
     asked = recorder.settings["sender"]
     inline = forced == "inline" or (not forced and (asked == "inline" or bool(recorder.decision.ci) or _in_container()))
+    inline = inline and not early
     python = recorder.settings.get("python") or sys.executable
     usual = type(python) is str and python.rpartition("/")[2].startswith("python") and os.access(python, os.X_OK)
     if (
@@ -141,7 +149,7 @@ def _spawn(recorder, delay, wait_s, lines, orphan):
             except OSError:  # relative to a folder that is gone
                 pass
     order = {"app": recorder.app, "path": path, "home": decision.home, "mode": decision.mode}
-    order.update(since_s=decision.since_s, ci=decision.ci, lines=lines)
+    order.update(since_s=decision.since_s, ci=decision.ci, lines=lines, token=recorder.spool + "/" + WAKE)
     try:
         message = dumps((delay, order, settings), 2)  # a tenth of what repr costs; 2: as every Python reads it
     except ValueError:  # not of plain types alone

@@ -1,5 +1,5 @@
 """What may be recorded: the table of attributes, a host's declarations, and the checks of both."""
 
-from .. import _alias
+from .. import _load
 
-_alias("schema")
+_load("aliases").give_modules("schema")

@@ -67,8 +67,9 @@ ATTRIBUTES = (
     Attribute("process.executable.name", "run", "the app's name, not argv", "OpenTelemetry's name for it",
               text_like(APP, MAX_NAME)),
     Attribute("process.exit.code", "run", "0 to 255", "failure rate per command", _is_exit_code),
-    Attribute("error.type", "run action", "class of the exception if it is the stdlib's, the framework's or the app's own, "
-              "else `_OTHER`; never its message", "what to fix first", text_like(ERROR_TYPE, MAX_PATH)),
+    Attribute("error.type", "run action error", "class of the exception if it is the stdlib's, the framework's or the app's "
+              "own, else `_OTHER`; never its message. Of an error its declared code", "what to fix first",
+              text_like(ERROR_TYPE, MAX_PATH)),
     Attribute("usage.ci", "run", "true in a CI system", "keeps machines and people apart", _is_bool),
     Attribute("usage.tty", "run", "true if standard output is a terminal", "keeps scripts and people apart", _is_bool),
     Attribute("usage.agent", "run", ", ".join(f"`{agent}`" for agent in (*AGENTS, "other")) + "; absent if none is seen",
@@ -76,6 +77,8 @@ ATTRIBUTES = (
     Attribute("usage.surface", "run", "`cli`, `service`", "keeps commands and services apart", one_of("cli", "service")),
     Attribute("usage.action", "action", "a name declared in the schema", "what people do", text_like(DECLARED_NAME, MAX_NAME)),
     Attribute("usage.error", "error", "a code declared in the schema", "what confuses people", text_like(DECLARED_NAME, MAX_NAME)),
+    Attribute("usage.heartbeat", "heartbeat", "a name declared in the schema", "tells heartbeats apart",
+              text_like(DECLARED_NAME, MAX_NAME)),
     Attribute("service.name", "resource", "the app's name", "whose usage it is", text_like(APP, MAX_NAME)),
     Attribute("service.version", "resource", "the app's version", "who is on which release", text_like(VERSION, MAX_NAME)),
     Attribute("process.runtime.name", "resource", "`cpython`, `pypy`, …", "which Pythons to support",

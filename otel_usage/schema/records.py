@@ -80,18 +80,6 @@ def _may_be_span(span: Mapping[str, Any], name: str) -> bool:
     )
 
 
-def _check_heartbeat_fields(schema: Mapping[str, Any], fields: Mapping[str, object]) -> str:
-    """Return "" if a declared heartbeat allows *fields*, else the reason: the heartbeat's own name is not on the wire."""
-    reasons = [
-        check_fields(schema, "heartbeat", name, fields)
-        for name, row in schema.items()
-        if row.get("kind") == "heartbeat"
-    ]
-    if "" in reasons:
-        return ""
-    return reasons[0] if reasons else "undeclared"
-
-
 def check_span(
     span: Mapping[str, Any], attributes: Mapping[str, object], schema: Mapping[str, Any] | None, app: str
 ) -> str:
@@ -124,11 +112,6 @@ def check_span(
         name = app if command == "(root)" else f"{app} {command}"
     elif kind == "first_run":
         name = "first_run"
-    elif kind == "heartbeat":
-        name = "heartbeat"
-        reason = _check_heartbeat_fields(schema, fields) if schema is not None else ""
-        if reason:
-            return reason
     else:
         name = str(attributes.get(f"usage.{kind}", ""))
         reason = check_fields(schema, str(kind), name, fields)

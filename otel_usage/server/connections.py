@@ -2,7 +2,8 @@
 
 uvicorn's own protocol bounds none of these, and its limit on connections turns away those that come, for as long as
 those that are there do nothing. Here the newest always gets in: the connection that has had no request under way for
-longest makes room for it, strangers before those that have been let in by their token.
+longest makes room for it, strangers before those that have been let in by their token. Handshakes of TLS are strangers,
+see tls.py.
 
 ALGORITHM of one connection
   1. It is idle. A head may come: until it is complete its bytes and its lines are counted, and a timer runs from the
@@ -12,7 +13,8 @@ ALGORITHM of one connection
      now that is what is counted and timed: closing at once would break the connection before the client has read the
      answer.
   4. A client that does not read its answers is timed, and counts as idle: it may wait, but at nobody's cost.
-What takes too long or grows too large in 1, 3 or 4 is closed. A request that comes whole sets no timer of its own, so
+  5. A connection that is being closed is timed likewise, and makes room, until its client has read the last answer.
+What takes too long or grows too large in 1, 3, 4 or 5 is closed. A request that comes whole sets no timer of its own, so
 usual requests cost nothing more.
 
 Requests that come before those ahead of them are answered wait, MAX_PIPELINED at most. The last of these is answered
@@ -28,7 +30,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from typing import Any
+from typing import Any, Protocol
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -61,21 +63,49 @@ def find_connection_limit() -> int:
     return max(1, min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
 
 
+class Guest(Protocol):
+    """What a `Room` asks of a connection."""
+
+    def make_way(self) -> None:
+        """Close now: another connection needs the place."""
+
+
+class Room:
+    """The room for the connections of one server, and who gives up a place for the next.
+
+    strangers, admitted: connections without a request under way, those idle for longest first. A connection is admitted
+    once the app has said so of one of its requests (``state``). limit: how many may be open.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.strangers: dict[Guest, None] = {}
+        self.admitted: dict[Guest, None] = {}
+
+    def make(self, n_open: int) -> bool:
+        """Have the oldest of those that are idle make way, if *n_open* are too many. False if none can."""
+        if n_open <= self.limit:
+            return True
+        for idle in (self.strangers, self.admitted):
+            for oldest in idle:
+                del idle[oldest]
+                oldest.make_way()
+                return True
+        return False
+
+
 class Connection(HttpToolsProtocol):
     """One connection. Whatever it waits for has a limit in time and size. Any: uvicorn's own arguments.
 
-    strangers, admitted: connections without a request under way, those idle for longest first; shared by all
-    connections of a server. A connection is admitted once the app has said so of one of its requests (``state``).
-    limit: how many may be open.
+    room: of its server. head_s: how long the head of its first request may take.
     """
 
-    strangers: dict[Connection, None]
-    admitted: dict[Connection, None]
-    limit: int
+    room: Room
+    head_s = HEAD_S
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._idle = self.strangers  # where it is while it is idle
+        self._idle = self.room.strangers  # where it is while it is idle
         self._in_head = True  # the next byte belongs to a head
         self._size_bytes = 0  # of the head so far, or of the rest of an answered request
         self._parsed_bytes = 0  # of the lines of the head, as the parser has them
@@ -87,21 +117,20 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=WRITE_BYTES)
-        if len(self.connections) > self.limit:
-            oldest = next(iter(self.strangers), None) or next(iter(self.admitted), None)
-            if oldest is None:
-                self._close(BUSY)
-            else:
-                oldest._set_idle(False)
-                oldest._close()
+        if not self.room.make(len(self.connections)):
+            self._close(BUSY)
         self._set_idle(True)
-        self._set_timer(HEAD_S)
+        self._set_timer(self.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._set_timer(None)
         self.resume_writing()
         super().connection_lost(exc)
         self._set_idle(False)
+
+    def make_way(self) -> None:
+        """Another connection needs the place of this one, which is idle."""
+        self._close()
 
     # What comes in.
 
@@ -196,8 +225,10 @@ class Connection(HttpToolsProtocol):
         if self.cycle.response_complete:
             self.cycle.body = bytearray()  # what had come of a body that the app did not read
             if self.cycle.scope["state"].get("admitted"):
-                self._idle = self.admitted
-            if not self.transport.is_closing():
+                self._idle = self.room.admitted
+            if self.transport.is_closing():
+                self._wait_for_reader()
+            else:
                 self._set_idle(True)
                 if not self._in_head:  # the client still sends its body
                     self._set_timer(REST_S)
@@ -233,8 +264,8 @@ class Connection(HttpToolsProtocol):
 
     def _set_idle(self, idle: bool) -> None:
         """Say whether it may be closed to make room for another."""
-        self.strangers.pop(self, None)
-        self.admitted.pop(self, None)
+        self.room.strangers.pop(self, None)
+        self.room.admitted.pop(self, None)
         if idle and self in self.connections:
             self._idle[self] = None
 
@@ -253,15 +284,21 @@ class Connection(HttpToolsProtocol):
             self._close()
 
     def _close(self, answer: bytes = b"") -> None:
-        if self.flow.write_paused:
+        if self.flow.write_paused or self.transport.is_closing():
             self.transport.abort()  # closing would wait until the client reads
-        elif not self.transport.is_closing():
-            if answer:
-                self.transport.write(answer)
-            self.transport.close()
+            return
+        if answer:
+            self.transport.write(answer)
+        self.transport.close()
+        self._wait_for_reader()
+
+    def _wait_for_reader(self) -> None:
+        """It is closed once the client has read its answers: but not for ever, and not where others need the place."""
+        if self.transport.get_write_buffer_size():
+            self._set_idle(True)
+            self._set_timer(WRITE_S)
 
 
 def make_protocol(limit: int | None = None) -> type[Connection]:
     """Return the protocol for one server. limit: connections at a time, as the system allows if None."""
-    shared = {"strangers": {}, "admitted": {}, "limit": limit or find_connection_limit()}
-    return type("BoundedConnection", (Connection,), shared)
+    return type("BoundedConnection", (Connection,), {"room": Room(limit or find_connection_limit())})

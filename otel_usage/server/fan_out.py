@@ -14,6 +14,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from otel_usage.delivery.verdict import VALIDATED
+
 from .answers import RefusedError, format_retry_after
 from .outcome import RelayOutcome
 from .received import Received
@@ -125,5 +127,6 @@ def judge(received: Received, outcomes: Mapping[str, RelayOutcome], *, to_all: b
 
 
 def _is_refusal(outcome: RelayOutcome) -> bool:
-    """True if the destination has dropped all that it was sent."""
-    return bool(sum(outcome.dropped.values())) and not (outcome.sent or outcome.known or outcome.skipped)
+    """True if the destination has dropped all that it was sent, and was to do more with it than to check it."""
+    n = sum([n for reason, n in outcome.dropped.items() if reason != VALIDATED])
+    return n > 0 and not (outcome.sent or outcome.known or outcome.skipped)

@@ -7,6 +7,7 @@ import logging
 import math
 import signal
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -14,13 +15,18 @@ from types import FrameType
 import uvicorn
 
 from .app import make_app
-from .connections import make_protocol
+from .connections import find_connection_limit, make_protocol
 from .options import Options
+from .tls import make_tls_protocol
 from .workers import DestinationWorkers
 
 log = logging.getLogger("otel_usage.relay")
 
 GRACE_S = 2.0  # beyond the deadline of requests, when the relay is to stop: by then each has been answered
+AT_A_TIME = (
+    64  # connections that are accepted at once; it takes some turns of the loop until the oldest are closed for them
+)
+QUEUE = 2_048  # connections that wait in the system until they are accepted
 KEEP_ALIVE_S = 75  # longer than a Collector remembers an idle connection
 
 
@@ -39,6 +45,11 @@ class HttpServer(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started:
+            for listening in [listening for server in self.servers for listening in server.sockets]:
+                # asyncio knows one number for both. As many as may wait, accepted at once, would be more than the process
+                # may have descriptors; and asyncio then stops accepting for a second, and writes a line for each.
+                with socket.fromfd(listening.fileno(), listening.family, listening.type) as same:
+                    same.listen(QUEUE)
             bound = [s.getsockname()[:2] for server in self.servers for s in server.sockets]
             addresses = ", ".join(f"{address}:{number}" for address, number in bound)
             log.info("listening on %s for %s", addresses, ", ".join(self._destinations))
@@ -73,15 +84,17 @@ def build_http_server(
     *,
     host: str,
     port: int,
-    tls_cert: str | None = None,
-    tls_key: str | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> HttpServer:
-    """Return a server for *destinations*, not started. tls_cert, tls_key: PEM files, both or neither."""
+    """Return a server for *destinations*, not started. tls: None for plain HTTP."""
+    limit = find_connection_limit()
+    protocol = make_protocol(limit)
     config = uvicorn.Config(
         make_app(destinations, options),
         host=host,
         port=port,
-        http=make_protocol(),
+        http=protocol if tls is None else make_tls_protocol(protocol, tls),
+        backlog=max(1, min(AT_A_TIME, limit // 8)),
         log_config=None,
         log_level=logging.ERROR,  # anybody could write a warning by sending what is not HTTP
         access_log=False,  # who sends is nobody's business
@@ -90,7 +103,5 @@ def build_http_server(
         ws="none",
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(options.deadline_s + GRACE_S),
-        ssl_certfile=tls_cert,
-        ssl_keyfile=tls_key,
     )
     return HttpServer(config, [destination.name for destination in destinations])

@@ -83,4 +83,5 @@ def _merge(parts: Sequence[Sequence[int]], verdicts: Sequence[Verdict]) -> Verdi
         skipped=sum(verdict.skipped for verdict in verdicts),
         gone={part[i]: reason for part, verdict in pairs for i, reason in verdict.gone.items()},
         reason=next((verdict.reason for verdict in telling if verdict.reason), ""),
+        wrong_settings=any(verdict.wrong_settings for verdict in telling),
     )

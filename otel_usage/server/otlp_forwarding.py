@@ -12,6 +12,7 @@ from typing import Any
 from opentelemetry.sdk.metrics.export import MetricsData
 
 from otel_usage.delivery.destination import Destination, build_destination
+from otel_usage.delivery.environment import list_selected
 from otel_usage.delivery.verdict import Verdict
 
 NAME = "otlp"
@@ -29,12 +30,14 @@ class OtlpForwarder:
     def _open(self) -> Destination:
         destination: Destination | None = getattr(self._of_thread, "destination", None)
         if destination is None:
-            destination = self._of_thread.destination = build_destination(NAME, None)
+            destination = self._of_thread.destination = build_destination(NAME, None, signal_alone=self._signal)
             self._opened.append(destination)
         return destination
 
     def deliver(self, items: Any) -> Verdict:
         """Send spans or metrics, and return what became of them. Any: a list of spans, or MetricsData."""
+        if list_selected(self._signal) == ["none"]:  # the standard variable of a signal that is not to be exported
+            return Verdict(skipped=count_items(items))
         return self._open().deliver(self._signal, items, count_items(items))
 
     def shutdown(self) -> None:

@@ -12,6 +12,7 @@ from otel_usage.delivery.verdict import MAYBE_SENT, NOT_SENT, Verdict
 from .received import Received
 from .window import Claim
 
+MEND_S = 60.0  # until a client asks again whether a destination's address or key has been mended
 REASONS = frozenset((*NOT_SENT, *MAYBE_SENT))
 _HTTP_REASON = re.compile(r"http_[1-5][0-9]{2}")
 
@@ -71,6 +72,9 @@ def split_verdict(claims: Sequence[Claim], verdict: Verdict) -> list[RelayOutcom
     unplaced = Counter(verdict.dropped)  # drops of which no position is known
     unplaced.subtract(verdict.gone.values())
     skipped_left = verdict.skipped
+    wait_s = verdict.retry_after_s
+    if wait_s is None and verdict.wrong_settings:
+        wait_s = MEND_S
     outcomes, start = [], 0
     for claim in claims:
         own = range(start, start + len(claim.fresh))
@@ -92,7 +96,7 @@ def split_verdict(claims: Sequence[Claim], verdict: Verdict) -> list[RelayOutcom
                 known=claim.known,
                 again=again + claim.busy,
                 busy=claim.busy,
-                retry_after_s=verdict.retry_after_s,
+                retry_after_s=wait_s,
                 dropped=dict(dropped),
                 skipped=skipped,
                 status=verdict.status,

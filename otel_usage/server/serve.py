@@ -129,10 +129,10 @@ def read_names(words: Sequence[str]) -> list[str]:
     return names
 
 
-def check_tls(cert: str | None, key: str | None) -> None:
-    """Raise SettingError if the files can't be used; without both there is nothing to check."""
+def load_tls(cert: str | None, key: str | None) -> ssl.SSLContext | None:
+    """Return what TLS with these files needs, None without both. Raises SettingError."""
     if not cert or not key:
-        return
+        return None
     for option, path in (("--tls-cert", cert), ("--tls-key", key)):
         try:
             Path(path).read_bytes()
@@ -143,11 +143,14 @@ def check_tls(cert: str | None, key: str | None) -> None:
         # OpenSSL asks for a password when the key is encrypted. A service has nobody who could type it.
         raise SettingError(f"--tls-key {key!r} is encrypted: decrypt it, such as with openssl pkey")
 
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.options |= ssl.OP_NO_RENEGOTIATION  # else a client of TLS 1.2 could have us compute on and on
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, refuse_password)
+        context.load_cert_chain(cert, key, refuse_password)
     except ssl.SSLError as exc:
         problem = f"--tls-cert {cert!r} and --tls-key {key!r} are not a certificate chain and its key"
         raise SettingError(f"{problem}, both PEM: {exc.reason or exc}") from exc
+    return context
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -165,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = read_options(args)
         host, port = read_address(args.listen)
         names = read_names(args.destinations)
-        check_tls(args.tls_cert, args.tls_key)
+        tls = load_tls(args.tls_cert, args.tls_key)
         destinations = [
             load_destination(name, window=options.window, workers=options.workers, state=args.state) for name in names
         ]
@@ -174,9 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if not is_loopback(host) and not (options.tokens and args.tls_cert):
         log.warning("listening beyond this machine without %s", "TLS" if options.tokens else "a token")
-    server = build_http_server(
-        destinations, options, host=host, port=port, tls_cert=args.tls_cert, tls_key=args.tls_key
-    )
+    server = build_http_server(destinations, options, host=host, port=port, tls=tls)
     try:
         server.run()
     except SystemExit:  # uvicorn's way of saying that it can't listen; it has logged why

@@ -30,7 +30,7 @@ from .received import MAX_ATTRIBUTES, RECORD_FAULTS, SCOPE, CheckedResource, Rec
 
 DataPoint = NumberDataPoint | HistogramDataPoint
 
-_UNITS = ("", "1", "s", "{run}", "{action}", "{error}", "{record}")  # any other is not passed on
+_UNITS = ("", "1", "s", "{item}", "{run}", "{action}", "{error}", "{record}")  # any other is not passed on
 # AggregationTemporality of OTLP: 1 is delta, 2 is cumulative. 0, unspecified, can't be added up.
 _TEMPORALITIES = (1, 2)
 

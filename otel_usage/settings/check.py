@@ -16,7 +16,7 @@ from ..schema.patterns import APP, MAX_NAME, VERSION, text_like
 from ..setting_error import SettingError
 
 SENDERS = ("detached", "inline", "none")
-CONSENTS = ("opt-in", "opt-out", "ask")
+CONSENTS = ("opt-in", "opt-out", "ask", "host")
 MAX_PROBLEM = 300  # characters of a problem that are written down: a value in it may be long
 PROBLEM = "problem"  # key that `delivery.start` adds to settings which could not even be read, with the reason
 
@@ -53,7 +53,11 @@ def check_without_exporters(settings: Mapping[str, Any]) -> None:
     if not _is_version(version):
         refuse("version", version, "a version such as '1.4.2'; pass your program's own")
     if settings["consent"] not in CONSENTS:
-        refuse("consent", settings["consent"], "'opt-in', 'opt-out' or 'ask': how your users agree is yours to decide")
+        refuse(
+            "consent",
+            settings["consent"],
+            "'opt-in', 'opt-out' or 'ask', or 'host' for a plugin: how users agree is yours to decide",
+        )
     sender, flush_s = settings.get("sender", "detached"), settings.get("flush_s", 60.0)
     if sender not in SENDERS:
         refuse("sender", sender, "'detached', 'inline' or 'none'")
@@ -63,6 +67,8 @@ def check_without_exporters(settings: Mapping[str, Any]) -> None:
         refuse("flush_s", flush_s, "a number of seconds from above 0 to 86400")
     if settings.get("service") and settings["consent"] == "ask":
         refuse("consent", "ask", "possible for a service: nobody is there to answer; pass 'opt-in' or 'opt-out'")
+    if settings.get("service") and settings["consent"] == "host":
+        refuse("consent", "host", "possible for a service: it is the program itself; pass 'opt-in' or 'opt-out'")
     flag = settings.get("flag", "")
     if not isinstance(flag, str) or (flag and not _FLAG.fullmatch(flag)):
         refuse("flag", flag, "a long option such as '--disable-analytics', or '' for none")

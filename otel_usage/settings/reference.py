@@ -17,7 +17,7 @@ class Setting(NamedTuple):
 SETTINGS = (
     Setting("app", "", "required", "name of the program, lower case; names its variables and its folder"),
     Setting("version", "", "required", "the program's version"),
-    Setting("consent", "<APP>_TELEMETRY", "required", "`opt-in`, `opt-out` or `ask`; the variable is the user's own word: "
+    Setting("consent", "<APP>_TELEMETRY", "required", "`opt-in`, `opt-out` or `ask`, and `host` for a plugin: see plugins.md; the variable is the user's own word: "
             "`on`, `off`, `local`, `log`; see consent.md"),
     Setting("", "<APP>_DISABLE_ANALYTICS", "", "switches this app off; a false value (`0`, `false`, `no`, `off`, empty) "
             "says nothing"),
@@ -47,6 +47,8 @@ SETTINGS = (
     Setting("", "OTEL_USAGE_CHILD", "", "set by us in the sender and in what it starts: nothing is recorded there"),
     Setting("", "OTEL_USAGE_TRAP", "", "set by `otel-usage verify` for the program's start-up"),
     Setting("", "OTEL_USAGE_DOCTOR", "", "set by `otel-usage doctor` for the program's start-up, and removed there"),
+    Setting("", "OTEL_USAGE_INSTRUMENT", "a program that has the service's name", "whether `opentelemetry-instrument` records the "
+            "program as a run: `true` or `false`; see exporters.md"),
     Setting("", "OTEL_USAGE_INSTRUMENTED", "", "set in a program under `opentelemetry-instrument`, to its process id: what it "
             "starts is a part of its run"),
     Setting("", "OTEL_USAGE_RUN", "", "set by `otel-usage run` for the program's start-up, and removed there"),

@@ -18,11 +18,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..spool.files import write_whole
+from ..spool.files import open_plain, write_whole
 from ..spool.layout import SETTINGS
 
 SECRET = "(kept-secret)"  # stands for what may be a key, and is taken for one by exporters  # noqa: S105
-REMEMBERED = ("app", "version", "consent", "policy", "about", "service", "flag", "mounted")
+REMEMBERED = ("app", "version", "consent", "policy", "about", "service", "flag", "mounted", "host")
 # Keywords of exporters whose text is nobody's secret.
 PUBLIC_KEYWORDS = ("protocol", "measurement_id", "firebase_app_id", "screens", "spans")
 
@@ -34,7 +34,7 @@ def remember(home: str, settings: Mapping[str, Any]) -> None:
     remembered["destinations"] = redact_destinations(settings["destinations"])
     path, text = os.path.join(home, SETTINGS), json.dumps(remembered, indent=1).encode()
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_plain) as file:
             if file.read() == text:
                 return
     except FileNotFoundError:
@@ -45,7 +45,7 @@ def remember(home: str, settings: Mapping[str, Any]) -> None:
 def recall(home: str) -> dict[str, Any] | None:
     """Return what `remember` wrote; None if there is nothing, or nothing that can be read."""
     try:
-        with open(os.path.join(home, SETTINGS), encoding="utf-8") as file:
+        with open(os.path.join(home, SETTINGS), encoding="utf-8", opener=open_plain) as file:
             settings: dict[str, Any] = json.load(file)
         settings["schema"] = literal_eval(settings["schema"])
         complete = isinstance(settings["schema"], dict) and "app" in settings and "destinations" in settings

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from .layout import OPEN, PART
 
@@ -34,6 +35,18 @@ def write_whole(path: str, content: bytes) -> None:
         if os.path.exists(part):
             os.unlink(part)
         raise
+
+
+def open_plain(path: str, flags: int) -> int:
+    """Open *path* if it is a plain file, behind a link or not: the ``opener`` of `open`. Raises OSError, and never waits.
+
+    A pipe or a device in the place of one of our files would keep the reader waiting, or never end.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "no plain file", path)
 
 
 def list_folder(folder: str) -> list[str]:

@@ -66,7 +66,7 @@ def _is_ours(folder: str, name: str) -> bool:
         name in _IN_HOME
         or name.isdigit()  # a spool: the number of its format
         or name.startswith((DISCARDED, PROBE))
-        or (choice == layout.CONSENT and process.isdigit())
+        or (choice in (layout.CONSENT, layout.ID) and process.isdigit())  # of a writer that was killed
         or (_MEMORY.fullmatch(name) is not None and stat.S_IMODE(os.lstat(path).st_mode) == 0o600)
     )
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 
+from .files import open_plain
 from .layout import WAKE
 
 WRONG_SETTINGS_PAUSE_S = 3600.0  # while the settings are wrong, or name no destination; ends at once when they change
@@ -60,7 +61,7 @@ def senders_postponed_until(spool: str, now_s: float) -> tuple[float, str]:
 def read_blamed(spool: str) -> tuple[str, str]:
     """Return (fingerprint, problem) of the settings with which a sender could not send, whether its pause is over or not."""
     try:
-        with open(os.path.join(spool, WAKE), encoding="utf-8", errors="replace") as file:
+        with open(os.path.join(spool, WAKE), encoding="utf-8", errors="replace", opener=open_plain) as file:
             fingerprint, _, problem = file.read().partition("\n")
     except OSError:
         return "", ""

@@ -19,10 +19,13 @@ NAMES = (
     "running",
     "drain",
     "model",
+    "chaos",
     "exporters",
     "relay",
     "attack",
     "collector",
+    "prometheus",
+    "weight",
     "secrets",
 )
 

@@ -1,6 +1,7 @@
 """The relay under attack, beside the Collector's OTLP receiver under the same attack: memory, and who else is served.
 
-`python -m tests.bench.attack`. BENCH_SCALE (default 1) makes each attack shorter. The Collector is measured if there is one:
+`python -m tests.bench.attack`, or `… attack handshake` for the attacks in whose names that is. BENCH_SCALE (default 1) makes
+each attack shorter. The Collector is measured if there is one:
 `make collector`. Attackers run in a process of their own; meanwhile one client posts a run every 50 ms, on a connection that
 it keeps, and times every answer. The relay asks for a token, which the attackers have where the table says so. Peak memory is
 what the attack adds up to, the server's own included.
@@ -13,6 +14,7 @@ import http.client
 import os
 import resource
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -23,7 +25,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.relay import Lab, machine
-from tests.collector.harness import Backend, Gateway, binary, memory_mib, traces
+from tests.collector.gateway import Gateway, binary
+from tests.collector.harness import Backend, memory_mib, traces
+from tests.server.encrypted import Certificate, Hands
 
 SCALE = float(os.environ.get("BENCH_SCALE", "1"))
 ATTACK_S = max(2.0, 10 * SCALE)
@@ -40,7 +44,12 @@ def post_bytes(body: bytes, *lines: str, length: int | None = None) -> bytes:
     return "\r\n".join([*head, f"authorization: Bearer {TOKEN}", *lines, "", ""]).encode() + body
 
 
-# {attack: (connections, what each sends, again and again?, with the token?)}
+def hello() -> bytes:
+    """Return how a TLS handshake begins."""
+    return Hands(ssl.create_default_context()).hello()
+
+
+# {attack: (connections, what each sends, again and again?, with the token?)}; those whose names have "handshake" meet TLS.
 Attack = tuple[int, Callable[[], bytes], bool, bool]
 ATTACKS: dict[str, Attack] = {
     "none": (0, lambda: b"", False, False),
@@ -62,6 +71,12 @@ ATTACKS: dict[str, Attack] = {
         True,
     ),
     "10,000 connections that do nothing": (10_000, lambda: b"", False, False),
+    "none, without a handshake of others": (0, lambda: b"", False, False),
+    "10,000 connections without a handshake": (10_000, lambda: b"", False, False),
+    "900 handshakes that end after the hello": (900, hello, False, False),
+    "900 handshakes that announce 128 kB": (900, lambda: b"\x16\x03\x01\x40\0\x01\x01\xff\0\x03\x03" + bytes(16_378), False, False),
+    "handshakes, on and on from 100 connections": (100, hello, True, False),
+    "handshakes of plain HTTP, on and on from 100": (100, lambda: b"GET /x HTTP/1.1\r\n\r\n" * 100, True, False),
 }  # fmt: skip
 
 
@@ -110,14 +125,17 @@ def attack(name: str, port: int) -> None:
 class Healthy:
     """A client that posts a run every 50 ms, on a connection that it keeps; it knows how long each answer took."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
+        self.tls = tls
         self.times_s: list[float] = []
         self.failed = 0
 
     def run(self, seconds: float) -> None:
         """Post for *seconds*."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_S)
+        if self.tls is not None:
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=ANSWER_S, context=self.tls)
         headers = {"content-type": "application/x-protobuf", "authorization": f"Bearer {TOKEN}"}
         end = time.monotonic() + seconds
         number = 0
@@ -140,8 +158,8 @@ class Healthy:
         connection.close()
 
 
-def measure(name: str, port: int, pid: int) -> str:
-    """Return the cells for one attack on one server."""
+def measure(name: str, port: int, pid: int, tls: ssl.SSLContext | None) -> str:
+    """Return the cells for one attack on one server. tls: what a client of it needs, None for plain HTTP."""
     command = [sys.executable, "-m", "tests.bench.attack", name, str(port)]
     peak = [memory_mib(pid)]
     ended = threading.Event()
@@ -152,7 +170,7 @@ def measure(name: str, port: int, pid: int) -> str:
 
     threading.Thread(target=watch, daemon=True).start()
     attackers = subprocess.Popen(command, stdin=subprocess.PIPE)
-    healthy = Healthy(port)
+    healthy = Healthy(port, tls)
     healthy.run(ATTACK_S)
     assert attackers.stdin is not None
     attackers.stdin.close()
@@ -171,18 +189,25 @@ def main() -> None:
     collector = binary()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "tokens").write_text(TOKEN)
-        for name, (_, _, _, with_token) in ATTACKS.items():
+        certificate = Certificate(Path(folder))
+        wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+        for name, (_, _, _, with_token) in [row for row in ATTACKS.items() if wanted in row[0]]:
+            tls = certificate.client() if "handshake" in name else None
+            options = certificate.options() if tls else []
             cells = f"| {name} | {'yes' if with_token else 'no'} |"
-            with Lab("--token-file", f"{folder}/tokens") as lab:
-                print(cells, "relay |", measure(name, lab.relay.port, lab.relay.pid), "|", flush=True)
+            with Lab("--token-file", f"{folder}/tokens", *options) as lab:
+                print(cells, "relay |", measure(name, lab.relay.port, lab.relay.pid, tls), "|", flush=True)
             if collector is not None:
                 at = Path(folder) / str(time.monotonic_ns())
                 (at / "storage").mkdir(parents=True)
                 with Backend() as backend:
                     environ = {"BACKEND_OTLP_ENDPOINT": f"http://127.0.0.1:{backend.port}"}
-                    with Gateway(collector, at, **environ) as gateway:
+                    environ |= {"GATEWAY_TLS_CERT": certificate.cert, "GATEWAY_TLS_KEY": certificate.key} if tls else {}
+                    files = ("gateway.yaml", "tls.yaml") if tls else ("gateway.yaml",)
+                    with Gateway(collector, at, files, **environ) as gateway:
                         assert gateway.process is not None
-                        print(cells, "Collector |", measure(name, gateway.http, gateway.process.pid), "|", flush=True)
+                        figures = measure(name, gateway.http, gateway.process.pid, tls)
+                        print(cells, "Collector |", figures, "|", flush=True)
 
 
 if __name__ == "__main__":

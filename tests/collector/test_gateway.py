@@ -41,7 +41,8 @@ def test_a_count_arrives_as_a_counter(running: Running) -> None:
         ("usage.actions", "{action}", {"usage.action": "report.upload"}),
         ("usage.errors", "{error}", {"usage.error": "config.invalid"}),
         ("usage.dropped", "{record}", {"reason": "undeclared_field"}),
-        ("usage.count.a", "1", {}),
+        ("usage.count.a", "{item}", {}),
+        ("usage.count.b", "1", {}),
     ],
 )
 def test_our_own_counters_arrive_whole(

@@ -201,7 +201,15 @@ def test_no_place_that_can_hold_text_is_forgotten(running: Running) -> None:
         (ACTION, "report.upload"),
         ({"usage.kind": "error", "usage.error": "config.invalid"}, "config.invalid"),
         ({**ACTION, "error.type": "my_app.errors.UploadError"}, "report.upload"),
-        ({"usage.kind": "heartbeat", "usage.field.size": ">=10 MB", "usage.field.less": "<0.5 MB"}, "heartbeat"),
+        (
+            {
+                "usage.kind": "heartbeat",
+                "usage.heartbeat": "alive",
+                "usage.field.size": ">=10 MB",
+                "usage.field.less": "<0.5 MB",
+            },
+            "alive",
+        ),
         ({**ACTION, "usage.action": "a", "usage.field.choice": "A9 _.:+/@-", "usage.field.no": False}, "a"),
         ({**ACTION, "usage.action": "b", "usage.field.version": "1!2.0+local-x_y", "usage.field.n": -1}, "b"),
     ],

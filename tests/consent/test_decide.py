@@ -134,10 +134,10 @@ def test_a_choice_that_cannot_be_read_is_off(gate, tmp_path):
     assert ("off", "stored") == (gate(**ON).mode, gate().layer)
 
 
-@pytest.mark.parametrize("name", list(otel_usage.consent.gate.CI))
+@pytest.mark.parametrize("name", [name.decode() for name in otel_usage.consent.gate.CI])
 def test_ci_records_nothing_by_itself(gate, name):
     """CI systems are known by their variables; an explicit on counts there too."""
-    vendor = otel_usage.consent.gate.CI[name]
+    vendor = otel_usage.consent.gate.CI[name.encode()]
 
     assert ("off", "CI") == (
         gate("opt-out", stored=b"noticed 17 1", **{name: "true"}).mode,
@@ -178,7 +178,8 @@ def test_test_runners_are_off(gate):
     [
         ({"OTEL_USAGE_HOME": "/a/b"}, "/a/b/my-cli"),
         ({"OTEL_USAGE_HOME": "", "XDG_STATE_HOME": "/x"}, "/x/otel-usage/my-cli"),
-        ({"OTEL_USAGE_HOME": "", "XDG_STATE_HOME": "relative", "HOME": "/h"}, None),
+        ({"OTEL_USAGE_HOME": "", "XDG_STATE_HOME": "relative", "HOME": "/h/"}, "/h/.local/state/otel-usage/my-cli"),
+        ({"OTEL_USAGE_HOME": "", "HOME": ""}, None),
     ],
 )
 def test_where_state_is_kept(gate, environ, expected):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from otel_usage.spool.removal import clear_folder
+
 from ..hosts import until
 from ..users import Sink, User, asked, sent_once, settled
 
@@ -14,8 +18,9 @@ def test_reset_id_makes_a_new_one_at_the_next_sending(user: User, sink: Sink):
     ended = user.ours("reset-id", "--app", "prog")
     assert not (user.folder / "id").exists()
     assert old.encode() in ended.out
-    assert b"To have it deleted, send that id to the maintainers of prog: https://prog.example.org" in ended.out
-    assert {"app": "prog", "reset": False, "id": None} == asked(user, "reset-id")
+    assert b"To have it deleted, send that id, and what stands" in ended.out
+    assert b"to the maintainers of prog: https://prog.example.org" in ended.out
+    assert {"app": "prog", "reset": False, "id": None, "known_as": {}} == asked(user, "reset-id")
     (user.spool / "wake").unlink()
     user.sends(sink, "report")
     until(lambda: len(sink.ids()) == 4)
@@ -66,3 +71,12 @@ def test_forget_keeps_an_off(user: User):
     user.ours("forget", "--app", "prog")
 
     assert "off" == user.choice[0]
+
+
+def test_an_id_that_a_killed_writer_left_is_ours(tmp_path: Path) -> None:
+    """It is written to a file of the writer's own first: that one is removed with the rest, since it holds an id too."""
+    (tmp_path / "id.4711").write_text("an id")
+
+    clear_folder(str(tmp_path), (), lambda: None)
+
+    assert [] == list(tmp_path.iterdir())

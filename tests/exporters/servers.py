@@ -29,6 +29,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from otel_usage_exporters.ga4 import GA4SpanExporter
 from otel_usage_exporters.segment import SegmentSpanExporter
+from otel_usage_exporters.span_choice import SpanChoice
 
 from otel_usage.receiver import ga4 as ga4_wire
 from otel_usage.receiver import segment as segment_wire
@@ -85,6 +86,11 @@ def span(
     )
 
 
+def everything() -> SpanChoice:
+    """Return the choice of all spans, with all that they hold."""
+    return SpanChoice(spans=["*"], attributes=["*"], personal=True)
+
+
 def run(number: int = 1, *, command: str = "report upload", code: int | None = 0, **more: Any) -> ReadableSpan:
     attributes: dict[str, Any] = {
         "usage.kind": "run",
@@ -117,8 +123,13 @@ def error(number: int = 3, **more: Any) -> ReadableSpan:
 
 
 def heartbeat(number: int = 4, **more: Any) -> ReadableSpan:
-    attributes = {"usage.kind": "heartbeat", "usage.field.clusters": 3, "usage.field.plan": "team"}
-    return span(attributes, name="heartbeat", number=number, took_ms=0, **more)
+    attributes = {
+        "usage.kind": "heartbeat",
+        "usage.heartbeat": "alive",
+        "usage.field.clusters": 3,
+        "usage.field.plan": "team",
+    }
+    return span(attributes, name="alive", number=number, took_ms=0, **more)
 
 
 def point(value: Any, attributes: dict[str, Any] | None = None, *, end_ns: int | None = None) -> NumberDataPoint:

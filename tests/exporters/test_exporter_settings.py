@@ -31,7 +31,7 @@ from .servers import GA4, OK, SECRET, action, counter, messages, metrics, point,
         (GA4MetricExporter, {"api_secret": SECRET}, "OTEL_EXPORTER_GA4_MEASUREMENT_ID"),
         (SegmentSpanExporter, {"write_key": ""}, "OTEL_EXPORTER_SEGMENT_WRITE_KEY"),
         (SegmentSpanExporter, {"write_key": SECRET + " x"}, "OTEL_EXPORTER_SEGMENT_WRITE_KEY"),
-        (SegmentSpanExporter, {"write_key": SECRET, "spans": "some"}, "OTEL_EXPORTER_SEGMENT_SPANS"),
+        (SegmentSpanExporter, {"write_key": SECRET, "spans": 3}, "OTEL_EXPORTER_SEGMENT_SPANS"),
         (SegmentMetricExporter, {"write_key": SECRET, "names": "a"}, "OTEL_EXPORTER_SEGMENT_NAMES"),
     ],
 )

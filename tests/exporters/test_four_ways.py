@@ -210,6 +210,19 @@ def test_a_configuration_file(everything, start, tmp_path, measurement_id, more,
 
 
 @declarative
+def test_lists_in_a_configuration_file(everything, start, tmp_path):
+    """``spans`` and ``attributes`` are lists there, as in code."""
+    file = tmp_path / "otel.yaml"
+    lists = "spans: [http, order.*], attributes: [http.route], folder: ''"
+    text = textwrap.dedent(CONFIGURATION).replace("timeout_s: 5", lists)
+    file.write_text(text.format(measurement_id="G-AB12CD", more="derived: false", secret=SECRET, url=everything.url))
+
+    stderr = start(PROGRAM, OTEL_CONFIG_FILE=str(file), OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="*,usage")
+
+    assert (["command_run", "hits", "page_view"], ["Command Run", "Hits Seen", "Http"]) == everything.names, stderr
+
+
+@declarative
 def test_the_configuration_file_of_the_documentation(everything, start, tmp_path):
     """docs/exporters.md, as it stands but for the addresses: traces and counts, under the name that it gives."""
     text = (ROOT / "docs" / "exporters.md").read_text().partition("```yaml\n")[2].partition("```")[0]

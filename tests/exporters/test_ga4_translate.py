@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+from otel_usage_exporters.ga4.known_as import client_id
 from otel_usage_exporters.ga4.translate import (
     TAIL,
     GA4Options,
-    client_id,
     event_name,
     param_name,
     translate,
@@ -24,6 +24,7 @@ from .servers import (
     action,
     counter,
     error,
+    everything,
     heartbeat,
     histogram,
     metrics,
@@ -41,9 +42,7 @@ HOUR = 3_600_000 * MS
 
 def bodies(spans, style=None, *, now_ns=NOW, sessions=None, query="measurement_id=G-AB12&api_secret=x"):
     """Return what is sent for *spans*, after GA4's rules agreed."""
-    done = translate(
-        events_from_spans(spans, all_spans=True)[0], style or GA4Options(), now_ns=now_ns, sessions=sessions
-    )
+    done = translate(events_from_spans(spans, everything())[0], style or GA4Options(), now_ns=now_ns, sessions=sessions)
     sent = [request.body(TAIL) for request in done.requests]
     for body in sent:
         assert [] == wire.problems(body, query, now_s=now_ns / 1e9)

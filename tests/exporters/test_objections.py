@@ -49,6 +49,9 @@ def test_objections_are_in_history(answer, objections, spool, serve):
     ).stdout
     [entry] = [each for each in json.loads(shown) if each["signal"] == "traces"]
     assert ({"validated": 1}, objections) == (entry["dropped"], entry.get("why", ""))
+    assert ("validated", 1) == (entry["result"], entry["records"])
     assert "1 validated" in table
+    # Nothing was lost: no later batch counts it, as refused or otherwise.
+    assert not (spool.folder / "dropped").exists() or {} == json.loads((spool.folder / "dropped").read_text())
     assert objections[:20] in " ".join(table.split())
     assert b"payload" not in b"".join(path.read_bytes() for path in spool.home.rglob("*") if path.is_file())

@@ -41,7 +41,7 @@ class Row:
     segment: str
 
 
-RETRY, SENT = "retry", "sent"
+RETRY, WAIT, SENT = "retry", "wait", "sent"
 
 # Nothing left: both try again. Something left: GA4 can't know and drops, Segment repeats the ids.
 CONNECTION = [
@@ -60,12 +60,14 @@ CONNECTION = [
 ANSWERS = [
     Row("200", SENT, SENT),
     Row("204", SENT, SENT),
-    Row("302", "redirect", RETRY),
-    Row("307", "redirect", RETRY),
+    Row("302", WAIT, WAIT),
+    Row("307", WAIT, WAIT),
     Row("400", "http_400", "http_400"),
-    Row("401", "http_401", "http_401"),
-    Row("403", "http_403", "http_403"),
-    Row("404", "http_404", "http_404"),
+    Row("401", WAIT, WAIT),
+    Row("403", WAIT, WAIT),
+    Row("404", WAIT, WAIT),
+    Row("405", WAIT, WAIT),
+    Row("407", WAIT, WAIT),
     Row("408", "http_408", RETRY),
     Row("410", "http_410", RETRY),
     Row("413", "http_413", "http_413"),
@@ -80,8 +82,8 @@ ANSWERS = [
 
 
 def expected(fate, status=None):
-    if fate == RETRY:
-        return Verdict(ALL, None, {}, status)
+    if fate in (RETRY, WAIT):
+        return Verdict(ALL, None, {}, status, wrong_settings=fate == WAIT)
     return Verdict((), None, {} if fate == SENT else {fate: len(ALL)}, status)
 
 

@@ -9,9 +9,20 @@ from importlib.metadata import entry_points
 
 import pytest
 from otel_usage_exporters import ga4, plugins, segment
-from otel_usage_exporters.exporting import Exporter, Lenient, UsageMetricExporter, UsageSpanExporter
+from otel_usage_exporters.exporting import Exporter, Lenient
+from otel_usage_exporters.signals import UsageMetricExporter, UsageSpanExporter
 
-COMMON = {"spans": "str | None", "derived": "bool | None", "timeout_s": "float | None", "folder": "str | None"}
+COMMON = {
+    "spans": "str | Sequence[str] | None",
+    "attributes": "str | Sequence[str] | None",
+    "allow_personal_data": "bool | None",
+    "user": "str | Sequence[str] | None",
+    "user_key": "str | None",
+    "send_raw_user": "bool | None",
+    "derived": "bool | None",
+    "timeout_s": "float | None",
+    "folder": "str | None",
+}
 GA4 = {
     "measurement_id": "str | None",
     "firebase_app_id": "str | None",

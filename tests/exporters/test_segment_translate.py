@@ -17,6 +17,7 @@ from .servers import (
     action,
     counter,
     error,
+    everything,
     heartbeat,
     histogram,
     metrics,
@@ -43,7 +44,7 @@ def sent(events, style=None, traits=None):
 
 def messages(spans, style=None, traits=None):
     """Return the messages for *spans* but those that identify."""
-    batches = sent(events_from_spans(spans, all_spans=True)[0], style, traits)
+    batches = sent(events_from_spans(spans, everything())[0], style, traits)
     return [message for batch in batches for message in batch["batch"] if message["type"] == "track"]
 
 
@@ -157,7 +158,7 @@ def test_batches_are_split_before_they_are_too_large():
     large = events_from_spans([action(n, fields=fields, end_ns=NOW) for n in range(1, 51)])[0]
 
     assert [100, 100, 51] == [len(batch["batch"]) for batch in sent(small)]
-    assert [18, 17, 16] == [len(batch["batch"]) for batch in sent(large)]
+    assert [17, 16, 16, 2] == [len(batch["batch"]) for batch in sent(large)]
 
 
 def test_the_address_is_never_the_users():
@@ -165,7 +166,8 @@ def test_the_address_is_never_the_users():
     [message] = messages([run(end_ns=NOW)])
 
     assert "0.0.0.0" == message["context"]["ip"]
-    assert {"library", "ip", "app", "os"} == set(message["context"])
+    assert {"library", "ip", "app", "os", "traits"} == set(message["context"])
+    assert "0.0.0.0" == message["request_ip"]
 
 
 def test_times_are_iso_8601():

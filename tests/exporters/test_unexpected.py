@@ -97,9 +97,9 @@ def test_what_a_host_raises_from_outside_goes_through(serve, monkeypatch):
     ("status", "vendor", "reason", "unsent"),
     [
         (503, segment, "http_503", (0, 1)),
-        (401, segment, "http_401", ()),
+        (401, segment, "http_401", (0, 1)),
         (429, ga4, "http_429", ()),
-        (302, ga4, "http_302", ()),
+        (302, ga4, "http_302", (0, 1)),
     ],
 )
 def test_a_status_is_a_reason(status, vendor, reason, unsent, serve):
@@ -133,6 +133,19 @@ def test_a_program_logs_each_kind_of_failure_once(vendor, serve, caplog):
     assert {SpanExportResult.FAILURE} == results
     assert [1, 1] == [sum(word in line for line in ours) for word in ("refused", "http_401")]
     assert 2 == len(ours)
+
+
+@pytest.mark.parametrize("vendor", [ga4, segment])
+def test_a_program_does_not_ask_again_with_a_wrong_key(vendor, serve):
+    """In a program of its own nobody mends a key meanwhile: one request, FAILURE, and the answer is why they are dropped."""
+    server = serve((401, {}, b""))
+    exporter = vendor(server.url)
+
+    result = exporter.export(SPANS)
+
+    assert SpanExportResult.FAILURE == result
+    assert 1 == len(server.requests)
+    assert {"http_401": 2} == exporter.dropped
 
 
 def test_a_certificate_bundle_that_is_not_there(serve, monkeypatch, tmp_path):

@@ -21,7 +21,8 @@ PARTS = {
     "sender_start.py",
     "__init__.py",
 }
-RUN = FRONT | ({"recording/bundle.py"} if BUNDLED else {f"recording/{part}" for part in PARTS})
+PACKAGE = "aliases.py"  # loaded with a package, as the parts import each other
+RUN = FRONT | ({"recording/bundle.py"} if BUNDLED else {PACKAGE} | {f"recording/{part}" for part in PARTS})
 OURS = {
     # (program, mode): files of ours that are loaded when the program ends
     ("argparse", "off"): FRONT,

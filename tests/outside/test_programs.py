@@ -264,7 +264,9 @@ def instrumented(host: Host, sink: Sink, *words: str, **env: str) -> Ended:
 
 def test_opentelemetry_instrument_records_the_same(host: Host, sink: Sink) -> None:
     """Zero code, with the program's own providers: command, options, exit code and counters; no argv."""
-    ended = instrumented(host, sink, "sqlite-utils", "tables", "secret.db", "--counts")
+    ended = instrumented(
+        host, sink, "sqlite-utils", "tables", "secret.db", "--counts", OTEL_SERVICE_NAME="sqlite-utils"
+    )
 
     assert 2 == ended.status
     (span,) = until(sink.spans)
@@ -281,7 +283,7 @@ def test_opentelemetry_instrument_records_the_same(host: Host, sink: Sink) -> No
 @pytest.mark.parametrize("switch", ["DO_NOT_TRACK", "OTEL_USAGE_DISABLED", "SQLITE_UTILS_DISABLE_ANALYTICS"])
 def test_opentelemetry_instrument_heeds_the_switches(host: Host, sink: Sink, switch: str) -> None:
     """Off is off on this path too."""
-    instrumented(host, sink, "sqlite-utils", "--version", **{switch: "1"})
+    instrumented(host, sink, "sqlite-utils", "--version", OTEL_USAGE_INSTRUMENT="true", **{switch: "1"})
 
     assert [] == sink.spans()
 
@@ -296,7 +298,7 @@ def test_a_run_is_one_span(host: Host, sink: Sink) -> None:
         "raise ValueError\n"
     )
 
-    instrumented(host, sink, "python", str(program), PROG_TELEMETRY="on")
+    instrumented(host, sink, "python", str(program), OTEL_USAGE_INSTRUMENT="true", PROG_TELEMETRY="on")
 
     assert [] == sink.spans()
     assert (1, "failure", "ValueError") == recorded(host, "prog").ending
@@ -312,7 +314,7 @@ def test_a_run_is_one_span_where_init_is_off(host: Host, sink: Sink) -> None:
         "sys.exit(4)\n"
     )
 
-    instrumented(host, sink, "python", str(program), OTEL_SERVICE_NAME="prog")
+    instrumented(host, sink, "python", str(program), OTEL_SERVICE_NAME="prog", OTEL_USAGE_INSTRUMENT="true")
 
     (span,) = until(sink.spans)
     assert 4 == span["attributes"]["process.exit.code"]

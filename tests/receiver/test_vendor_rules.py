@@ -177,7 +177,7 @@ TRACK = {
     "anonymousId": "0a0b0c0d-1111-4222-8333-444455556666",
     "messageId": "1a0b0c0d-1111-4222-8333-444455556666",
     "timestamp": "2026-11-18T11:06:40.123Z",
-    "properties": {"command": "scan", "options": ["--x"], "ok": True, "n": 1.5},
+    "properties": {"command": "scan", "options": "--x", "ok": True, "n": 1.5},
     "context": {"ip": "0.0.0.0", "library": {"name": "x", "version": "1"}},
 }
 BATCH = {"batch": [TRACK], "sentAt": "2026-11-18T11:06:41+00:00", "writeKey": "wk"}
@@ -206,6 +206,7 @@ SEGMENT_RULES = [
     ((*MESSAGE, "properties", "camelCase"), 1, "snake_case"),
     ((*MESSAGE, "properties", "nested"), {"a": 1}, "must be text"),
     ((*MESSAGE, "properties", "nothing"), None, "must be text"),
+    ((*MESSAGE, "properties", "list"), ["x"], "must be text"),
     ((*MESSAGE, "properties", "long"), "x" * 32_000, "more than 32 KB"),
     ((*MESSAGE, "context", "hostname"), "x", "no such field"),
     ((*MESSAGE, "context", "ip"), ..., "sender's address"),

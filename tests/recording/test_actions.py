@@ -96,12 +96,13 @@ def test_an_action_that_fails(host, raised, failed, error):
 
 
 def test_an_error_and_a_heartbeat(host):
-    """An error fails, a heartbeat is named so."""
+    """An error fails, by its code; a heartbeat is called what it is declared as."""
     error, beat = record(host, "usage.error('config.invalid', retried=False)\nusage.heartbeat('alive', pages=3)\n")
 
     assert ("config.invalid", True, "config.invalid") == (error.name, error.failed, error.attributes["usage.error"])
-    assert ("heartbeat", False) == (beat.name, beat.failed)
-    assert {"usage.kind": "heartbeat", "usage.field.pages": 3} == beat.attributes
+    assert "config.invalid" == error.attributes["error.type"]
+    assert ("alive", False) == (beat.name, beat.failed)
+    assert {"usage.kind": "heartbeat", "usage.heartbeat": "alive", "usage.field.pages": 3} == beat.attributes
 
 
 def test_counts_add_up(host):
@@ -115,7 +116,8 @@ def test_counts_add_up(host):
         (name, (("usage.field.channel", "discord"),)): 2,
         (name, ()): 1,
     } == host.counts
-    assert 1 == len(host.files("new", ".metrics.jsonl"))
+    [file] = host.files("new", ".metrics.jsonl")
+    assert '"unit":"{item}"' in file.read_text()
 
 
 DROPPED = {

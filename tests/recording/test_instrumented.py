@@ -101,6 +101,7 @@ def test_by_the_real_command(instrumented):
     mark += "if len(sys.argv) == 1: subprocess.run([sys.executable, 'marked.py', 'again'])\n"
     (instrumented.host.tmp / "work" / "marked.py").write_text(mark)
     none = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
+    none["OTEL_SERVICE_NAME"] = "marked"
     ended = instrumented.host.run(
         "-c", "import os, sys; os.execv(sys.argv[1], sys.argv[1:])", command, sys.executable, "marked.py", env=none
     )

@@ -1,9 +1,11 @@
 """Programs that embed Python, or whose interpreter is gone: nothing is started that is no Python, and `status` says why."""
 
+import shutil
 import sys
 
 import pytest
 
+from ..hosts import ROOT, until
 from ..users import settled
 
 HEAD = """
@@ -92,3 +94,25 @@ def test_a_python_by_another_name(user, sink):
     assert str(link) in ended.out.decode()
     assert [] == user.files("new")
     assert "next sending" not in user.ours("status", "--app", "prog", PROG_TELEMETRY="on").out.decode()
+
+
+@pytest.mark.parametrize("missing", ["start", "sender", "gone"])
+def test_a_sender_that_can_not_be_imported(user, missing):
+    """It says so where `status` looks, by the name of the module, though nothing of ours could be loaded."""
+    package = user.tmp / "copy"
+    shutil.copytree(ROOT / "otel_usage", package / "otel_usage", ignore=shutil.ignore_patterns("__pycache__"))
+    env = {"PROG_TELEMETRY": "on", "OTEL_USAGE_SENDER": "detached", "OTEL_USAGE_SEND_DELAY_S": "0"}
+    env["PYTHONPATH"] = str(package)
+    if missing == "gone":
+        shutil.rmtree(package / "otel_usage" / "delivery")
+    else:
+        (package / "otel_usage" / "delivery" / f"{missing}.py").write_text("import no_such_module\n")
+    user.run(HEAD.format(executable="sys.executable"), env=env)
+    token = user.spool / "wake"
+    until(lambda: token.exists() and token.read_bytes())
+    settled(user)
+    status = user.ours("status", "--app", "prog", PROG_TELEMETRY="on").out.decode()
+
+    names = {"gone": "otel_usage.delivery"}.get(missing, "no_such_module")
+    assert f"ends at its first import: ModuleNotFoundError of {names}" in " ".join(status.split()), status
+    assert "scan" == user.the_run.command

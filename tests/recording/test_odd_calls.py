@@ -211,3 +211,53 @@ sys.exit(7)
 
         assert (7, b"5\n", b"") == (ended.status, ended.out, ended.err), (keyword, value)
     (host.home / "debug" / "faults.log").unlink(missing_ok=True)  # a schema that is none: a fault that is noted
+
+
+SHAPES = [
+    "otel_usage.init()",
+    "otel_usage.init('prog')",
+    "otel_usage.init('prog', version='1', consnet='opt-in')",
+    "otel_usage.init('prog', '1', 'opt-in')",
+    "otel_usage.bucket()",
+    "otel_usage.bucket(unit='MB', bounds=3)",
+    "otel_usage.integer()",
+    "otel_usage.integer(1, 2)",
+    "otel_usage.version(1)",
+    "otel_usage.retired()",
+    "otel_usage.mount()",
+    "otel_usage.show_flag()",
+    "usage.run()",
+]
+
+
+@pytest.mark.parametrize("mode", ["on", "off"])
+def test_calls_that_set_up_have_a_shape(host, mode):
+    """A missing or surplus argument is Python's own error, at each start, whatever the user said; the program may go on."""
+    source = "".join(f"try:\n    {call}\n    print({call!r})\nexcept TypeError:\n    pass\n" for call in SHAPES)
+    ended = host.run(HEAD + source + "sys.exit(7)\n", env={"PROG_TELEMETRY": mode})
+
+    assert (7, b"", b"") == (ended.status, ended.out, ended.err)
+
+
+def test_helpers_take_any_value(host):
+    """What is no bound or unit makes a type that nothing fits: the value is dropped, and the program goes on."""
+    source = (
+        LIARS
+        + """
+import os
+for i, value in enumerate(odd):
+    fields = {"a": otel_usage.bucket(value), "b": otel_usage.bucket("MB", value), "c": otel_usage.integer(value)}
+    os.environ[f"PROG{i}_TELEMETRY"] = "on"
+    other = otel_usage.init(f"prog{i}", version="1", consent="opt-in",
+                            schema={"m": {"kind": "count", "why": "x", "fields": fields}, "d": {"why": "x", "fields": fields}})
+    assert other.recording
+    for n in (1, 2.5, "x", value):
+        other.count("m", a=n, b=n, c=n); other.action("d", a=n, b=n, c=n)
+    other.flush()
+sys.exit(7)
+"""
+    )
+    ended = host.run(HEAD + source)
+
+    assert (7, b"") == (ended.status, ended.err), ended.err.decode()
+    (host.home / "debug" / "faults.log").unlink(missing_ok=True)  # types that are none: faults that are noted

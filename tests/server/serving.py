@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from otel_usage.delivery.verdict import Verdict
 from otel_usage.server.app import make_app
 from otel_usage.server.connections import make_protocol
 from otel_usage.server.options import Options
+from otel_usage.server.tls import make_tls_protocol
 from otel_usage.server.workers import DestinationWorkers
 from tests.collector.harness import DEADLINE_S, free_port, post, traces
 
@@ -72,9 +74,17 @@ def points(metrics: MetricsData) -> list[Any]:
 
 
 class Serving:
-    """The relay on a port of this machine, in a thread. fake: the exporter of /fake/v1/…"""
+    """The relay on a port of this machine, in a thread. fake: the exporter of /fake/v1/… tls: None for plain HTTP"""
 
-    def __init__(self, fake: Fake | None = None, *, connections: int = 1_024, **limits: Any) -> None:
+    def __init__(
+        self,
+        fake: Fake | None = None,
+        *,
+        connections: int = 1_024,
+        tls: ssl.SSLContext | None = None,
+        **limits: Any,
+    ) -> None:
+        protocol = make_protocol(connections)
         options = Options(**limits)
         self.fake = fake or Fake()
         self.port = free_port()
@@ -91,7 +101,7 @@ class Serving:
             log_level="error",
             access_log=False,
             ws="none",
-            http=make_protocol(connections),
+            http=protocol if tls is None else make_tls_protocol(protocol, tls),
             timeout_graceful_shutdown=10,
         )
         self.server = uvicorn.Server(config)

@@ -44,12 +44,16 @@ class Wire:
             pass
         return heard
 
+    def close(self) -> None:
+        """Go away."""
+        self._incoming.close()
+        self.socket.close()
+
     def __enter__(self) -> Wire:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._incoming.close()
-        self.socket.close()
+        self.close()
 
 
 def request(path: str, body: bytes, *lines: str, chunked: bool = False, kind: str = "application/x-protobuf") -> bytes:

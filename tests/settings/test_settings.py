@@ -81,7 +81,10 @@ WRONG = [
         {"destinations": {"ga4": {**GA4, "color": "k3y"}}},
         "destination 'ga4' takes no 'color'; it takes measurement_id",
     ),
-    ({"destinations": {"segment": {"write_key": "k", "spans": "k3y"}}}, "destination 'segment': spans can't be used"),
+    (
+        {"destinations": {"segment": {"write_key": "k", "spans": {"k3y": 1}}}},
+        "destination 'segment': spans can't be used",
+    ),
     (
         {"destinations": {"console": {"colour": "k3y"}}},
         "destination 'console' takes no 'colour'; it takes service_name",
@@ -154,7 +157,14 @@ print("ran")
 
 
 @pytest.mark.parametrize(
-    "told", [OTLP, {**OTLP, "protocol": "grpc", "headers": {"a": "b"}, "timeout_s": 5}, GA4, {"write_key": "k"}, {}]
+    "told",
+    [
+        OTLP,
+        {**OTLP, "protocol": "grpc", "headers": {"a": "b"}, "timeout_s": 5},
+        GA4,
+        {"write_key": "k", "spans": ["order.*"]},
+        {},
+    ],
 )
 def test_what_a_destination_takes_is_no_error(told: dict[str, Any]) -> None:
     """OTLP, ours and the SDK's own, each with its keywords."""

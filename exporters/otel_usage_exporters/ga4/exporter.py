@@ -12,15 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from otel_usage.delivery.verdict import VALIDATED
 from otel_usage.setting_error import SettingError
-from otel_usage_exporters.exporting import Exporter, Lenient, UsageMetricExporter, UsageSpanExporter
+from otel_usage_exporters.exporting import Exporter, Lenient
 from otel_usage_exporters.once import log_once
 from otel_usage_exporters.packing import Request, Translation
 from otel_usage_exporters.post import Answer
 from otel_usage_exporters.settings import SettingReader, parse_choice, parse_flag, parse_key
+from otel_usage_exporters.signals import UsageMetricExporter, UsageSpanExporter
 from otel_usage_exporters.text import clean
 from otel_usage_exporters.usage_event import UsageEvent
-from otel_usage_exporters.vendor import REDACTED, USER_AGENT, VALIDATED, RequestOutcome, Vendor
+from otel_usage_exporters.vendor import REDACTED, USER_AGENT, RequestOutcome, Vendor, is_about_settings
 
 from .translate import MAX_EVENTS, TAIL, GA4Options, translate
 
@@ -71,7 +73,10 @@ class GA4(Vendor):
         self.validate = reader.read("validate", parse_flag, False, '"true" or "false"')
         debug = reader.read("debug", parse_flag, False, '"true" or "false"')
         self._endpoint = reader.endpoint(ENDPOINT)
+        self.records_per_request = MAX_EVENTS // (2 if screens else 1)  # a run is two events then
         self.common = reader.common()
+        if client and self.common.choice.user:
+            raise reader.wrong("client_id", "it or user, not both")
         self.options = GA4Options(bool(app), screens, client, self.validate, debug)
         if app and not client:
             log_once(logging.getLogger(LOGGER), logging.WARNING, APP_STREAM_WARNING)
@@ -99,7 +104,7 @@ class GA4(Vendor):
         return address, secret, headers, request.body(TAIL)
 
     def judge(self, answer: Answer, events: int) -> tuple[RequestOutcome, str]:  # noqa: ARG002
-        """A request of which nothing left is tried again. All others have had their chance."""
+        """A request of which nothing left is tried again, or which came to somebody else. All others have had their chance."""
         if not answer.sent:
             return RequestOutcome.RETRY, ""
         status = answer.status
@@ -110,8 +115,8 @@ class GA4(Vendor):
                 _log_validation(answer.body)
                 return RequestOutcome.DROP, VALIDATED
             return RequestOutcome.SENT, ""
-        if 300 <= status < 400:
-            return RequestOutcome.DROP_AND_STOP, "redirect"
+        if is_about_settings(status):
+            return RequestOutcome.WAIT, ""
         return (
             RequestOutcome.DROP_AND_STOP if status in (408, 429) or status >= 500 else RequestOutcome.DROP
         ), f"http_{status}"
@@ -141,7 +146,11 @@ class GA4Exporter(Exporter):
     screens: "page_view" or "screen_view", to send one for every run too.
     validate: have GA4 check what would be sent, log what it says, and record nothing. In the sender it is in the ledger.
     debug: have events show in DebugView at once, and count as a developer's.
-    spans: "usage" (the default), or "all" for spans that are not about use too.
+    spans: "usage" (the default), "all", or names of further spans, in which ``*`` stands for any characters.
+    attributes: which of theirs leave: "standard" (the default), "all", or names. Not those that never leave by default.
+    allow_personal_data: let attributes leave that never do by default, such as addresses, queries and users' ids.
+    user: the attribute of a span, or of the resource, that says whose it is, or several: the first that is there counts.
+    user_key: at least 16 characters, with which users' ids are hashed. send_raw_user: send them as they are, too.
     derived: also send the run counters, which repeat what the spans say.
     timeout_s: of one export, or of one request in ``deliver``.
     folder: for what must be remembered between processes, "" for in memory only.
@@ -149,7 +158,6 @@ class GA4Exporter(Exporter):
 
     vendor_class = GA4
     at_most_once = True
-    records_per_request = MAX_EVENTS
     one_client_per_request = True
 
     def __init__(
@@ -163,7 +171,12 @@ class GA4Exporter(Exporter):
         screens: str | None = None,
         validate: bool | None = None,
         debug: bool | None = None,
-        spans: str | None = None,
+        spans: str | Sequence[str] | None = None,
+        attributes: str | Sequence[str] | None = None,
+        allow_personal_data: bool | None = None,
+        user: str | Sequence[str] | None = None,
+        user_key: str | None = None,
+        send_raw_user: bool | None = None,
         derived: bool | None = None,
         timeout_s: float | None = None,
         folder: str | None = None,
@@ -179,12 +192,17 @@ class GA4Exporter(Exporter):
                 validate=validate,
                 debug=debug,
                 spans=spans,
+                attributes=attributes,
+                allow_personal_data=allow_personal_data,
+                user=user,
+                user_key=user_key,
+                send_raw_user=send_raw_user,
                 derived=derived,
                 timeout_s=timeout_s,
                 folder=folder,
             )
         except SettingError:
-            del api_secret  # tools that report an error show the variables of its frames
+            del api_secret, user_key  # tools that report an error show the variables of its frames
             raise
 
 

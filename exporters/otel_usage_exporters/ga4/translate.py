@@ -13,14 +13,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
 from otel_usage_exporters.packing import Altered, Request, Translation, Unit, pack
-from otel_usage_exporters.text import cached, comma_list, cut, distinct, encode_json, scalar, shortened, truncate
+from otel_usage_exporters.text import cached, cut, distinct, encode_json, flat, scalar, shortened, truncate
 from otel_usage_exporters.usage_event import DERIVED_TOO_OLD, Origin, UsageEvent
 
+from .known_as import client_id
 from .sessions import SESSION_S, Sessions
 
 MAX_EVENTS = 25  # per request
@@ -28,6 +28,7 @@ MAX_PARAMS = 25  # per event
 MAX_NAME = 40  # characters of an event's or parameter's name
 MAX_VALUE = 100  # characters of a parameter's value
 MAX_PROPERTY_VALUE = 36  # characters of a user property's value
+MAX_USER_ID = 256  # characters
 MAX_BODY_BYTES = 129_999  # "less than 130 kB"
 MAX_AGE_S = 72 * 3600 - 60  # older events GA4 moves to 72 hours ago; a minute for the way
 MAX_AHEAD_S = 15 * 60  # undocumented; RudderStack rejects what is further ahead, rudder-transformer c98d160
@@ -161,18 +162,6 @@ def _number_sessions(
     return numbers, learned
 
 
-def client_id(installation_id: str, *, app_stream: bool = False) -> str:
-    """Return GA4's name for an installation: ``<int>.<int>`` as its own tag makes them, 32 hex digits for apps.
-
-    A digest, so that who reads GA4's export can't find the installation elsewhere.
-    """
-    digest = sha256(b"otel-usage ga4 " + installation_id.encode("utf-8", "replace")).digest()
-    if app_stream:
-        return digest[:16].hex()
-    first, second = int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
-    return f"{first % (2**31 - 1) + 1}.{second % (2**31 - 1) + 1}"
-
-
 @cached
 def event_name(name: str) -> str:
     """Return *name* as GA4 takes it: ``report.upload`` → ``report_upload``, ``error`` → ``event_error``."""
@@ -235,6 +224,8 @@ def _head(origin: Origin, ci: bool | None, client: str, options: GA4Options) -> 
         if not (text := cut(value, MAX_PROPERTY_VALUE)).isspace() and text
     }
     body: dict[str, Any] = {"app_instance_id" if options.app_stream else "client_id": client, "consent": CONSENT}
+    if origin.user_id:
+        body["user_id"] = cut(origin.user_id, MAX_USER_ID)
     if user_properties:
         body["user_properties"] = user_properties
     system = cut(SYSTEMS.get(origin.os_type, origin.os_type), MAX_VALUE)
@@ -296,12 +287,7 @@ def _event(event: UsageEvent, session: int, options: GA4Options, altered: Altere
                 altered["value"] += 1
         params["duration_ms"] = event.duration_ms
         if event.options:
-            names = comma_list(event.options, MAX_VALUE)
-            if names.count(",") + 1 != len(event.options):
-                altered["cut"] += 1
-            if names.strip():
-                params["options"] = names
-            params["options_count"] = len(event.options)
+            params.update(flat({"options": event.options}, altered))
         if event.tty is not None:
             params["tty"] = "true" if event.tty else "false"
         _put_text(params, "agent", event.agent, altered)
@@ -309,8 +295,11 @@ def _event(event: UsageEvent, session: int, options: GA4Options, altered: Altere
     elif kind == "error":
         name = "cli_error"
         _put_text(params, "error_code", event.name, altered)
-    elif kind in ("heartbeat", "first_run"):
+    elif kind == "first_run":
         name = kind
+    elif kind == "heartbeat":
+        name = "heartbeat"
+        _put_text(params, "heartbeat_name", event.name, altered)
     elif kind in ("dropped", "derived"):
         name = event.name.replace(".", "_")
     else:
@@ -322,11 +311,7 @@ def _event(event: UsageEvent, session: int, options: GA4Options, altered: Altere
     elif kind in ("action", "span"):
         params["duration_ms"] = event.duration_ms
     _put_text(params, "error_type", event.error_type, altered)
-    for field, recorded in event.fields.items():
-        value = scalar(recorded)
-        if value is None:
-            altered["value"] += 1
-            continue
+    for field, value in flat(event.fields, altered):
         if len(params) >= MAX_PARAMS:
             altered["params"] += 1
             continue

@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from otel_usage.setting_error import SettingError
-from otel_usage_exporters.exporting import Exporter, Lenient, UsageMetricExporter, UsageSpanExporter
+from otel_usage_exporters.exporting import Exporter, Lenient
 from otel_usage_exporters.packing import Request, Translation
 from otel_usage_exporters.post import Answer
 from otel_usage_exporters.settings import SettingReader, parse_key
+from otel_usage_exporters.signals import UsageMetricExporter, UsageSpanExporter
 from otel_usage_exporters.usage_event import UsageEvent
-from otel_usage_exporters.vendor import REDACTED, USER_AGENT, RequestOutcome, Vendor
+from otel_usage_exporters.vendor import REDACTED, USER_AGENT, RequestOutcome, Vendor, is_about_settings
 
 from .translate import SegmentOptions, tail, translate
 
@@ -49,6 +50,8 @@ class Segment(Vendor):
         endpoint = reader.endpoint(ENDPOINT)
         self._address = endpoint if endpoint.endswith("/batch") else endpoint + "/v1/batch"
         self.common = reader.common()
+        if who and self.common.choice.user:
+            raise reader.wrong("anonymous_id", "it or user, not both")
         self.options = SegmentOptions(who, names)
 
     def identifies_client(self) -> bool:
@@ -73,7 +76,9 @@ class Segment(Vendor):
     def judge(self, answer: Answer, events: int) -> tuple[RequestOutcome, str]:
         """What may arrive later is tried again, with the same ids."""
         status = answer.status
-        if status is None or 300 <= status < 400 or status in RETRIED or (status >= 500 and status not in NOT_RETRIED):
+        if status is not None and is_about_settings(status):
+            return RequestOutcome.WAIT, ""
+        if status is None or status in RETRIED or (status >= 500 and status not in NOT_RETRIED):
             return RequestOutcome.RETRY, ""
         if status == 413 and events > 1:
             return RequestOutcome.SPLIT, ""
@@ -90,7 +95,11 @@ class SegmentExporter(Exporter):
     anonymous_id: who the client is, instead of one per installation.
     endpoint: `ENDPOINT_EU`, or a compatible server.
     names: ``{declared name: Segment's}``.
-    spans: "usage" (the default), or "all" for spans that are not about use too.
+    spans: "usage" (the default), "all", or names of further spans, in which ``*`` stands for any characters.
+    attributes: which of theirs leave: "standard" (the default), "all", or names. Not those that never leave by default.
+    allow_personal_data: let attributes leave that never do by default, such as addresses, queries and users' ids.
+    user: the attribute of a span, or of the resource, that says whose it is, or several: the first that is there counts.
+    user_key: at least 16 characters, with which users' ids are hashed. send_raw_user: send them as they are, too.
     derived: also send the run counters, which repeat what the spans say.
     timeout_s: of one export, or of one request in ``deliver``.
     folder: for what must be remembered between processes, "" for in memory only.
@@ -106,7 +115,12 @@ class SegmentExporter(Exporter):
         anonymous_id: str | None = None,
         endpoint: str | None = None,
         names: Mapping[str, str] | None = None,
-        spans: str | None = None,
+        spans: str | Sequence[str] | None = None,
+        attributes: str | Sequence[str] | None = None,
+        allow_personal_data: bool | None = None,
+        user: str | Sequence[str] | None = None,
+        user_key: str | None = None,
+        send_raw_user: bool | None = None,
         derived: bool | None = None,
         timeout_s: float | None = None,
         folder: str | None = None,
@@ -118,12 +132,17 @@ class SegmentExporter(Exporter):
                 endpoint=endpoint,
                 names=names,
                 spans=spans,
+                attributes=attributes,
+                allow_personal_data=allow_personal_data,
+                user=user,
+                user_key=user_key,
+                send_raw_user=send_raw_user,
                 derived=derived,
                 timeout_s=timeout_s,
                 folder=folder,
             )
         except SettingError:
-            del write_key  # tools that report an error show the variables of its frames
+            del write_key, user_key  # tools that report an error show the variables of its frames
             raise
 
 

@@ -19,7 +19,7 @@ from uuid import UUID, uuid5
 
 from otel_usage import __version__
 from otel_usage_exporters.packing import Altered, Request, Translation, Unit, pack
-from otel_usage_exporters.text import cached, clean, cut, distinct, encode_json, scalar, shortened, truncate
+from otel_usage_exporters.text import cached, clean, cut, distinct, encode_json, flat, scalar, shortened, truncate
 from otel_usage_exporters.usage_event import NAMESPACE, Origin, UsageEvent
 
 MAX_MESSAGE_BYTES = 32_000  # "32 KB" per message: the smaller reading
@@ -28,12 +28,12 @@ MAX_MESSAGES = 100  # per batch, as analytics-python; the API takes 2,500
 MAX_ID = 100  # characters of messageId; anonymousId is kept to the same
 MAX_EVENT = 64  # characters of an event's name: Jitsu takes no more
 MAX_PROPERTY_NAME = 64  # ours: a warehouse's column
-MAX_OPTIONS = 64  # as many as are recorded
 MAX_VALUE = 1_000  # ours: characters of a property's value
 MAX_PROPERTIES = 250  # ours: Segment takes 10,000, its warehouses fewer
 MAX_AHEAD_S = 24 * 3600  # ours: Segment takes any time, and a warehouse then has events of the year 9999
 MAX_DURATION_MS = 366 * 24 * 3_600_000  # ours: a longer one is a wrong clock, and spoils every average
-MAX_CONTEXT = 100  # ours: characters of what describes app and system
+MAX_TRAIT = 100  # ours: characters of what describes app and system
+NO_ADDRESS = "0.0.0.0"  # noqa: S104  # no server fills in one where one is
 HEAD = b'{"batch":['
 ENVELOPE_BYTES = 1_000  # for HEAD and `tail`
 SYSTEMS = {"linux": "Linux", "darwin": "macOS", "windows": "Windows"}
@@ -43,6 +43,22 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NOT_SNAKE = re.compile(r"[\W_]+", re.ASCII)
 _EPOCH = date(1970, 1, 1).toordinal()
 _EVENT_NAMES = {"run": "Command Run", "error": "CLI Error", "heartbeat": "Heartbeat"}
+# Names, in snake_case, that an event of a host's does not get: ours, and those for which RudderStack's GA4 destination
+# refuses an event, whatever its case: rudder-transformer, destinations/ga4/utils.js, read 2026-11-26.
+RESERVED_EVENTS = frozenset(
+    """command_run cli_error heartbeat usage_dropped usage_runs usage_run_duration usage_actions usage_errors
+    ad_activeview ad_click ad_exposure ad_impression ad_query adunit_exposure app_clear_data app_install app_remove
+    app_store_refund app_store_subscription_cancel app_store_subscription_convert app_store_subscription_renew app_update
+    error first_open first_visit in_app_purchase notification_dismiss notification_foreground notification_open
+    notification_receive os_update screen_view session_start user_engagement""".split()  # noqa: SIM905
+)
+# Names to which a destination gives a type or meaning of its own, so that it refuses or counts wrongly what is another thing:
+# Amplitude's revenue (action-destinations 3.497.0, amplitude/event-schema.ts), and of GA4's parameters those of money, items
+# and sessions.
+RESERVED_PROPERTIES = frozenset(
+    "price quantity revenue products currency value items session_id engagement_time_msec debug_mode".split()  # noqa: SIM905
+)
+RESERVED_PREFIXES = ("firebase_", "ga_", "google_", "gtag_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +67,21 @@ class SegmentOptions:
 
     anonymous_id: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What all messages of one origin share.
+
+    who: the anonymous id. traits: what describes the installation; in every event, since of what Segment passes on only an
+    event's properties reach every destination, in ``context``, and in ``identify``. digest: of the traits. ending: of each
+    message, as JSON, encoded once.
+    """
+
+    who: str
+    traits: Mapping[str, str]
+    digest: str
+    ending: str
 
 
 def translate(
@@ -71,28 +102,23 @@ def translate(
     newest_ns = (1 << 64) if now_ns is None else now_ns + MAX_AHEAD_S * 10**9
     sent: Mapping[str, Any] = traits or {}
     known: dict[str, str] = {}  # besides what was sent before
-    # (anonymous id, context, digest of the traits) by the origin object's id: equal origins are one object, see
-    # usage_event.py.
-    origins: dict[int, tuple[str, str, str]] = {}
+    sources: dict[int, _Source] = {}  # by the origin object's id: equal origins are one object, see usage_event.py
     units: list[Unit] = []
     learned_at: dict[int, tuple[str, str]] = {}
     for event in events:
         if event.end_ns > newest_ns:
             gone[event.position] = "future"
             continue
-        encoded_origin = origins.get(id(event.origin))
-        if encoded_origin is None:
-            who = anonymous_id(options.anonymous_id or event.origin.installation_id)
-            context = ',"context":' + encode_json(_context(event.origin)) + "}"
-            encoded_origin = origins[id(event.origin)] = (who, context, digest_of(_traits(event.origin)))
-        who, context, digest = encoded_origin
+        source = sources.get(id(event.origin))
+        if source is None:
+            source = sources[id(event.origin)] = _source(event.origin, options)
         parts = []
         # In CI all containers of a vendor are one client, and each would have its own traits.
-        if not event.origin.ci_system and (known.get(who) or sent.get(who)) != digest:
-            known[who] = digest
-            learned_at[event.position] = (who, digest)
-            parts.append(_identify(event, who, context, digest))
-        parts.append(_track(event, who, context, options, altered))
+        if not event.origin.ci_system and (known.get(source.who) or sent.get(source.who)) != source.digest:
+            known[source.who] = source.digest
+            learned_at[event.position] = (source.who, source.digest)
+            parts.append(_identify(event, source))
+        parts.append(_track(event, source, options, altered))
         units.append(Unit(event.position, tuple(parts)))
     requests = []
     for group in pack(units, max_events=MAX_MESSAGES, max_bytes=MAX_BATCH_BYTES - ENVELOPE_BYTES):
@@ -120,16 +146,24 @@ def _day(days: int) -> str:
 
 @cached
 def title(name: str) -> str:
-    """Return *name* in Segment's style: ``report.upload`` → ``Report Upload``."""
+    """Return *name* in Segment's style: ``report.upload`` → ``Report Upload``, ``session.start`` → ``Event Session Start``."""
     words = [word for word in _BREAKS.split(_HUMP.sub(" ", clean(truncate(name)))) if word]
-    title_case = " ".join([word[:1].upper() + word[1:] for word in words]) or "Event"
-    return shortened(title_case, MAX_EVENT, name)
+    snake_case = "_".join(words).lower()
+    if not words or snake_case in RESERVED_EVENTS or snake_case.startswith(RESERVED_PREFIXES):
+        words.insert(0, "Event")
+    return shortened(_capitalized(words), MAX_EVENT, name)
+
+
+def _capitalized(words: Sequence[str]) -> str:
+    return " ".join([word[:1].upper() + word[1:] for word in words])
 
 
 @cached
 def snake(name: str) -> str:
-    """Return *name* in snake_case: ``channelName`` → ``channel_name``."""
+    """Return *name* in snake_case: ``channelName`` → ``channel_name``, ``price`` → ``field_price``."""
     snake_case = _NOT_SNAKE.sub("_", _HUMP.sub("_", truncate(name))).strip("_").lower() or "field"
+    if snake_case in RESERVED_PROPERTIES:
+        snake_case = "field_" + snake_case
     return shortened(snake_case, MAX_PROPERTY_NAME, name)
 
 
@@ -151,17 +185,28 @@ def _uuid(name: str) -> str:
 
 def _known(**pairs: str) -> dict[str, str]:
     """Return those of *pairs* that are known, cut."""
-    return {key: cut(value, MAX_CONTEXT) for key, value in pairs.items() if value}
+    return {key: cut(value, MAX_TRAIT) for key, value in pairs.items() if value}
 
 
-def _context(origin: Origin) -> dict[str, Any]:
-    context: dict[str, Any] = {"library": {"name": "otel-usage", "version": __version__}, "ip": "0.0.0.0"}  # noqa: S104
+def _source(origin: Origin, options: SegmentOptions) -> _Source:
+    traits = _traits(origin)
+    # RudderStack's: its documentation requires a channel, and its newer servers write the connection's address into
+    # request_ip where a message has none; older ones do so in any case.
+    shared = {"channel": "server", "request_ip": NO_ADDRESS, "context": _context(origin, traits)}
+    who = anonymous_id(options.anonymous_id or origin.installation_id)
+    return _Source(who, traits, digest_of(traits), "," + encode_json(shared)[1:])
+
+
+def _context(origin: Origin, traits: Mapping[str, str]) -> dict[str, Any]:
+    context: dict[str, Any] = {"library": {"name": "otel-usage", "version": __version__}, "ip": NO_ADDRESS}
     app = _known(name=origin.app, version=origin.app_version)
     system = _known(name=SYSTEMS.get(origin.os_type, origin.os_type), version=origin.os_version)
     if app:
         context["app"] = app
     if system:
         context["os"] = system
+    if traits:
+        context["traits"] = traits
     return context
 
 
@@ -174,52 +219,60 @@ def _traits(origin: Origin) -> dict[str, str]:
         os_version=origin.os_version,
         arch=origin.arch,
         runtime=origin.runtime,
-        runtime_version=origin.runtime_version,
+        python=origin.runtime_version,
         first_week=origin.first_week,
     )
 
 
-def _identify(event: UsageEvent, who: str, context: str, digest: str) -> bytes:
+def _user(origin: Origin) -> dict[str, str]:
+    """Return a user's own id, where it may leave as it is."""
+    return {"userId": cut(origin.user_id, MAX_ID)} if origin.user_id else {}
+
+
+def _identify(event: UsageEvent, source: _Source) -> bytes:
     return _message(
         {
             "type": "identify",
-            "anonymousId": who,
-            "messageId": _uuid(f"identify {event.event_id} {digest}"),
+            "anonymousId": source.who,
+            "messageId": _uuid(f"identify {event.event_id} {source.digest}"),
             "timestamp": timestamp(event.end_ns),
-            "traits": _traits(event.origin),
+            "traits": source.traits,
+            **_user(event.origin),
         },
-        context,
+        source,
     )
 
 
-def _track(event: UsageEvent, who: str, context: str, options: SegmentOptions, altered: Altered) -> bytes:
-    properties = _properties(event, altered)
+def _track(event: UsageEvent, source: _Source, options: SegmentOptions, altered: Altered) -> bytes:
+    properties = _properties(event, source.traits, altered)
     message = {
         "type": "track",
         "event": _name(event, options, altered),
-        "anonymousId": who,
+        "anonymousId": source.who,
         "messageId": event.event_id,
         "timestamp": timestamp(event.end_ns),
         "properties": properties,
+        **_user(event.origin),
     }
-    encoded = _message(message, context)
+    encoded = _message(message, source)
     if len(encoded) > MAX_MESSAGE_BYTES:
         over = len(encoded) - MAX_MESSAGE_BYTES
         while over > 0 and properties:  # the last first: the host's fields come after those that all events have
             over -= len(encode_json(dict([properties.popitem()])).encode()) - 1  # its braces, but for a comma
             altered["properties"] += 1
-        encoded = _message(message, context)
+        encoded = _message(message, source)
     return encoded
 
 
-def _message(message: Mapping[str, Any], context: str) -> bytes:
-    """Return *message* with its context, which is encoded once for all messages of an origin."""
-    return (encode_json(message)[:-1] + context).encode()
+def _message(message: Mapping[str, Any], source: _Source) -> bytes:
+    return (encode_json(message)[:-1] + source.ending).encode()
 
 
 def _name(event: UsageEvent, options: SegmentOptions, altered: Altered) -> str:
     if event.kind in _EVENT_NAMES and event.name not in options.names:
         return _EVENT_NAMES[event.kind]
+    if event.kind in ("dropped", "derived"):
+        return _capitalized(event.name.split("."))
     chosen = options.names.get(event.name)
     name = shortened(clean(truncate(chosen)), MAX_EVENT, chosen) if chosen else title(event.name)
     if len(event.name) > MAX_EVENT:
@@ -227,9 +280,9 @@ def _name(event: UsageEvent, options: SegmentOptions, altered: Altered) -> str:
     return name
 
 
-def _properties(event: UsageEvent, altered: Altered) -> dict[str, Any]:
+def _properties(event: UsageEvent, traits: Mapping[str, str], altered: Altered) -> dict[str, Any]:
     kind = event.kind
-    properties: dict[str, Any] = {}
+    properties: dict[str, Any] = {**traits}
     if kind == "run":
         properties["command"] = _cut(event.command or "(unknown)", altered)
         properties["outcome"] = _cut(event.outcome or "unknown", altered)
@@ -239,7 +292,7 @@ def _properties(event: UsageEvent, altered: Altered) -> dict[str, Any]:
                 del properties["exit_code"]
                 altered["value"] += 1
         if event.options:
-            properties["options"] = [_cut(option, altered)[:MAX_CONTEXT] for option in event.options[:MAX_OPTIONS]]
+            properties.update(flat({"options": event.options}, altered))
         if event.ci is not None:
             properties["ci"] = event.ci
         if event.tty is not None:
@@ -250,6 +303,8 @@ def _properties(event: UsageEvent, altered: Altered) -> dict[str, Any]:
             properties["surface"] = _cut(event.surface, altered)
     elif kind == "error":
         properties["error_code"] = _cut(event.name, altered)
+    elif kind == "heartbeat":
+        properties["heartbeat_name"] = _cut(event.name, altered)
     elif kind in ("count", "dropped", "derived"):
         properties["count"] = scalar(event.count) if event.count < 2**53 else float(event.count)
     if kind in ("run", "action", "span"):
@@ -259,10 +314,8 @@ def _properties(event: UsageEvent, altered: Altered) -> dict[str, Any]:
             altered["value"] += 1
     if event.error_type:
         properties["error_type"] = _cut(event.error_type, altered)
-    for name, recorded in event.fields.items():
-        value = scalar(recorded)
-        if value is None or value == "":
-            altered["value"] += value is None
+    for name, value in flat(event.fields, altered):
+        if value == "":
             continue
         if len(properties) >= MAX_PROPERTIES:
             altered["properties"] += 1

@@ -1,0 +1,63 @@
+"""Tell a run which optparse options were given.
+
+Loaded when optparse is imported. What is observed: `parse_args`, `check_values` (the last step of a parse) and an option's
+`process`, each when it is looked up, just before it is called. optparse has no sub-commands: where a second parser takes
+over, as in pip, its own name says which, see second_parser.py.
+
+TRIED  optparse of CPython 3.10 to 3.14.
+NOT KNOWN  the command, where a program takes the words apart itself and no second parser follows.
+"""
+
+from .. import _load
+from .observation import longest, tell_lookup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+    from .run import Run
+
+
+class _Parse:
+    """What is known of the program's parse. declared: ids of the options that *parser* had before it looked at argv."""
+
+    root = parser = None  # type: Any
+    declared = frozenset()  # type: frozenset[int]
+
+
+def install(run: "Run", module: "ModuleType") -> None:
+    """Observe the parsers of *module*."""
+    parse = _Parse()
+
+    def began(parser: "Any") -> None:
+        if parser is parse.parser:
+            return
+        if parse.root is None:
+            if run.path_is_final:
+                return
+            run.path_is_final = True
+            parse.root = parser
+            run.name_command(())
+        elif parse.root.allow_interspersed_args:
+            return  # a parse of somebody else's: the program's own has taken the whole line
+        else:
+            words = _load("recording.second_parser").declared_words(run, parse.root.get_prog_name(), parser)
+            run.name_command(words or None)
+        parse.parser = parser
+        groups = [parser, *parser.option_groups]
+        parse.declared = frozenset([id(option) for group in groups for option in group.option_list])
+        run.parsing_outcome = "parsing"
+
+    def ended(parser: "Any") -> None:
+        if parser is parse.parser:
+            run.parsing_outcome = ""
+
+    def taken(option: "Any") -> None:
+        if id(option) in parse.declared:
+            run.add_option(longest(option._short_opts + option._long_opts))
+
+    kind: Any = module.OptionParser
+    tell_lookup(kind, "parse_args", began)
+    tell_lookup(kind, "check_values", ended)
+    tell_lookup(module.Option, "process", taken)

@@ -1,0 +1,13 @@
+"""Options and no command."""
+
+import sys
+import optparse
+
+import otel_usage
+
+otel_usage.init("prog", version="1.4", consent="opt-in")
+p = optparse.OptionParser(version="1")
+p.add_option("-d", "--deep", action="store_true")
+p.add_option("--name")
+o, a = p.parse_args()
+sys.exit(3 if a else 0)
