@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from otel_usage_exporters import once, remembering
+from otel_usage_exporters import exporting, once
 
 from .servers import Receiver, Rude
 
@@ -20,13 +20,13 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("OTEL_USAGE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(once, "_texts", set())
-    monkeypatch.setattr(remembering, "_shared", {})
+    monkeypatch.setattr(exporting, "_memories", {})
 
 
 @pytest.fixture
 def new_process() -> Callable[[], None]:
     """Forget what only this process remembers."""
-    return lambda: remembering._shared.clear()
+    return lambda: exporting._memories.clear()
 
 
 @pytest.fixture

@@ -31,7 +31,6 @@ GA4 = {
     "endpoint": "str | None",
     "screens": "str | None",
     "validate": "bool | None",
-    "debug": "bool | None",
     **COMMON,
 }
 SEGMENT = {
