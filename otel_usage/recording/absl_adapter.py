@@ -7,13 +7,15 @@ TRIED  absl-py 0.15 to 2.5.
 NOT KNOWN  that `--help`, which ends with 1, was no usage error.
 """
 
-from .observation import tell_lookup
+from .. import _load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .run import Run
+
+_observation = _load("recording.observation")
 
 
 def install(run: "Run", module: "Any") -> None:
@@ -33,5 +35,5 @@ def install(run: "Run", module: "Any") -> None:
                     run.add_option("--" + str(flag.name))
             run.name_command(())
 
-    tell_lookup(module.flags.FlagValues, "read_flags_from_files", began)
-    tell_lookup(module.flags.FlagValues, "mark_as_parsed", parsed)
+    _observation.tell_lookup(module.flags.FlagValues, "read_flags_from_files", began)
+    _observation.tell_lookup(module.flags.FlagValues, "mark_as_parsed", parsed)

@@ -10,13 +10,15 @@ NOT KNOWN  the command where the word is none.
 
 import sys
 
-from .observation import tell_lookup, tell_return
+from .. import _load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .run import Run
+
+_observation = _load("recording.observation")
 
 
 def install(run: "Run", module: "Any") -> None:
@@ -50,6 +52,6 @@ def install(run: "Run", module: "Any") -> None:
             if run.parsing_outcome == "parsing":
                 run.parsing_outcome = ""
 
-    tell_lookup(module.Application, "_run", started)
-    tell_lookup(base.BaseCommand, "run", began)
-    tell_return(inputs.Input, "validate", validated)
+    _observation.tell_lookup(module.Application, "_run", started)
+    _observation.tell_lookup(base.BaseCommand, "run", began)
+    _observation.tell_return(inputs.Input, "validate", validated)

@@ -11,13 +11,14 @@ NOT KNOWN  that a word which is no command was a usage error: it is a failure.
 import sys
 
 from .. import _load
-from .observation import tell_lookup, tell_return
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .run import Run
+
+_observation = _load("recording.observation")
 
 
 def install(run: "Run", module: "Any") -> None:
@@ -29,11 +30,6 @@ def install(run: "Run", module: "Any") -> None:
         words = str(name).split() if name in declared else ["(unknown)"]
         _load("recording.argparse_adapter").expect(run, words)
 
-    def explained(none: None, raised: "Any", *arguments: "Any") -> None:
-        # Raised where an action of the parser stands: its caller is who a traceback shows, see `Run.note_exit`.
-        run.note_exit(raised, sys._getframe(3).f_back, sys.exc_info()[1])
-        run.exit_hint = "help"
-
-    tell_lookup(sys.modules["cliff.command"].Command, "get_parser", began)
+    _observation.tell_lookup(sys.modules["cliff.command"].Command, "get_parser", began)
     if hasattr(module, "HelpExit"):  # since 4.0
-        tell_return(module.HelpExit, "__init__", explained)
+        _observation.tell_exit(run, module.HelpExit, parsing=True)

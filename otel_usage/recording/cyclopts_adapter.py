@@ -11,13 +11,15 @@ NOT KNOWN  anything but the exit code before 5.0; `--help` among the options.
 
 import sys
 
-from .observation import tell_lookup, tell_return
+from .. import _load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .run import Run
+
+_observation = _load("recording.observation")
 
 
 def install(run: "Run", module: "Any") -> None:
@@ -61,11 +63,11 @@ def install(run: "Run", module: "Any") -> None:
     kind = module.App
     if "_handle_parse_error" not in kind.__dict__:
         return  # before 5.0: the command is unknown
-    tell_lookup(kind, "_parse_known_args", began)
-    tell_lookup(kind, "help_print", explained)
-    tell_lookup(kind, "version_print", explained)
-    tell_lookup(kind, "_handle_parse_error", refused)
-    tell_return(sys.modules["cyclopts.bind"], "_bind", bound)
+    _observation.tell_lookup(kind, "_parse_known_args", began)
+    _observation.tell_lookup(kind, "help_print", explained)
+    _observation.tell_lookup(kind, "version_print", explained)
+    _observation.tell_lookup(kind, "_handle_parse_error", refused)
+    _observation.tell_return(sys.modules["cyclopts.bind"], "_bind", bound)
 
 
 def _path(app: "Any") -> "tuple[str, ...]":

@@ -11,13 +11,14 @@ NOT KNOWN  commands of a user's own apps: `(unknown)`; `help` and `version` with
 import sys
 
 from .. import _load
-from .observation import tell_lookup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .run import Run
+
+_observation = _load("recording.observation")
 
 
 def install(run: "Run", module: "Any") -> None:
@@ -33,8 +34,8 @@ def install(run: "Run", module: "Any") -> None:
             run.name_command((_name(run, command),))
             run.parsing_outcome = "help"
 
-    tell_lookup(module.BaseCommand, "run_from_argv", began)
-    tell_lookup(module.BaseCommand, "print_help", explained)
+    _observation.tell_lookup(module.BaseCommand, "run_from_argv", began)
+    _observation.tell_lookup(module.BaseCommand, "print_help", explained)
 
 
 def _name(run: "Run", command: "Any") -> str:

@@ -8,15 +8,15 @@ TRIED  docopt 0.6.2, docopt-ng 0.9.
 NOT KNOWN  the command where nothing of the usage fits; `--help` among the options.
 """
 
-import sys
-
-from .observation import tell_return
+from .. import _load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .run import Run
+
+_observation = _load("recording.observation")
 
 
 def install(run: "Run", module: "Any") -> None:
@@ -45,10 +45,6 @@ def install(run: "Run", module: "Any") -> None:
         if left == []:
             run.parsing_outcome = ""
 
-    def refused(none: None, raised: "Any", *arguments: "Any") -> None:
-        # Raised where docopt() stands: its caller is who a traceback shows, see `Run.note_exit`.
-        run.note_exit(raised, sys._getframe(3).f_back, sys.exc_info()[1])
-
-    tell_return(module, "parse_argv", began)
-    tell_return(module.Required, "match", matched)
-    tell_return(module.DocoptExit, "__init__", refused)
+    _observation.tell_return(module, "parse_argv", began)
+    _observation.tell_return(module.Required, "match", matched)
+    _observation.tell_exit(run, module.DocoptExit, parsing=False)  # a program may raise it, too

@@ -10,15 +10,15 @@ NOT KNOWN  members beyond the first function that is called, and what an instanc
 the options.
 """
 
-import sys
-
-from .observation import tell_return
+from .. import _load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .run import Run
+
+_observation = _load("recording.observation")
 
 
 def install(run: "Run", module: "Any") -> None:
@@ -27,6 +27,10 @@ def install(run: "Run", module: "Any") -> None:
     traces: list[Any] = []  # the program's own; others are of calls within it
     called: list[str] = []  # the actions of what was called
 
+    def is_result() -> bool:
+        """True once a function was called: what is accessed from then on is what it returned."""
+        return bool({*called} - {module.trace.INSTANTIATED_CLASS})
+
     def began(none: None, trace: "Any", *arguments: "Any") -> None:
         if not run.path_is_final:
             run.path_is_final = True
@@ -34,7 +38,7 @@ def install(run: "Run", module: "Any") -> None:
             run.name_command((), final=False)
 
     def accessed(none: None, trace: "Any", *arguments: "Any") -> None:
-        if trace in traces and path[-1:] != ["(unknown)"] and not {*called} - {module.trace.INSTANTIATED_CLASS}:
+        if trace in traces and path[-1:] != ["(unknown)"] and not is_result():
             name = str(trace.elements[-1]._target).replace("-", "_")
             owner = trace.elements[-2].component
             path.append(
@@ -43,7 +47,7 @@ def install(run: "Run", module: "Any") -> None:
             run.name_command(tuple(path), final=False)
 
     def parsed(result: "Any", words: "Any", spec: "Any") -> None:
-        if traces and not {*called} - {module.trace.INSTANTIATED_CLASS}:
+        if traces and not is_result():
             declared = [*spec.args, *spec.kwonlyargs]
             for name in result[0]:
                 if name in declared:
@@ -53,17 +57,12 @@ def install(run: "Run", module: "Any") -> None:
         if trace in traces:
             called.append(trace.elements[-1]._action)
 
-    def refused(none: None, raised: "Any", *arguments: "Any") -> None:
-        # Raised where Fire() stands: its caller is who a traceback shows, see `Run.note_exit`.
-        run.note_exit(raised, sys._getframe(3).f_back, sys.exc_info()[1])
-        run.exit_hint = "usage_error" if raised.code else "help"
-
     trace: Any = module.trace.FireTrace
-    tell_return(trace, "__init__", began)
-    tell_return(trace, "AddAccessedProperty", accessed)
-    tell_return(trace, "AddCalledComponent", ended)
-    tell_return(module, "_ParseKeywordArgs", parsed)
-    tell_return(module.FireExit, "__init__", refused)
+    _observation.tell_return(trace, "__init__", began)
+    _observation.tell_return(trace, "AddAccessedProperty", accessed)
+    _observation.tell_return(trace, "AddCalledComponent", ended)
+    _observation.tell_return(module, "_ParseKeywordArgs", parsed)
+    _observation.tell_exit(run, module.FireExit, parsing=True)
 
 
 def _declares(owner: "Any", name: str, value: "Any", was_called: bool) -> bool:

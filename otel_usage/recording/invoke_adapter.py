@@ -8,13 +8,15 @@ TRIED  invoke 2.0 to 3.0.
 NOT KNOWN  tasks of a user's own tasks.py, and their options: `(unknown)`.
 """
 
-from .observation import tell_lookup
+from .. import _load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .run import Run
+
+_observation = _load("recording.observation")
 
 MAX_CHAINED = 8
 
@@ -49,6 +51,6 @@ def install(run: "Run", module: "Any") -> None:
     def executing(program: "Any") -> None:
         run.parsing_outcome = ""
 
-    tell_lookup(module.Program, "parse_core", began)
-    tell_lookup(module.Program, "parse_cleanup", parsed)
-    tell_lookup(module.Program, "execute", executing)
+    _observation.tell_lookup(module.Program, "parse_core", began)
+    _observation.tell_lookup(module.Program, "parse_cleanup", parsed)
+    _observation.tell_lookup(module.Program, "execute", executing)

@@ -9,12 +9,16 @@ For the adapters of frameworks; argparse's and click's do the same in their own,
 What is told runs guarded: a fault of ours never reaches the program.
 """
 
+import sys
+
 from .. import _guarded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from .run import Run
 
 
 class _Observed:
@@ -51,6 +55,22 @@ def tell_return(place: "Any", name: str, tell: "Callable[..., None]") -> None:
         setattr(observed, attribute, getattr(function, attribute, None))
     observed.__dict__["__wrapped__"] = function
     setattr(place, name, observed)
+
+
+def tell_exit(run: "Run", kind: "Any", *, parsing: bool) -> None:
+    """Have the exception class *kind*, a SystemExit that a framework raises itself, be noted by *run* once one has been made.
+
+    parsing: True if it stands for the end of parsing wherever it is raised: help, or with a status a usage error.
+    """
+
+    def note(*arguments: "Any") -> None:
+        raised = arguments[1]
+        # Raised by who called `observed`: the caller of that is who a traceback shows, see `Run.note_exit`.
+        run.note_exit(raised, sys._getframe(3).f_back, sys.exc_info()[1])
+        if parsing:
+            run.exit_hint = "usage_error" if raised.code else "help"
+
+    tell_return(kind, "__init__", note)
 
 
 def longest(names: "Any") -> str:

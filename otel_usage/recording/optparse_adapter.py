@@ -1,6 +1,7 @@
 """Tell a run which optparse options were given.
 
-Loaded when optparse is imported. What is observed: `parse_args`, `check_values` (the last step of a parse) and an option's
+Loaded when optparse is imported. What is observed: `_get_args`, with which a parse begins,
+however `parse_args` is called, `check_values` (the last step of a parse) and an option's
 `process`, each when it is looked up, just before it is called. optparse has no sub-commands: where a second parser takes
 over, as in pip, its own name says which, see second_parser.py.
 
@@ -9,7 +10,6 @@ NOT KNOWN  the command, where a program takes the words apart itself and no seco
 """
 
 from .. import _load
-from .observation import longest, tell_lookup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .run import Run
+
+_observation = _load("recording.observation")
 
 
 class _Parse:
@@ -55,9 +57,9 @@ def install(run: "Run", module: "ModuleType") -> None:
 
     def taken(option: "Any") -> None:
         if id(option) in parse.declared:
-            run.add_option(longest(option._short_opts + option._long_opts))
+            run.add_option(_observation.longest(option._short_opts + option._long_opts))
 
     kind: Any = module.OptionParser
-    tell_lookup(kind, "parse_args", began)
-    tell_lookup(kind, "check_values", ended)
-    tell_lookup(module.Option, "process", taken)
+    _observation.tell_lookup(kind, "_get_args", began)
+    _observation.tell_lookup(kind, "check_values", ended)
+    _observation.tell_lookup(module.Option, "process", taken)

@@ -7,14 +7,15 @@ TRIED  plumbum 1.6.9 to 2.0.
 NOT KNOWN  usage errors in the number of arguments of `main`, where it raises them itself.
 """
 
-from .. import _guarded
-from .observation import longest, tell_lookup
+from .. import _guarded, _load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .run import Run
+
+_observation = _load("recording.observation")
 
 
 def install(run: "Run", module: "Any") -> None:
@@ -39,7 +40,7 @@ def install(run: "Run", module: "Any") -> None:
         if application in chain:
             for switch in switches:
                 names = application._switches_by_func[switch].names
-                option = longest(names)
+                option = _observation.longest(names)
                 run.add_option(("--" if len(option) > 1 else "-") + option)
 
     def ended(application: "Any") -> None:
@@ -52,7 +53,7 @@ def install(run: "Run", module: "Any") -> None:
         _guarded(ended, self)
         return result
 
-    tell_lookup(module.Application, "_parse_args", began)
+    _observation.tell_lookup(module.Application, "_parse_args", began)
     module.Application._validate_args = _validate_args
 
 

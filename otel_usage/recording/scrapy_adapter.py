@@ -8,13 +8,14 @@ NOT KNOWN  commands of a user's own project: `(unknown)`.
 """
 
 from .. import _load
-from .observation import tell_lookup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .run import Run
+
+_observation = _load("recording.observation")
 
 
 def install(run: "Run", module: "Any") -> None:
@@ -26,4 +27,4 @@ def install(run: "Run", module: "Any") -> None:
             own = package == module.__name__
             _load("recording.argparse_adapter").expect(run, [name if own else "(unknown)"])
 
-    tell_lookup(module.ScrapyCommand, "add_options", began)
+    _observation.tell_lookup(module.ScrapyCommand, "add_options", began)

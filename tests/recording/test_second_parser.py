@@ -92,6 +92,26 @@ def test_the_command_is_the_second_parsers(host, program, argv, command, options
     assert not any(b"secret" in file.read_bytes() for file in host.home.rglob("*") if file.is_file())
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "optparse.OptionParser.parse_args(parser)",
+        "before(parser)",
+        "type('Own', (optparse.OptionParser,), {'parse_args': lambda self: before(self)})(option_list=options).parse_args()",
+    ],
+)
+def test_however_optparse_is_called(host, call):
+    """By the class, or by a function that somebody else has taken from it, or put there."""
+    program = """
+before = optparse.OptionParser.parse_args
+options = [optparse.make_option("--to")]
+parser = optparse.OptionParser(option_list=options)
+"""
+    host.run(HEAD + program + call, "--to", "secret")
+
+    assert ("(root)", ["--to"]) == (host.the_run.command, host.the_run.options)
+
+
 def test_what_the_second_parser_refuses(host):
     """A usage error of that command."""
     host.run(HEAD + PROGRAMS["choices"], "upload", "--secret")
