@@ -234,11 +234,11 @@ def json_of_metrics(metrics: MetricsData) -> dict[str, Any]:
     }
 
 
-def merge(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def merge(rows: Iterable[Mapping[str, Any]], period_of: Callable[[int], object]) -> dict[str, Any]:
     """Return OTLP JSON metrics, delta sums and histograms, as one: each resource, scope, metric and series only once.
 
-    Points of one series are added up; those of histograms stay side by side. This is not only for size: of two equal
-    resources the official encoder sends the last one alone.
+    Points of one series are added up if their ends, in nanoseconds, are of one period; those of histograms stay side by
+    side. This is not only for size: of two equal resources the official encoder sends the last one alone.
     """
     groups: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -254,16 +254,19 @@ def merge(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
                     if same is None:
                         metrics.append(metric)
                     elif "sum" in metric:
-                        _add(same["sum"]["dataPoints"], metric["sum"]["dataPoints"])
+                        _add(same["sum"]["dataPoints"], metric["sum"]["dataPoints"], period_of)
                     else:
                         same["histogram"]["dataPoints"] += metric["histogram"]["dataPoints"]
     return {"resourceMetrics": list(groups.values())}
 
 
-def _add(points: list[dict[str, Any]], more: Iterable[dict[str, Any]]) -> None:
+def _add(points: list[dict[str, Any]], more: Iterable[dict[str, Any]], period_of: Callable[[int], object]) -> None:
     """Add *more* points of delta sums to *points*, in place."""
     for point in more:
-        same = next((p for p in points if p["attributes"] == point["attributes"]), None)
+        period, attributes = period_of(int(point["timeUnixNano"])), point["attributes"]
+        same = next(
+            (p for p in points if p["attributes"] == attributes and period_of(int(p["timeUnixNano"])) == period), None
+        )
         if same is None:
             points.append(point)
             continue

@@ -35,12 +35,12 @@ from typing import Any, ClassVar
 from otel_usage.delivery.verdict import VALIDATED, Verdict
 from otel_usage.setting_error import SettingError
 
-from .compact_memory import CompactMemory
-from .identity import Identities, folder_of
+from .identity import Identities
 from .memory import Memory
 from .once import log_once
 from .packing import Request, Translation
 from .post import Answer, Post
+from .remembering import Memories, Remembering
 from .span_choice import USAGE_ONLY, SpanChoice
 from .unexported import Unexported
 from .usage_event import FILTERED, UsageEvent
@@ -56,10 +56,9 @@ except ImportError:  # an extra: then there is no instrumentation of requests ei
 
 MAX_TRIES = 4  # per export, in a program that has no sender to try again later
 BACKOFF_S = 0.5
-_memories: dict[tuple[str, str], Memory] = {}  # of all exporters of this process, by folder and name
 
 
-class Exporter:
+class Exporter(Remembering):
     """What span and metric exporters of all vendors share.
 
     Settings that are wrong raise SettingError where a program's own code gives them as keywords. Otherwise (variables
@@ -77,7 +76,6 @@ class Exporter:
     sender passes these names as the keyword ``names``.
     """
 
-    vendor_class: ClassVar[type[Vendor]]
     lenient: ClassVar[bool] = False
     at_most_once: ClassVar[bool] = False
     records_per_request: int = 0
@@ -105,7 +103,7 @@ class Exporter:
         self._log = logging.getLogger(f"otel_usage_exporters.{self.vendor_class.prefix.lower()}")
         self._closed = threading.Event()
         self._post = Post()
-        self._memories: dict[tuple[str, str], Memory] = {}  # of this exporter alone
+        self._memories: Memories = {}
         self._identities = Identities()
         things, advice = self._advice()
         self._unexported = Unexported(self._log, self.vendor_class.label, things, advice)
@@ -146,8 +144,9 @@ class Exporter:
         if not events:
             return self._counted(Verdict(dropped=dict(+dropped), skipped=filtered))
         translation, memory = self._translate(vendor, events)
-        dropped.update(translation.dropped)
-        gone = dict(translation.gone)
+        filtered += sum(n for reason, n in translation.dropped.items() if reason in FILTERED)
+        dropped.update({reason: n for reason, n in translation.dropped.items() if reason not in FILTERED})
+        gone = {position: reason for position, reason in translation.gone.items() if reason not in FILTERED}
         waiting = deque(translation.requests)
         status: int | None = None
         wait_s: float | None = None
@@ -193,11 +192,12 @@ class Exporter:
             events = self._identities.identify(events, vendor.common)
         now_ns = time.time_ns()
         memory = self._memory(vendor, events[0].origin.app)
-        try:
-            translation = vendor.translate(events, now_ns, memory.read())
-        except Exception:  # one of them is so odd that no rule has thought of it
-            translation = translate_without_odd(vendor, events, now_ns, memory.read())
-        memory.update(translation.learned)
+        with memory.exclusive():  # else two batches of one client, side by side, could begin a session each
+            try:
+                translation = vendor.translate(events, now_ns, memory.read())
+            except Exception:  # one of them is so odd that no rule has thought of it
+                translation = translate_without_odd(vendor, events, now_ns, memory.read())
+            memory.update(translation.learned)
         self.altered.update(translation.altered)
         return translation, memory
 
@@ -248,12 +248,12 @@ class Exporter:
 
     # Rehearsing: all of the above, but for the posting.
 
-    def rehearse(self, memories: dict[tuple[str, str], Memory]) -> None:
+    def rehearse(self, memories: Memories) -> None:
         """Send nothing from now on: put requests into `shown`. What is learned is remembered in *memories* alone.
 
         memories: empty at first; the exporters of a destination's spans and of its metrics share it.
         """
-        self.shown, self._memories = [], memories
+        self.shown, self._memories, self._rehearses = [], memories, True
 
     def _requests_for(self, events: list[UsageEvent]) -> list[tuple[str, str, dict[str, str], bytes]]:
         """Return the requests that delivering *events* would make, and change nothing: a copy of this exporter rehearses."""
@@ -267,26 +267,6 @@ class Exporter:
         twin.rehearse({self._memory_key(vendor, app): self._memory(vendor, app).copy_without_file()})
         twin._deliver(events, Counter())
         return [(method, address, headers, body) for method, address, headers, body, _ in twin.shown or ()]
-
-    # What is remembered.
-
-    def _memory_key(self, vendor: Vendor, app: str) -> tuple[str, str]:
-        return folder_of(vendor.common, app), vendor.memory_name
-
-    def _memory(self, vendor: Vendor, app: str) -> Memory:
-        key = folder, name = self._memory_key(vendor, app)
-        # With a folder, exporters of spans and of metrics remember together; without one, or rehearsing, each alone.
-        memories = _memories if folder and self.shown is None else self._memories
-        if key not in memories:
-            # Without a folder: a relay, which hears from all installations.
-            # Nor with users, who are more than a file can hold.
-            file = folder and not vendor.common.choice.user
-            memories.setdefault(key, Memory(folder, name, writes=self.shown is None) if file else CompactMemory())
-        return memories[key]
-
-    def share_memory(self, other: Exporter) -> None:
-        """Remember together with *other*, without a folder: the exporter of the same destination's other signal."""
-        self._memories = other._memories
 
     # Settings.
 

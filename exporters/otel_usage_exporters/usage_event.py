@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha1
 from numbers import Integral, Real
 from typing import Any
@@ -33,7 +33,8 @@ DERIVED = frozenset({"usage.runs", "usage.run.duration", "usage.actions", "usage
 MALFORMED = "malformed"  # the reason for what is not as the SDK's types say
 
 # Reasons for which something gives no event, and nothing is lost by it.
-FILTERED = frozenset({"not_usage", "derived", "zero"})
+DERIVED_TOO_OLD = "derived_too_old"  # a run counter of spans that are too old themselves, and counted as that
+FILTERED = frozenset({"not_usage", "derived", "zero", DERIVED_TOO_OLD})
 
 # Event ids are UUIDs of version 5 under this name: anyone who has the span can compute them.
 NAMESPACE = UUID("5f2a9c1e-8d0b-5b7e-9a64-3c1d7e20b9f4").bytes
@@ -44,6 +45,8 @@ class Origin:
     """Where events come from: one version of one program in one installation, or of one user of a service. Unknown is "".
 
     user_id: a user's own id, where the settings say that it may leave as it is.
+    ci_system: of a program that ran in CI, where nothing is installed: then installation_id is ``ci.<ci_system>``.
+    first_week: in which the installation ran first, like 2026-W48.
     """
 
     app: str = ""
@@ -54,15 +57,19 @@ class Origin:
     arch: str = ""
     runtime: str = ""
     runtime_version: str = ""
-    user_id: str = field(default="", repr=False)  # ids of counts are made of the others, as written
+    # Ids of counts are made of the others, as written: these are not in repr.
+    ci_system: str = field(default="", repr=False)
+    first_week: str = field(default="", repr=False)
+    user_id: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class UsageEvent:
     """One thing that happened, as every translation needs it.
 
-    position: of the span or data point it comes from, among those exported together. kind: run, action, error, heartbeat, count,
-    dropped (records of ours that were lost), derived (a run counter), span (of no usage kind; only when chosen).
+    position: of the span or data point it comes from, among those exported together. kind: run, action, error, heartbeat,
+    first_run, count, dropped (records of ours that were lost), derived (a run counter), span (of no usage kind; only when
+    chosen).
     name: the declared one; of a run, its span's. event_id: a UUID, the same in every attempt to send it.
     end_ns: when it happened; of a count, until when was counted. fields: as recorded, values not checked.
     """
@@ -162,6 +169,8 @@ def _event_of_span(span: ReadableSpan, position: int, origins: _Origins, choice:
         event = UsageEvent(
             position, str(kind), name, event_id, origin, start_ns, end_ns, error_type=error_type, fields=fields
         )
+    elif kind == "first_run":
+        event = UsageEvent(position, "first_run", "first_run", event_id, origin, start_ns, end_ns)
     elif chosen is not None:
         if not error_type and getattr(span.status, "status_code", None) is StatusCode.ERROR:
             error_type = "_OTHER"  # the old semantic conventions say no more
@@ -270,6 +279,8 @@ _ORIGIN_ATTRIBUTES = (
     "host.arch",
     "process.runtime.name",
     "process.runtime.version",
+    "usage.ci_system",
+    "usage.first_week",
 )  # in the order of Origin's fields
 
 
@@ -297,7 +308,10 @@ class _Origins:
             values = tuple([_text(get(name)) for name in _ORIGIN_ATTRIBUTES])
             origin = self._same.get(values)
             if origin is None:
-                origin = self._same[values] = Origin(*values)
+                origin = Origin(*values)
+                if origin.ci_system and not origin.installation_id:
+                    origin = replace(origin, installation_id=f"ci.{origin.ci_system}")
+                self._same[values] = origin
             self._by_id[id(resource)] = origin  # the spans keep their resource alive: no id is used twice
         return origin
 

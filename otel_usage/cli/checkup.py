@@ -225,9 +225,11 @@ def _ask_for_validation(settings: Mapping[str, Any], name: str, keywords: Mappin
     logger = logging.getLogger("otel_usage_exporters")
     logger.addHandler(objections)
     try:
+        from ..delivery.installation_id import obtain_installation
         from ..delivery.spool_copy import copy_home
 
         with copy_home("", (), validating["lines"]) as home:
+            obtain_installation(home)  # the sample is to be all that is sent, and no first run
             sender = Sender({**validating, "home": home, "ci": ""})
             sender.drain()
             entries = [entry for entry in Ledger(home).entries() if entry["destination"] == name]

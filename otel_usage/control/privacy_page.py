@@ -34,7 +34,8 @@ NEVER = (
 
 # {attribute: what it is, for who uses the program and has never seen a parser}. The table of attributes speaks to developers.
 _IN_WORDS = {
-    "usage.kind": "what is recorded: `run`, or one of the others below: `action`, `error`, `heartbeat`",
+    "usage.kind": "what is recorded: `run`, or one of the others below: `action`, `error`, `heartbeat`; and once `first_run`, "
+    "when the number below is made",
     "usage.command": "which command was run, by the program's own name for it; `(root)` if it was run without one, and "
     "`(unknown)` for anything else that was typed",
     "usage.outcome": "how it ended: `success`, `failure`, `usage_error` (it did not understand what was typed), "
@@ -53,8 +54,11 @@ _IN_WORDS = {
     "service.version": "the program's version",
     "process.runtime.name": "which Python it ran on, such as `cpython`",
     "process.runtime.version": "the version of that Python",
-    "app.installation.id": "a number made at random, renewed every 365 days and whenever you ask for it; in a CI system "
-    "only the name of that system, such as `ci.github`",
+    "app.installation.id": "a number made at random, renewed every 365 days and whenever you ask for it; none in a CI "
+    "system",
+    "usage.ci_system": "in a CI system, its name, such as `github`",
+    "usage.first_week": "the week in which the program was first used here, such as `2026-W48`; a new one when you ask for a "
+    "new number",
     "os.type": "the operating system, such as `linux`",
     "os.version": "its version, such as `6.1`",
     "host.arch": "the kind of processor, such as `arm64`",
@@ -67,6 +71,7 @@ _IN_WORDS = {
 _SAMPLE_VERSION = "1.0"
 _SAMPLE_ADDED = {
     "app.installation.id": "5a1c0b58-3f0e-4c8f-9d3b-7d2f2f0f6a11",
+    "usage.first_week": "2025-W48",
     "os.type": "linux",
     "os.version": "6.1",
     "host.arch": "amd64",

@@ -155,4 +155,4 @@ class Batch:
             resource = attribute_list([("service.name", self.app), ("service.version", self.version)])
             losses = metrics_body({}, self.dropped, now_ns, now_ns)
             rows.append(json.loads(line("Metrics", "metrics", resource, losses)))
-        return merge(rows) if rows else None
+        return merge(rows, self.run_counters.period_of) if rows else None

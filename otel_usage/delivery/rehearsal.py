@@ -16,6 +16,7 @@ import gzip
 import json
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
@@ -98,19 +99,18 @@ class Rehearsal(Sender):
     def __init__(self, settings: Mapping[str, Any], since_s: float, real_home: str) -> None:
         super().__init__(settings)
         self.since_s = since_s
-        self.real_home = real_home
+        self.real_home = self.id_folder = real_home
         self.preview = Preview()
 
     def added_attributes(self) -> Mapping[str, str]:
         """Return the attributes that are added to every record, with what stands for the id if there is none yet."""
-        from .installation_id import read_installation_id
+        from .installation_id import Installation, read_installation
         from .resource import describe_installation
 
         if self._added is None:
-            vendor = self.settings.get("ci")
-            self._added = describe_installation(
-                f"ci.{vendor}" if vendor else read_installation_id(self.real_home) or NOBODY
-            )
+            nobody = Installation(NOBODY, time.time())
+            ci = self.settings.get("ci", "")
+            self._added = describe_installation(None if ci else read_installation(self.real_home) or nobody, ci)
         return self._added
 
     def may_send(self) -> bool:

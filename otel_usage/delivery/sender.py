@@ -42,7 +42,7 @@ from ..consent.gate import decide
 from ..recording.fingerprint import fingerprint
 from ..settings.check import MAX_PROBLEM, find_problem
 from ..spool.files import list_folder
-from ..spool.layout import FORMAT, ID, JSON, LEDGER, LOCK, OLDER_LEDGER, QUEUE
+from ..spool.layout import FORMAT, ID, JSON, LEDGER, LOCK, NEW, OLDER_LEDGER, QUEUE
 from ..spool.set_aside import clear_way
 from .ledger import Ledger, Result
 from .stop import Stop
@@ -76,6 +76,7 @@ class Sender:
         self.queues: list[Queue] = []
         self.intake: Intake | None = None
         self.since_s = 0.0  # nothing begun earlier may be sent
+        self.id_folder = self.home
         self._added: Mapping[str, str] | None = None  # resource attributes; see `added_attributes`
 
     def run(self) -> None:
@@ -179,6 +180,7 @@ class Sender:
                 dispatch.count("", "", {"limit": trimmed})
             if lost := self.intake.reap():
                 dispatch.count("", "", lost)
+            self._meet_installation(self.intake)
             self._take_in_and_send(self.intake, dispatch)
             dispatch.send()
             for name in set(list_folder(os.path.join(self.spool, QUEUE))) - self.keywords.keys():
@@ -188,6 +190,26 @@ class Sender:
                 if destination is not None:
                     destination.close()
         self._postpone_next()
+
+    def _meet_installation(self, intake: Intake) -> None:
+        """Where there is something to take in and no id yet, record the first run, and generate the id."""
+        from .first_run import ENDING, record_first_run
+        from .installation_id import is_new
+
+        names = intake.list_new()
+        log_mode = bool(self.settings.get("lines"))  # shows what one run recorded
+        if names and not self.settings.get("ci") and not log_mode and is_new(self.id_folder):
+            app = self.settings["app"]
+            try:
+                record_first_run(self.spool, names, app=app, version=self.version, since_s=self.since_s)
+            except OSError as exc:  # what is sent first makes room, and then there is an id
+                if exc.errno not in FULL:
+                    raise
+            self.added_attributes()
+            if self.id_folder == self.home and is_new(self.home):  # it can't be stored: each sending would be a first
+                for name in intake.list_new():
+                    if name.endswith(ENDING):
+                        os.unlink(os.path.join(self.spool, NEW, name))
 
     def _take_in_and_send(self, intake: Intake, dispatch: Dispatch) -> None:
         """Move what is new into the queues, batch by batch, and send each. See FAULTS 1 for a full disk."""
@@ -287,10 +309,10 @@ class Sender:
 
     def added_attributes(self) -> Mapping[str, str]:
         """Return the resource attributes that are added to every record. The first call may generate the id."""
-        from .installation_id import obtain_installation_id
+        from .installation_id import obtain_installation
         from .resource import describe_installation
 
         if self._added is None:
-            vendor = self.settings.get("ci")
-            self._added = describe_installation(f"ci.{vendor}" if vendor else obtain_installation_id(self.home))
+            ci = self.settings.get("ci", "")
+            self._added = describe_installation(None if ci else obtain_installation(self.home), ci)
         return self._added

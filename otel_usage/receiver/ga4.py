@@ -191,7 +191,7 @@ def _check_body(check: _Check, body: Mapping[str, Any], *, app: bool, now_s: flo
     if body.get("validation_behavior") not in (None, "RELAXED", "ENFORCE_RECOMMENDATIONS"):
         check.add("validation_behavior", "VALUE_INVALID", "validation_behavior must be a documented word.")
     _check_time(check, "timestamp_micros", body.get("timestamp_micros"), now_s)
-    _check_properties(check, body.get("user_properties"), now_s)
+    _check_properties(check, body.get("user_properties"), now_s, dated=body.get("timestamp_micros") is not None)
     events = body.get("events")
     if not isinstance(events, list) or not events:
         check.add("events", "VALUE_REQUIRED", "events must be a list of at least one.")
@@ -202,7 +202,8 @@ def _check_body(check: _Check, body: Mapping[str, Any], *, app: bool, now_s: flo
         _check_event(check, index, event, app=app, now_s=now_s)
 
 
-def _check_properties(check: _Check, properties: Any, now_s: float) -> None:
+def _check_properties(check: _Check, properties: Any, now_s: float, *, dated: bool) -> None:
+    """Check user properties. dated: the body has a time; else those without one of their own are of their arrival."""
     if properties is None:
         return
     if not isinstance(properties, Mapping):
@@ -222,6 +223,10 @@ def _check_properties(check: _Check, properties: Any, now_s: float) -> None:
         ):
             check.add(path, "VALUE_INVALID", "A user property must be an object with a value.")
             continue
+        if not dated and "timestamp_micros" not in user_property:
+            check.add(
+                path, "VALUE_REQUIRED", "A user property without a time, its own or the body's, is of its arrival."
+            )
         _check_value(check, path, user_property["value"], 36)
         _check_time(check, path, user_property.get("timestamp_micros"), now_s)
 
@@ -283,6 +288,8 @@ def _check_param(check: _Check, path: str, name: Any, value: Any) -> None:
         check.add(path, "VALUE_INVALID", f"[{name}] must be text.")
     if name in _NUMBER_PARAMETERS and (not isinstance(value, (int, float)) or isinstance(value, bool)):
         check.add(path, "VALUE_INVALID", f"[{name}] must be a number.")
+    if name == "debug_mode" and (value != 1 or isinstance(value, bool)):
+        check.add(path, "VALUE_INVALID", "debug_mode must be 1, or left out: false turns debugging on, too.")
     if name == "items":
         if not isinstance(value, list) or len(value) > 200:
             check.add(path, "VALUE_INVALID", "items must be a list of at most 200.")
@@ -307,6 +314,8 @@ def _check_value(check: _Check, path: str, value: Any, limit: int) -> None:
         check.add(path, "VALUE_OUT_OF_BOUNDS", f"The value is longer than {limit} characters.")
     elif isinstance(value, str) and not value.isprintable():
         check.add(path, "VALUE_INVALID", "The value holds characters that are not text.")
+    elif isinstance(value, str) and value.isspace():
+        check.add(path, "VALUE_INVALID", "The value holds blanks only.")
     elif isinstance(value, int) and abs(value) >= 2**63:
         check.add(path, "VALUE_OUT_OF_BOUNDS", "The number is larger than 64 bits hold.")
 

@@ -23,6 +23,7 @@ from .patterns import (
     OPTION,
     SDK_NAME,
     VERSION,
+    WEEK,
     one_of,
     text_like,
 )
@@ -55,8 +56,8 @@ class Attribute:
 
 
 ATTRIBUTES = (
-    Attribute("usage.kind", "run action error heartbeat", "`run`, `action`, `error`, `heartbeat`",
-              "tells the records apart", one_of("run", "action", "error", "heartbeat")),
+    Attribute("usage.kind", "run action error heartbeat first_run", "`run`, `action`, `error`, `heartbeat`, `first_run`",
+              "tells the records apart", one_of("run", "action", "error", "heartbeat", "first_run")),
     Attribute("usage.command", "run", "the path in the parser's own tree, `(root)` or `(unknown)`",
               "which commands matter", text_like(COMMAND, MAX_PATH)),
     Attribute("usage.outcome", "run", ", ".join(f"`{o}`" for o in OUTCOMES),
@@ -84,8 +85,12 @@ ATTRIBUTES = (
               text_like(FIELD, MAX_NAME)),
     Attribute("process.runtime.version", "resource", "the Python's version", "which Pythons to support",
               text_like(VERSION, MAX_NAME)),
-    Attribute("app.installation.id", "resource", "a random UUID, resettable, renewed every 365 days; `ci.<vendor>` in CI",
+    Attribute("app.installation.id", "resource", "a random UUID, resettable, renewed every 365 days; none in CI, where nothing is installed",
               "counts installations, not runs", text_like(INSTALLATION_ID, 64)),
+    Attribute("usage.ci_system", "resource", "`github`, `gitlab`, …, `other`; in CI only", "keeps machines and people apart",
+              text_like(FIELD, MAX_NAME)),
+    Attribute("usage.first_week", "resource", "the ISO week (UTC) of its first id, like `2026-W48`; not in CI",
+              "do people stay?", text_like(WEEK, 8)),
     Attribute("os.type", "resource", "`linux`, `darwin`, `windows`, …", "which systems to support", text_like(FIELD, MAX_NAME)),
     Attribute("os.version", "resource", "major and minor number", "which systems to support", text_like(VERSION, MAX_NAME)),
     Attribute("host.arch", "resource", "`amd64`, `arm64`, …", "which builds to ship", text_like(FIELD, MAX_NAME)),
@@ -99,7 +104,7 @@ FIELD_PREFIX = "usage.field."  # of a declared field, as an attribute: usage.fie
 # The checks of the table by kind of record: CHECKS["run"]["usage.command"]("report upload") is True.
 CHECKS = {
     kind: {row.key: row.check for row in ATTRIBUTES if kind in row.on.split()}
-    for kind in ("run", "action", "error", "heartbeat", "resource")
+    for kind in ("run", "action", "error", "heartbeat", "first_run", "resource")
 }
 
 # Why a record or field was not kept. Counted as ``usage.dropped{reason}``.

@@ -89,7 +89,7 @@ def check_span(
     can hold nothing more than they do. app: the service's name, with which a run's name begins.
     """
     kind = attributes.get("usage.kind")
-    if kind not in ("run", "action", "error", "heartbeat"):
+    if kind not in ("run", "action", "error", "heartbeat", "first_run"):
         return "attribute"
     checks = CHECKS[str(kind)]
     fields = {}
@@ -98,7 +98,7 @@ def check_span(
             continue
         check = checks.get(key)
         if check is None:
-            if kind == "run" or not key.startswith(FIELD_PREFIX):
+            if kind in ("run", "first_run") or not key.startswith(FIELD_PREFIX):
                 return "attribute"
             fields[key[len(FIELD_PREFIX) :]] = value
         elif not check(value):
@@ -110,6 +110,8 @@ def check_span(
         if command is None or "usage.outcome" not in attributes:
             return "attribute"
         name = app if command == "(root)" else f"{app} {command}"
+    elif kind == "first_run":
+        name = "first_run"
     else:
         name = str(attributes.get(f"usage.{kind}", ""))
         reason = check_fields(schema, str(kind), name, fields)

@@ -51,7 +51,7 @@ class Lanes:
             return []
         clients: dict[object, list[int]] = {}
         for position, span in enumerate(spans):
-            clients.setdefault(span.resource.attributes.get("app.installation.id"), []).append(position)
+            clients.setdefault(span.resource.attributes.get("app.installation.id"), []).append(position)  # None: CI
         n_parts = min(self._count, max(1, len(clients) // CLIENTS_PER_LANE))
         parts: list[list[int]] = [[] for _ in range(n_parts)]
         for n, positions in enumerate(clients.values()):

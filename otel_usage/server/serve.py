@@ -50,7 +50,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--schema", action="append", default=[], metavar="APP=FILE", help="pass only what this app declares; repeatable"
     )
     parser.add_argument(
-        "--state", default="", metavar="FOLDER", help="keep there what GA4 was sent, so that a restart repeats nothing"
+        "--state",
+        default="",
+        metavar="FOLDER",
+        help="keep there what GA4 was sent, and sessions and traits of "
+        "installations, so that a restart repeats and forgets nothing",
     )
     limits = parser.add_argument_group("limits")
     limits.add_argument("--body-mib", type=float, default=default.body_bytes / MIB, help="of a request, as it comes")

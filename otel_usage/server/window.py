@@ -37,7 +37,6 @@ RACES
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import secrets
@@ -45,6 +44,8 @@ import threading
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+from otel_usage_exporters.memory_journal import lock_file
 
 from otel_usage.setting_error import SettingError
 from otel_usage.spool.layout import PART, WINDOW_LOCK_SUFFIX
@@ -134,7 +135,7 @@ class Window:
         self._file = -1
         self._entries = 0
         if path:
-            self._file_lock = _lock_file(path + WINDOW_LOCK_SUFFIX)
+            self._file_lock = lock_file(path + WINDOW_LOCK_SUFFIX)
             self._load()
 
     def __len__(self) -> int:
@@ -254,17 +255,3 @@ class Window:
             os.close(self._file)
             self._file = -1
         self._path = ""
-
-
-def _lock_file(path: str) -> int:
-    """Return a descriptor that prevents other relays from using the same file. Raises SettingError."""
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as exc:
-        raise SettingError(f"{path!r} can't be written: {exc.strerror}") from exc
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
-        raise SettingError(f"{path!r} is held by another relay: give each a --state of its own") from None
-    return file

@@ -38,7 +38,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from otel_usage.delivery.installed import GROUPS, load_by_name
 from otel_usage.delivery.verdict import Verdict
 from otel_usage.setting_error import SettingError
-from otel_usage.spool.layout import WINDOW_SUFFIX
+from otel_usage.spool.layout import MEMORY_SUFFIX, WINDOW_SUFFIX
 
 from . import otlp_forwarding
 from .lanes import Lanes
@@ -223,6 +223,9 @@ class DestinationWorkers:
             if signal not in self._timed:
                 exporter.shutdown()
         self.window.close()
+        for exporter in self.exporters.values():
+            if hasattr(exporter, "close_memory"):
+                exporter.close_memory()
 
 
 def _is_timed(exporter: Any) -> bool:
@@ -233,7 +236,8 @@ def _is_timed(exporter: Any) -> bool:
 def load_destination(name: str, *, window: int, workers: int, state: str = "") -> DestinationWorkers:
     """Return the destination that installed exporters call *name*, configured by its variables. Raises SettingError.
 
-    state: folder for the window of a destination that can't tell a repetition; "" keeps it in memory.
+    state: folder for the window of a destination that can't tell a repetition, and for what exporters of ours remember of
+    installations; "" keeps both in memory.
 
     >>> load_destination("ga4", window=500_000, workers=4)  # doctest: +SKIP
     """
@@ -247,15 +251,17 @@ def load_destination(name: str, *, window: int, workers: int, state: str = "") -
             except ValueError as exc:
                 raise SettingError(f"{name}: {exc}") from exc
     sharing = [exporter for exporter in exporters.values() if hasattr(exporter, "share_memory")]
-    for exporter in sharing[1:]:
-        exporter.share_memory(sharing[0])
-    path = ""
-    if state and any(getattr(exporter, "at_most_once", False) for exporter in exporters.values()):
+    at_most_once = any(getattr(exporter, "at_most_once", False) for exporter in exporters.values())
+    if state and (sharing or at_most_once):
         try:
             os.makedirs(state, 0o700, exist_ok=True)
         except OSError as exc:
             raise SettingError(f"--state {state!r} can't be made: {exc.strerror}") from exc
-        path = os.path.join(state, name + WINDOW_SUFFIX)
+    if state and sharing:
+        sharing[0].remember_in(os.path.join(state, name + MEMORY_SUFFIX))
+    for exporter in sharing[1:]:
+        exporter.share_memory(sharing[0])
+    path = os.path.join(state, name + WINDOW_SUFFIX) if state and at_most_once else ""
     return DestinationWorkers(name, exporters, window=window, workers=workers, path=path)
 
 

@@ -68,3 +68,5 @@ PROBE = ".otel-usage-"  # begins a folder that is made to see whether one can be
 # What the relay keeps in its --state folder.
 WINDOW_SUFFIX = ".window"  # <destination>.window                                                server/window.py
 WINDOW_LOCK_SUFFIX = ".lock"  # <destination>.window.lock: held by the relay that uses the file
+MEMORY_SUFFIX = ".memory"  # <destination>.memory                                  the exporters' memory_journal.py
+MEMORY_LOCK_SUFFIX = ".lock"  # <destination>.memory.lock

@@ -87,6 +87,7 @@ def normal(path: str, headers: dict[str, str], body: bytes) -> tuple[str, dict[s
     for event in told.get("events", ()):
         if event["name"] == "usage_dropped":
             del event["timestamp_micros"]
+            told.pop("timestamp_micros", None)  # of the newest event
     return path, headers, told
 
 

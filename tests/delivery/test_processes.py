@@ -237,7 +237,7 @@ def test_inline_waits_for_the_sender(host: Host, sink: Sink) -> None:
     until(lambda: sink.spans())
     (span,) = sink.spans()
     assert span["attributes"]["usage.ci"] is True
-    assert "ci.other" == span["resource"]["app.installation.id"]
+    assert "other" == span["resource"]["usage.ci_system"]
 
 
 def test_log_mode_prints_and_sends_nothing(host: Host, sink: Sink) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from otel_usage_exporters import exporting, once
+from otel_usage_exporters import once, remembering
 
 from .servers import Receiver, Rude
 
@@ -20,13 +20,13 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("OTEL_USAGE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(once, "_texts", set())
-    monkeypatch.setattr(exporting, "_memories", {})
+    monkeypatch.setattr(remembering, "_shared", {})
 
 
 @pytest.fixture
 def new_process() -> Callable[[], None]:
     """Forget what only this process remembers."""
-    return lambda: exporting._memories.clear()
+    return lambda: remembering._shared.clear()
 
 
 @pytest.fixture

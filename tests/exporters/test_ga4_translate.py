@@ -13,7 +13,6 @@ from otel_usage_exporters.ga4.translate import (
     GA4Options,
     event_name,
     param_name,
-    session_of,
     translate,
 )
 from otel_usage_exporters.usage_event import events_from_metrics, events_from_spans
@@ -116,6 +115,8 @@ def test_names_are_made_valid():
     assert "event_command_run" == event_name("command.run")
     assert "event_ga_x" == event_name("ga_x")
     assert "event_purchase" == event_name("purchase")
+    assert ("event_campaign_details", "event_exception") == (event_name("campaign.details"), event_name("exception"))
+    assert "event_first_run" == event_name("first_run")
     assert "event_" == event_name("отчёт")[:6]
     assert "field_value" == param_name("value")
     assert "field_session_id" == param_name("session_id")
@@ -208,11 +209,44 @@ def test_a_session_ends_after_half_an_hour():
     assert [numbers[3]] == [event["params"]["session_id"] for event in later[0]["events"]]
 
 
-def test_a_late_event_changes_no_session():
-    """An event from before the session gets a number of its own, and leaves the session as it is."""
-    assert (5_000, [100_000, 100_600]) == session_of([100_000, 100_600], 5_000)
-    assert (100_000, [100_000, 100_600]) == session_of([100_000, 100_600], 99_000)
-    assert (7, [7, 7]) == session_of("nonsense", 7)
+def test_user_properties_are_as_old_as_the_newest_event_of_their_request():
+    """So the version that was used last wins, whatever comes last: here v1, which was used before v2 and after it."""
+    runs = [(HOUR * 50, "1.0"), (HOUR, "2.0"), (0, "1.0")]
+    spans = [run(n, end_ns=NOW - age, of=resource(version=version)) for n, (age, version) in enumerate(runs, 1)]
+
+    times = {
+        body["user_properties"]["app_version"]["value"]: body["timestamp_micros"] * 1_000 for body in bodies(spans)
+    }
+
+    assert {"1.0": NOW, "2.0": NOW - HOUR} == times
+    assert [NOW - 1_000, NOW] == [
+        body["timestamp_micros"] * 1_000
+        for body in bodies([run(n, end_ns=NOW - (n < 26) * 1_000) for n in range(1, 31)])
+    ]
+
+
+def test_debug_marks_every_event_and_its_absence_none():
+    """Any debug_mode, false too, would turn debugging on."""
+    spans = [run(end_ns=NOW), error(end_ns=NOW)]
+
+    marked = bodies(spans, GA4Options(screens="page_view", debug=True))[0]["events"]
+
+    assert [1, 1, 1] == [event["params"]["debug_mode"] for event in marked]
+    assert not any("debug_mode" in event["params"] for event in bodies(spans)[0]["events"])
+
+
+def test_text_of_blanks_only_is_left_out():
+    """It says nothing, and would be a row of its own in a report."""
+    blank = span({"usage.kind": "action", "usage.action": "x", "usage.field.x": " "}, end_ns=NOW, of=blank_resource())
+
+    [body] = bodies([blank])
+
+    assert "x" not in body["events"][0]["params"]
+    assert ("os_version" in body["user_properties"], body["device"]) == (False, {"operating_system": "Linux"})
+
+
+def blank_resource():
+    return resource().merge(type(resource())({"os.version": " "}))
 
 
 def test_client_ids_are_of_the_recommended_form():
@@ -226,5 +260,5 @@ def test_nothing_says_where_the_user_is():
     """No user_data, user_location, ip_override, user_agent or user_id; consent is denied."""
     [body] = bodies([run(end_ns=NOW)])
 
-    assert {"client_id", "consent", "user_properties", "device", "events"} == set(body)
+    assert {"client_id", "consent", "user_properties", "device", "timestamp_micros", "events"} == set(body)
     assert {"ad_user_data": "DENIED", "ad_personalization": "DENIED"} == body["consent"]

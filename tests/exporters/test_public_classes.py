@@ -31,6 +31,7 @@ GA4 = {
     "endpoint": "str | None",
     "screens": "str | None",
     "validate": "bool | None",
+    "debug": "bool | None",
     **COMMON,
 }
 SEGMENT = {

@@ -21,6 +21,7 @@ EVENT = {
 GOOD = {
     "client_id": "12.34",
     "consent": {"ad_user_data": "DENIED", "ad_personalization": "DENIED"},
+    "timestamp_micros": int(NOW_S * 1e6),
     "user_properties": {"os": {"value": "linux"}},
     "device": {"operating_system": "Linux"},
     "events": [EVENT],
@@ -53,6 +54,10 @@ GA4_RULES = [
     (("device", "hostname"), "x", "device has no ['hostname']"),
     (("device", "model"), 7, "device must hold text"),
     (("validation_behavior",), "STRICT", "documented word"),
+    (("timestamp_micros",), ..., "is of its arrival"),
+    (("user_properties", "os", "value"), " ", "blanks only"),
+    ((*PARAMS, "debug_mode"), "false", "debug_mode must be 1"),
+    ((*PARAMS, "debug_mode"), 0, "debug_mode must be 1"),
     (("user_properties", "os"), "linux", "an object with a value"),
     (("user_properties", "os", "value"), "x" * 37, "longer than 36"),
     (("user_properties", "x" * 25), {"value": "y"}, "longer than 24"),

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 from otel_usage.delivery.verdict import VALIDATED
 from otel_usage.setting_error import SettingError
 from otel_usage_exporters.exporting import Exporter, Lenient
+from otel_usage_exporters.once import log_once
 from otel_usage_exporters.packing import Request, Translation
 from otel_usage_exporters.post import Answer
 from otel_usage_exporters.settings import SettingReader, parse_choice, parse_flag, parse_key
@@ -31,6 +32,13 @@ ENDPOINT_EU = "https://region1.google-analytics.com"
 UNREADABLE = "the validation server's answer can't be read"
 MAX_OBJECTIONS = 500  # characters
 _CODE_OR_PATH = re.compile(r"[A-Za-z0-9_.\[\]]{1,100}")
+
+LOGGER = "otel_usage_exporters.ga4"
+# Measurement Protocol (GA4), "Verify implementation", read 2026-11-22.
+APP_STREAM_WARNING = (
+    "GA4: of an app stream Google counts only events whose app_instance_id has been used by its Firebase SDK before, so "
+    "these events may show nowhere: use a web stream (measurement_id), or say as client_id an id that the SDK has made"
+)
 
 _WEB = re.compile(r"G-[A-Z0-9]{4,20}")
 _APP = re.compile(r"[0-9]:[0-9]+:[A-Za-z]+:[A-Za-z0-9]+")  # ga-dev-tools, formatCheckLib.ts
@@ -63,12 +71,15 @@ class GA4(Vendor):
         form = _matching(re.compile("[0-9A-Fa-f]{32}")) if app else parse_key
         client = reader.read("client_id", form, "", "32 hexadecimal digits" if app else "an id without spaces")
         self.validate = reader.read("validate", parse_flag, False, '"true" or "false"')
+        debug = reader.read("debug", parse_flag, False, '"true" or "false"')
         self._endpoint = reader.endpoint(ENDPOINT)
         self.records_per_request = MAX_EVENTS // (2 if screens else 1)  # a run is two events then
         self.common = reader.common()
         if client and self.common.choice.user:
             raise reader.wrong("client_id", "it or user, not both")
-        self.options = GA4Options(bool(app), screens, client, self.validate)
+        self.options = GA4Options(bool(app), screens, client, self.validate, debug)
+        if app and not client:
+            log_once(logging.getLogger(LOGGER), logging.WARNING, APP_STREAM_WARNING)
         # Quoted by hand: the colons of a Firebase id must stay (action-destinations 970a17e, ga4-functions.ts).
         self._query = f"?firebase_app_id={quote(app, safe=':')}" if app else f"?measurement_id={quote(web)}"
 
@@ -127,12 +138,14 @@ class GA4(Vendor):
 class GA4Exporter(Exporter):
     """What both exporters to GA4 share: the vendor, and the keywords. Each has a variable, ``OTEL_EXPORTER_GA4_…``.
 
-    measurement_id: of a web data stream, like ``G-AB12CD34EF``; or firebase_app_id: of an app stream.
+    measurement_id: of a web data stream, like ``G-AB12CD34EF``. Or firebase_app_id: of an app stream, of which Google counts
+    only events of clients that its Firebase SDK has made, so only with such a client_id.
     api_secret: a Measurement Protocol secret of that stream.
     client_id: who the client is, instead of one per installation.
     endpoint: `ENDPOINT_EU`, or a proxy of your own.
     screens: "page_view" or "screen_view", to send one for every run too.
     validate: have GA4 check what would be sent, log what it says, and record nothing. In the sender it is in the ledger.
+    debug: have events show in DebugView at once, and count as a developer's.
     spans: "usage" (the default), "all", or names of further spans, in which ``*`` stands for any characters.
     attributes: which of theirs leave: "standard" (the default), "all", or names. Not those that never leave by default.
     allow_personal_data: let attributes leave that never do by default, such as addresses, queries and users' ids.
@@ -157,6 +170,7 @@ class GA4Exporter(Exporter):
         endpoint: str | None = None,
         screens: str | None = None,
         validate: bool | None = None,
+        debug: bool | None = None,
         spans: str | Sequence[str] | None = None,
         attributes: str | Sequence[str] | None = None,
         allow_personal_data: bool | None = None,
@@ -176,6 +190,7 @@ class GA4Exporter(Exporter):
                 endpoint=endpoint,
                 screens=screens,
                 validate=validate,
+                debug=debug,
                 spans=spans,
                 attributes=attributes,
                 allow_personal_data=allow_personal_data,
@@ -245,7 +260,7 @@ def _plain(value: Any) -> str:
 
 
 def _log_validation(body: bytes) -> None:
-    log = logging.getLogger("otel_usage_exporters.ga4")
+    log = logging.getLogger(LOGGER)
     lines = messages_of(body)
     for line in lines:
         log.warning("GA4 validation: %s", line)

@@ -18,9 +18,10 @@ from urllib.parse import quote
 
 from otel_usage_exporters.packing import Altered, Request, Translation, Unit, pack
 from otel_usage_exporters.text import cached, cut, distinct, encode_json, flat, scalar, shortened, truncate
-from otel_usage_exporters.usage_event import Origin, UsageEvent
+from otel_usage_exporters.usage_event import DERIVED_TOO_OLD, Origin, UsageEvent
 
 from .known_as import client_id
+from .sessions import SESSION_S, Sessions
 
 MAX_EVENTS = 25  # per request
 MAX_PARAMS = 25  # per event
@@ -31,7 +32,6 @@ MAX_USER_ID = 256  # characters
 MAX_BODY_BYTES = 129_999  # "less than 130 kB"
 MAX_AGE_S = 72 * 3600 - 60  # older events GA4 moves to 72 hours ago; a minute for the way
 MAX_AHEAD_S = 15 * 60  # undocumented; RudderStack rejects what is further ahead, rudder-transformer c98d160
-SESSION_S = 30 * 60  # GA4's default session timeout
 PREFIXES = ("_", "firebase_", "ga_", "google_", "gtag.", "gtag_")
 EVENT_PREFIXES = (*PREFIXES, "query_id")
 
@@ -40,8 +40,8 @@ EVENT_PREFIXES = (*PREFIXES, "query_id")
 RESERVED_EVENTS = frozenset(
     """ad_activeview ad_click ad_exposure ad_impression ad_query ad_reward adunit_exposure app_clear_data app_exception
     app_install app_remove app_store_refund app_store_subscription_cancel app_store_subscription_convert
-    app_store_subscription_renew app_update app_upgrade click dynamic_link_app_open dynamic_link_app_update
-    dynamic_link_first_open error file_download firebase_campaign firebase_in_app_message_action
+    app_store_subscription_renew app_update app_upgrade campaign_details click dynamic_link_app_open dynamic_link_app_update
+    dynamic_link_first_open error exception file_download firebase_campaign firebase_in_app_message_action
     firebase_in_app_message_dismiss firebase_in_app_message_impression first_open first_visit form_start form_submit
     in_app_purchase notification_dismiss notification_foreground notification_open notification_receive
     notification_send os_update page_view screen_view scroll session_start user_engagement video_complete
@@ -51,7 +51,7 @@ RESERVED_EVENTS = frozenset(
     view_item view_item_list view_promotion""".split()  # noqa: SIM905
 )
 USAGE_EVENTS = frozenset(
-    "command_run cli_error heartbeat usage_dropped usage_runs usage_run_duration usage_actions usage_errors".split()  # noqa: SIM905
+    "command_run cli_error first_run heartbeat usage_dropped usage_runs usage_run_duration usage_actions usage_errors".split()  # noqa: SIM905
 )
 # Parameters that GA4 reserves, does not let be registered as dimensions, types, or fills reports from.
 RESERVED_PARAMS = frozenset(
@@ -65,6 +65,9 @@ RESERVED_PARAMS = frozenset(
 )
 SYSTEMS = {"linux": "Linux", "darwin": "MacOS", "windows": "Windows"}  # "MacOS": the reference's own example
 TAIL = b"]}"  # the end of every body
+TIME_BYTES = 40  # of what stands between a head and the events
+DAY_S = 86_400
+CI_CLIENTS = 64  # for each vendor of CI; see `_client`
 CONSENT = {"ad_user_data": "DENIED", "ad_personalization": "DENIED"}
 _TORN = re.compile("%[0-9A-F]?$")
 _WRONG = re.compile(r"[^A-Za-z0-9_]")
@@ -76,12 +79,14 @@ class GA4Options:
 
     app_stream: for an app's data stream, not a web site's. screens: "", page_view or screen_view: also sent for every run.
     client_id: instead of one per installation. validate: ask the validation server to check recommendations too.
+    debug: mark events for DebugView, and for GA4's filter of developer traffic.
     """
 
     app_stream: bool = False
     screens: str = ""
     client_id: str = ""
     validate: bool = False
+    debug: bool = False
 
 
 def translate(
@@ -89,51 +94,72 @@ def translate(
 ) -> Translation:
     """Return the requests for *events*, each of one installation and version.
 
-    sessions: ``{client id: [first, last]}`` in Unix seconds, as learned before; what was learned is in the result.
-    Dropped: too_old, future. Altered: renamed, cut, value, params.
+    sessions: ``{client id: …}`` as learned before, see sessions.py; what was learned is in the result.
+    Dropped: too_old, future, derived_too_old. Altered: renamed, cut, value, params.
     """
     gone: dict[int, str] = {}
     altered: Altered = Counter()
-    learned: dict[str, Any] = {}
     by_origin: dict[int, list[UsageEvent]] = {}  # by the object's id: equal origins are one object, see usage_event.py
     oldest_ns, newest_ns = now_ns - MAX_AGE_S * 10**9, now_ns + MAX_AHEAD_S * 10**9
     for event in events:
         if event.end_ns < oldest_ns:
-            gone[event.position] = "too_old"
+            # A run counter repeats spans of the same day that are dropped too: it is left out, and nothing is lost by that.
+            gone[event.position] = DERIVED_TOO_OLD if event.kind == "derived" else "too_old"
         elif event.end_ns > newest_ns:
             gone[event.position] = "future"
         else:
             by_origin.setdefault(id(event.origin), []).append(event)
+    groups = [(_client(group, options), ci, group) for ci, group in _groups(by_origin.values())]
+    numbers, learned = _number_sessions(groups, sessions or {}, oldest_ns // 10**9)
     requests: list[Request] = []
-    for origin, ci, group in _groups(by_origin.values()):
-        client = options.client_id or client_id(origin.installation_id, app_stream=options.app_stream)
-        session = learned.get(client) or (sessions or {}).get(client)
-        head = _head(origin, ci, client, options)
-        units = []
-        for event in group:
-            number, session = session_of(session, event.end_ns // 10**9)
-            units.append(Unit(event.position, tuple(_encoded(event, number, options, altered))))
-        learned[client] = session
-        room = MAX_BODY_BYTES - len(head) - len(TAIL)
-        requests += [Request(each, head) for each in pack(units, max_events=MAX_EVENTS, max_bytes=room)]
+    for client, ci, group in groups:
+        head = _head(group[0].origin, ci, client, options)
+        units = [Unit(one.position, tuple(_encoded(one, numbers[one.position], options, altered))) for one in group]
+        ends_ns = {one.position: one.end_ns for one in group}  # the last of a request is its newest: they are sorted
+        room = MAX_BODY_BYTES - len(head) - TIME_BYTES - len(TAIL)
+        for each in pack(units, max_events=MAX_EVENTS, max_bytes=room):
+            requests.append(Request(each, head + b'%d,"events":[' % (ends_ns[each[-1].position] // 1_000)))
     return Translation(tuple(requests), Counter(gone.values()), altered, learned, gone)
 
 
-def session_of(session: Any, at_s: int) -> tuple[int, list[int]]:
-    """Return the session's number for an event, and the session as it is then: ``[first, last]`` in Unix seconds.
+def _client(events: Sequence[UsageEvent], options: GA4Options) -> str:
+    """Return who the client of *events*, of one origin, is.
 
-    A session is numbered after its first event and ends after 30 minutes without one. An event that comes late
-    gets the session it was in, or one of its own, and changes nothing.
+    All runs in CI systems of one vendor are of one origin. GA4 drops without a word what a client sends beyond 2,000 sessions
+    or 100,000 events a day, so these are spread over `CI_CLIENTS` of them: what is sent together goes to one, and which one
+    is as random as the ids of spans.
     """
-    try:
-        first, last = map(int, session)
-    except (TypeError, ValueError, OverflowError):  # none yet, or a file that is not ours
-        return max(at_s, 1), [at_s, at_s]
-    if first - SESSION_S <= at_s <= last + SESSION_S:
-        return max(first, 1), [first, max(last, at_s)]
-    if at_s < first:
-        return max(at_s, 1), [first, last]
-    return at_s, [at_s, at_s]
+    if options.client_id:
+        return options.client_id
+    origin = events[0].origin
+    name = origin.installation_id
+    if origin.ci_system:
+        name += f".{int(events[0].event_id[:8], 16) % CI_CLIENTS}"
+    return client_id(name, app_stream=options.app_stream)
+
+
+def _number_sessions(
+    groups: Iterable[tuple[str, bool | None, Sequence[UsageEvent]]], known: Mapping[str, Any], oldest_s: int
+) -> tuple[dict[int, int], dict[str, Any]]:
+    """Return the session's number of each event, by position, and what to remember of each client.
+
+    In CI a session is a day (UTC), since all containers there share their clients, and none knows of the others' sessions.
+    """
+    numbers: dict[int, int] = {}
+    by_client: dict[str, list[UsageEvent]] = {}
+    for client, _, group in groups:
+        if group[0].origin.ci_system:
+            numbers.update((event.position, max(event.end_ns // 10**9 // DAY_S * DAY_S, 1)) for event in group)
+        else:
+            by_client.setdefault(client, []).extend(group)
+    learned: dict[str, Any] = {}
+    for client, events in by_client.items():
+        events.sort(key=_order)  # of all its versions together
+        sessions = Sessions(known.get(client))
+        for event in events:
+            numbers[event.position] = sessions.number_of(event.end_ns // 10**9)
+        learned[client] = sessions.to_remember(oldest_s)
+    return numbers, learned
 
 
 @cached
@@ -154,23 +180,24 @@ def param_name(name: str) -> str:
     return shortened(plain, MAX_NAME, name)
 
 
-def _groups(by_origin: Iterable[list[UsageEvent]]) -> Iterator[tuple[Origin, bool | None, list[UsageEvent]]]:
-    """Yield (origin, in CI?, events that may share a request, oldest first).
+def _groups(by_origin: Iterable[list[UsageEvent]]) -> Iterator[tuple[bool | None, list[UsageEvent]]]:
+    """Yield (in CI?, events of one origin that may share a request, oldest first).
 
     Only runs say whether they were in CI. If all of them say the same, the other events are taken to be of the same place,
     and go with them; else they are a group of their own.
     """
     for events in by_origin:
-        origin = events[0].origin
         events.sort(key=_order)
         places = [ci for ci in (False, True) if any(event.ci is ci for event in events)]
-        if len(places) < 2:
-            yield origin, places[0] if places else None, events
-            continue
-        for ci in (None, *places):
-            group = [event for event in events if event.ci is ci]
-            if group:
-                yield origin, ci, group
+        if events[0].origin.ci_system:
+            yield True, events
+        elif len(places) < 2:
+            yield places[0] if places else None, events
+        else:
+            for ci in (None, *places):
+                group = [event for event in events if event.ci is ci]
+                if group:
+                    yield ci, group
 
 
 def _order(event: UsageEvent) -> tuple[int, int]:
@@ -178,7 +205,10 @@ def _order(event: UsageEvent) -> tuple[int, int]:
 
 
 def _head(origin: Origin, ci: bool | None, client: str, options: GA4Options) -> bytes:
-    """Return the beginning of a body, which all events of one installation and version share."""
+    """Return the beginning of a body, which all events of one installation and version share, up to its time.
+
+    That time is the newest event's, and counts for the user properties: else they would be as new as their arrival.
+    """
     properties = {
         "os": origin.os_type,
         "os_version": origin.os_version,
@@ -186,30 +216,36 @@ def _head(origin: Origin, ci: bool | None, client: str, options: GA4Options) -> 
         "python": origin.runtime_version,
         "app_version": origin.app_version,
         "ci": "" if ci is None else "true" if ci else "false",
+        "first_week": origin.first_week,
     }
-    user_properties = {name: {"value": cut(value, MAX_PROPERTY_VALUE)} for name, value in properties.items() if value}
+    user_properties = {
+        name: {"value": text}
+        for name, value in properties.items()
+        if not (text := cut(value, MAX_PROPERTY_VALUE)).isspace() and text
+    }
     body: dict[str, Any] = {"app_instance_id" if options.app_stream else "client_id": client, "consent": CONSENT}
     if origin.user_id:
         body["user_id"] = cut(origin.user_id, MAX_USER_ID)
     if user_properties:
         body["user_properties"] = user_properties
     system = cut(SYSTEMS.get(origin.os_type, origin.os_type), MAX_VALUE)
-    if system:
+    if system.strip():
         body["device"] = {"operating_system": system}
-        if origin.os_version:
-            body["device"]["operating_system_version"] = cut(origin.os_version, MAX_VALUE)
+        version = cut(origin.os_version, MAX_VALUE)
+        if version.strip():
+            body["device"]["operating_system_version"] = version
     if options.validate:
         body["validation_behavior"] = "ENFORCE_RECOMMENDATIONS"
-    return encode_json(body)[:-1].encode() + b',"events":['
+    return encode_json(body)[:-1].encode() + b',"timestamp_micros":'
 
 
 def _encoded(event: UsageEvent, session: int, options: GA4Options, altered: Altered) -> Iterator[bytes]:
     """Yield the events that *event* becomes: one, and a screen view before it if asked for."""
     micros = event.end_ns // 1_000
     if options.screens and event.kind == "run":
-        view = {"session_id": session, "engagement_time_msec": 1, **_screen(event, options.screens)}
+        view = {**_first_params(session, 1, options), **_screen(event, options.screens)}
         yield encode_json({"name": options.screens, "timestamp_micros": micros, "params": view}).encode()
-    name, params = _event(event, session, altered)
+    name, params = _event(event, session, options, altered)
     yield encode_json({"name": name, "timestamp_micros": micros, "params": params}).encode()
 
 
@@ -225,12 +261,18 @@ def _screen(event: UsageEvent, screens: str) -> dict[str, str]:
     return {"page_title": title, "page_location": _TORN.sub("", location[:MAX_VALUE])}
 
 
-def _event(event: UsageEvent, session: int, altered: Altered) -> tuple[str, dict[str, Any]]:
+def _first_params(session: int, engaged_ms: int, options: GA4Options) -> dict[str, Any]:
+    """Return the parameters with which every event begins. Any parameter debug_mode, false too, turns debugging on."""
+    params: dict[str, Any] = {"session_id": session, "engagement_time_msec": engaged_ms}
+    return {**params, "debug_mode": 1} if options.debug else params
+
+
+def _event(event: UsageEvent, session: int, options: GA4Options, altered: Altered) -> tuple[str, dict[str, Any]]:
     """Return name and parameters of *event*."""
     kind = event.kind
     # A run's time is its user's; what happens inside it adds none.
     engaged = min(max(event.duration_ms, 1), SESSION_S * 1_000) if kind == "run" else 1
-    params: dict[str, Any] = {"session_id": session, "engagement_time_msec": engaged}
+    params = _first_params(session, engaged, options)
     _put_text(params, "app", event.origin.app, altered)
     _put_text(params, "app_version", event.origin.app_version, altered)
     if kind == "run":
@@ -253,6 +295,8 @@ def _event(event: UsageEvent, session: int, altered: Altered) -> tuple[str, dict
     elif kind == "error":
         name = "cli_error"
         _put_text(params, "error_code", event.name, altered)
+    elif kind == "first_run":
+        name = kind
     elif kind == "heartbeat":
         name = "heartbeat"
         _put_text(params, "heartbeat_name", event.name, altered)
@@ -284,9 +328,9 @@ def _event(event: UsageEvent, session: int, altered: Altered) -> tuple[str, dict
 
 
 def _put_text(params: dict[str, Any], key: str, value: str, altered: Altered) -> None:
-    """Put *value*, cut to what GA4 takes; an empty one says nothing, and is left out."""
+    """Put *value*, cut to what GA4 takes; one that is empty, or blanks only, says nothing, and is left out."""
     text = cut(value, MAX_VALUE)
-    if text:
+    if text.strip():
         params[key] = text
     if text != value:
         altered["cut"] += 1

@@ -113,7 +113,8 @@ def translate(
         if source is None:
             source = sources[id(event.origin)] = _source(event.origin, options)
         parts = []
-        if (known.get(source.who) or sent.get(source.who)) != source.digest:
+        # In CI all containers of a vendor are one client, and each would have its own traits.
+        if not event.origin.ci_system and (known.get(source.who) or sent.get(source.who)) != source.digest:
             known[source.who] = source.digest
             learned_at[event.position] = (source.who, source.digest)
             parts.append(_identify(event, source))
@@ -219,6 +220,7 @@ def _traits(origin: Origin) -> dict[str, str]:
         arch=origin.arch,
         runtime=origin.runtime,
         python=origin.runtime_version,
+        first_week=origin.first_week,
     )
 
 
