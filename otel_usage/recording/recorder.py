@@ -225,9 +225,9 @@ class Recorder:
 
         at_exit: nobody is left who could catch anything. A Ctrl-C ends our waiting, and shows nothing.
         """
-        atexit.unregister(self.finish)
-        self.over = at_exit
         try:
+            atexit.unregister(self.finish)
+            self.over = at_exit
             try:
                 if self.owns_run():
                     self.unwritten = False
@@ -238,11 +238,11 @@ class Recorder:
                 _fault(expected=True)
             except Exception:
                 _fault()
-        except BaseException:
+            finally:
+                self.run.close()
+        except BaseException:  # the outermost, so that nothing above can be interrupted aloud
             if not at_exit:
                 raise
-        finally:
-            self.run.close()
 
     def _finish(self):
         # type: () -> None

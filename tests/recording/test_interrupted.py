@@ -66,6 +66,40 @@ def test_ctrl_c_at_any_moment_of_the_end(user: User) -> None:
     until(lambda: not senders(user))
 
 
+LINE_BY_LINE = """
+import linecache, signal, sys
+ENDING = {"finish", "close", "unwatch_exit"}
+lines = 0
+def trace(frame, event, _):
+    global lines
+    if frame.f_code.co_name not in ENDING or "otel_usage" not in frame.f_code.co_filename:
+        return trace
+    # A line of `try:` alone is no instruction that could be interrupted, though it lies outside of the outer `try`.
+    if event == "line" and linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip() != "try:":
+        if lines == MOMENT:
+            signal.raise_signal(signal.SIGINT)
+        lines += 1
+    return trace
+sys.settrace(trace)
+import atexit
+atexit._run_exitfuncs()
+print(end="-" * (lines >= MOMENT))
+"""
+
+
+def test_ctrl_c_at_every_line_of_the_end(user: User) -> None:
+    """Whatever line of ours runs when Ctrl-C comes, from the first to the last."""
+    moment, end = -1, b"-"
+    while end.endswith(b"-"):
+        moment += 1
+        source = PROGRAM + LINE_BY_LINE.replace("MOMENT", str(moment))
+        ended = user.run(source, env={"PROG_TELEMETRY": "on"})
+        assert (0, b"") == (ended.status, ended.err), (moment, ended.err.decode())
+        end = ended.out
+
+    assert 15 < moment, "the lines of the end were not found"
+
+
 @pytest.mark.parametrize("function", ["rename", "fstat", "pwrite", "posix_spawn", "utime"])
 def test_a_mock_that_raises_at_the_end_is_not_seen(user: User, function: str) -> None:
     """A test of the program's has put something in place of os.rename that raises: our handler says nothing of it."""
