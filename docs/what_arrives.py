@@ -67,6 +67,7 @@ SPANS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "heartbeat": ("alive", {"usage.kind": "heartbeat", "usage.heartbeat": "alive", "usage.field.nodes": 3}),
+    "first run": ("first_run", {"usage.kind": "first_run"}),
 }
 COUNTERS: dict[str, tuple[str, dict[str, Any]]] = {
     "count": ("usage.count.events.handled", {"usage.field.channel": "slack"}),

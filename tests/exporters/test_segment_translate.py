@@ -18,6 +18,7 @@ from .servers import (
     counter,
     error,
     everything,
+    first_run,
     heartbeat,
     histogram,
     metrics,
@@ -64,6 +65,7 @@ KINDS = {
     "action": lambda: [action(end_ns=NOW)],
     "error": lambda: [error(end_ns=NOW)],
     "heartbeat": lambda: [heartbeat(end_ns=NOW)],
+    "first_run": lambda: [first_run(end_ns=NOW)],
     "span": lambda: [span({"http.request.method": "GET", "http.response.status_code": 200}, name="GET", end_ns=NOW)],
 }
 
