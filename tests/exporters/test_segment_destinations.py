@@ -20,7 +20,7 @@ from otel_usage_exporters.usage_event import events_from_metrics, events_from_sp
 from otel_usage.receiver import ga4 as ga4_wire
 
 from ..hosts import ROOT
-from .servers import action, counter, error, first_run, heartbeat, histogram, metrics, point, run, span
+from .servers import action, counter, error, everything, first_run, heartbeat, histogram, metrics, point, run, span
 
 INSTALLED = ROOT / "build" / "destinations"
 JUDGE = Path(__file__).parent / "destinations" / "judge.js"
@@ -117,7 +117,7 @@ def hostile(n: int) -> list[dict[str, Any]]:
             attributes["usage.options"] = choose.choice([(), ("--a",), tuple(f"--o{i}" for i in range(64))])
             attributes["process.exit.code"] = choose.choice([0, 1, -1, 2**70])
         spans.append(span(attributes, name=name, number=number, end_ns=NOW - choose.randrange(10**15)))
-    return messages_of(events_from_spans(spans, all_spans=True)[0])
+    return messages_of(events_from_spans(spans, everything())[0])
 
 
 def test_nothing_of_what_is_recorded_is_refused() -> None:
