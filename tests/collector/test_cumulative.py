@@ -108,17 +108,16 @@ def test_a_kill_begins_anew_and_loses_nothing_that_waits(otelcol: str, tmp_path:
     cumulative = Cumulative(otelcol, tmp_path)
     gateway, name = cumulative.gateway, "usage.count.killed"
     shown = "usage_count_killed_total"
-    with cumulative.backend:
-        with gateway:
+    with cumulative.backend, gateway:
+        assert 200 == post(gateway.http, "/v1/metrics", metrics(1, name=name).SerializeToString())[0]
+        cumulative.wait_sum(shown, 1)
+        gateway.environ["GATEWAY_FLUSH"] = "1h"  # what follows stays in the queue on disk
+        gateway.kill()
+        gateway.start()
+        for _ in range(20):
             assert 200 == post(gateway.http, "/v1/metrics", metrics(1, name=name).SerializeToString())[0]
-            cumulative.wait_sum(shown, 1)
-            gateway.environ["GATEWAY_FLUSH"] = "1h"  # what follows stays in the queue on disk
-            gateway.kill()
-            gateway.start()
-            for _ in range(20):
-                assert 200 == post(gateway.http, "/v1/metrics", metrics(1, name=name).SerializeToString())[0]
-            gateway.kill()
-            gateway.environ["GATEWAY_FLUSH"] = "50ms"
-            gateway.start()
+        gateway.kill()
+        gateway.environ["GATEWAY_FLUSH"] = "50ms"
+        gateway.start()
 
-            cumulative.wait_sum(shown, 20)
+        cumulative.wait_sum(shown, 20)
