@@ -109,7 +109,9 @@ def is_failing(verdict: Verdict) -> bool:
     if verdict.unsent or "unknown_delivery" in verdict.dropped:
         return True
     status = verdict.status
-    return bool(verdict.dropped) and status is not None and (status in (408, 429) or status >= 500)
+    return (
+        bool(verdict.dropped) and not verdict.is_well and status is not None and (status in (408, 429) or status >= 500)
+    )
 
 
 def build_destination(
