@@ -99,9 +99,10 @@ def test_a_slow_handshake_is_counted(relay: Serving, monkeypatch: pytest.MonkeyP
     for module in (tls, connections):
         monkeypatch.setattr(module, "HEAD_S", 0.05)
 
-    says(Hands(ssl.create_default_context()).hello()[:40])(relay)
-
-    wait_for(relay, HandshakeFailure.TOO_LONG)
+    end = time.monotonic() + DEADLINE_S
+    while not count(relay, HandshakeFailure.TOO_LONG):  # on a busy machine one may be closed before it was heard
+        assert time.monotonic() < end, relay.relay.metrics.format()
+        says(Hands(ssl.create_default_context()).hello()[:40])(relay)
 
 
 def test_one_that_makes_way_is_counted(certificate: Certificate) -> None:
