@@ -57,7 +57,7 @@ def began(run, module, name, parser):
             return
     root = parse.root
     if root is not None and parser is not root and parser not in parse.chain and not root._subparsers:
-        words = _handed_on(run, parse, parser)
+        words = _load("recording.second_parser").words_handed_on(run, parse, parser)
         if words:
             _go_on(run, parse, parser, words)
             return
@@ -100,29 +100,6 @@ def _go_on(run, parse, parser, words):
     parse.chain, parse.words, parse.root, parse.expected = [parser], [*words], parser, None
     parse.full = run.path_is_final = True
     run.name_command(tuple(words), final=parser._subparsers is None)
-
-
-def _handed_on(run, parse, parser):
-    # type: (Run, Any, Any) -> Any
-    """Return the words of the command whose line the root parser has left to *parser*; [] if it has left it nothing.
-
-    It has if it has a positional argument that takes all that is left, or, in a parse that takes what it knows, any, or one
-    with choices, of which one was typed.
-    """
-    root = parse.root
-    positional = [action for action in parse.declared[id(root)][1] if not action.option_strings]
-    if not positional:
-        return []
-    second = _load("recording.second_parser")
-    words = second.declared_words(run, root.prog, parser)
-    if not words:
-        word = second.chosen_word(positional)
-        words = (word,) if word else ()
-    if words:
-        return [*parse.words, *words]
-    taken = {action.dest for action in positional if action.nargs == "..." or (not parse.full and action.nargs)}
-    again = {action.dest for action in parser._actions if not action.option_strings}  # it was only a first look
-    return ["(unknown)"] if taken - again else []
 
 
 def forget_parse():
