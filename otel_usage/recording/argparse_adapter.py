@@ -4,7 +4,7 @@ Loaded at the first parse. Names come from the parsers' own tree, never from arg
 
 TRIED  argparse of CPython 3.10 to 3.14; jsonargparse 4.20 to 4.53, ConfigArgParse 1.5 to 1.9, knack 0.10 to 0.14,
 pydantic-settings 2.16.
-NOT KNOWN  which of a program's own ways of ending stands for a usage error, where it catches argparse's exits itself.
+NOT KNOWN  whether a status of the program's own, with which it ends after it has caught an exit of argparse's, is a usage error.
 """
 
 import sys
