@@ -168,7 +168,9 @@ class Run:
         last = self.exit_mark() if self.exit_mark is not None else None
         same = handled is not None and _dict_of(handled).get("_otel_usage", self) is last
         if not same or status is not self.exit_status:  # else it is the same one, raised once more
-            self.exit_hint, self.exit_error = "", "SystemExit"
+            # Who catches what the parser has refused, and leaves with its status, passes it on: ``return exc.code``.
+            passed_on = self.exit_hint == "usage_error" and status is self.exit_status
+            self.exit_hint, self.exit_error = "usage_error" if passed_on else "", "SystemExit"
         self.exit_status = status
         self.exit_origin, self.exit_in_excepthook = None, False
         if self._may_be_caught(frame):
