@@ -26,6 +26,7 @@ __all__ = [
     "mount",
     "retired",
     "run",
+    "several",
     "show_flag",
     "shutdown",
     "version",
@@ -33,7 +34,7 @@ __all__ = [
 __dir__ = __all__.copy  # what editors complete
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import FrameType, TracebackType
     from typing import Any, Literal
 
@@ -234,6 +235,15 @@ def bucket(unit: str, *bounds: float) -> "tuple[object, ...]":
 def integer(max: int) -> "tuple[object, ...]":
     """Schema field: a whole number from 0 to *max*; larger ones are recorded as *max*."""
     return ("integer", max)
+
+
+def several(words: "Sequence[str]") -> "tuple[object, ...]":
+    """Schema field: which of *words* hold, as a list or set of them; ``other``, if it is one, stands for all others.
+
+    >>> otel_usage.several(["slack", "discord", "other"])
+    ('several', ['slack', 'discord', 'other'])
+    """
+    return ("several", words)
 
 
 def version() -> "tuple[object, ...]":
