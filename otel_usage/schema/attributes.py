@@ -137,6 +137,7 @@ REASONS = {
     "misconfigured": "an exporter in the program itself has wrong settings",
     "undelivered": "an exporter in the program itself had no answer in time",
     "nameless": "the process died before its command was known",
+    "snapshot": "what a service says of itself with a heartbeat could not be had: its snapshot raised an exception",
 }  # fmt: skip
 
 
