@@ -86,6 +86,7 @@ SPANS: dict[str, tuple[str, dict[str, Any]]] = {
             "usage.frames": "0f1e2d3c4b5a6978",
         },
     ),
+    "first run": ("first_run", {"usage.kind": "first_run"}),
 }
 COUNTERS: dict[str, tuple[str, dict[str, Any]]] = {
     "count": ("usage.count.events.handled", {"usage.field.channel": "slack"}),

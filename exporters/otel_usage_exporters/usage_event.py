@@ -317,9 +317,9 @@ class _Origins:
             pseudonym, user_id = self._choice.user_of(attributes or {}, about)
             if pseudonym:
                 # The system and the runtime are the service's, and not its user's.
-                program = (_text(about.get("service.name")), _text(about.get("service.version")))
-                whose = (*program, pseudonym, "", "", "", "", "", "", "", user_id)
-                return self._same.setdefault(whose, Origin(*whose))
+                app, app_version = _text(about.get("service.name")), _text(about.get("service.version"))
+                user = Origin(app, app_version, pseudonym, user_id=user_id)
+                return self._same.setdefault((app, app_version, pseudonym, user_id), user)
         origin = self._by_id.get(id(resource))
         if origin is None:
             get = _plain(resource.attributes if resource is not None else None).get

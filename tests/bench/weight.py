@@ -1,14 +1,15 @@
-"""What ``pip install otel-usage`` adds to the environment of a click program: megabytes with bytecode, and packages.
+"""What ``pip install otel-usage`` adds to the environment of a click program: megabytes with bytecode, packages, imports.
 
     .venv/bin/python -m tests.bench.weight
 
 Makes two environments under build/weight, one with click alone and one with the wheel besides, and prints the table of
 docs/benchmarks.md, What an install adds. Sizes are of regular files, in megabytes of a million bytes, and do not depend on
-what else the machine does.
+what else the machine does; nor does the count of instructions, which needs valgrind.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import venv
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
+from tests.bench import lab
 from tests.hosts import ROOT
 
 FOLDER = ROOT / "build" / "weight"
@@ -32,6 +34,14 @@ PARTS = {
     "OTLP over gRPC": ("opentelemetry-exporter-otlp-proto-grpc", "grpcio"),
     "requests": ("requests", "urllib3", "certifi", "charset-normalizer", "idna"),
 }  # fmt: skip
+# What loads a part, as the sender or an exporter loads it; on top of what the part itself needs of the others.
+IMPORTS = {
+    "otel-usage": "import otel_usage",
+    "OpenTelemetry's API, SDK and conventions": "import opentelemetry.sdk.trace.export, opentelemetry.sdk.metrics.export",
+    "OTLP over HTTP, and protobuf": "import opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "OTLP over gRPC": "import opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
+    "requests": "import requests",
+}
 WHO = {
     "otel-usage": "the program, of ring 0 alone; the sender the rest",
     "OpenTelemetry's API, SDK and conventions": "the sender",
@@ -67,6 +77,18 @@ def environment(name: str, *requirements: str) -> dict[str, int]:
     return {package: size for package, size in found.items() if package not in ("pip", "setuptools")}
 
 
+def import_costs() -> dict[str, float | None]:
+    """Return the millions of instructions that importing each part costs in a program, with all that it imports."""
+    python = str(FOLDER / "with" / "bin" / "python")
+    program = FOLDER / "import.py"
+    counts: dict[str, int | None] = {}
+    for part, statement in {"": "", **IMPORTS}.items():
+        program.write_text(statement + "\n")
+        counts[part] = lab.instructions("", {"PATH": os.environ["PATH"]}, (), python=python, script_path=str(program))
+    bare = counts.pop("")
+    return {part: None if n is None or bare is None else (n - bare) / 1e6 for part, n in counts.items()}
+
+
 def main() -> None:
     """Print the table."""
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -79,12 +101,15 @@ def main() -> None:
     added = {package: size for package, size in after.items() if package not in before}
     others = sorted(set(added) - {package for packages in PARTS.values() for package in packages})
     parts = {**PARTS, **{package: (package,) for package in others}}
-    print("| part | packages | MB | loaded by |\n| --- | --- | --- | --- |")
+    costs = import_costs()
+    print("| part | packages | MB | M instructions to import | loaded by |\n| --- | --- | --- | --- | --- |")
     for part, packages in parts.items():
         sizes = [added[package] for package in packages if package in added]
-        print(f"| {part} | {len(sizes)} | {sum(sizes) / 1e6:.1f} | {WHO.get(part, 'the sender')} |")
-    print(f"| **all that is added** | **{len(added)}** | **{sum(added.values()) / 1e6:.1f}** | |")
-    print(f"| click alone, for comparison | {len(before)} | {sum(before.values()) / 1e6:.1f} | the program |")
+        cost = costs.get(part)
+        loads = "" if cost is None else f"{cost:.1f}"
+        print(f"| {part} | {len(sizes)} | {sum(sizes) / 1e6:.1f} | {loads} | {WHO.get(part, 'the sender')} |")
+    print(f"| **all that is added** | **{len(added)}** | **{sum(added.values()) / 1e6:.1f}** | | |")
+    print(f"| click alone, for comparison | {len(before)} | {sum(before.values()) / 1e6:.1f} | | the program |")
 
 
 if __name__ == "__main__":

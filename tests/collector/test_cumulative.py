@@ -101,3 +101,23 @@ def test_series_are_bounded(cumulative: Cumulative) -> None:
     shown = len(re.findall(r"^usage_count_stranger_n\d+_total", get(cumulative.port, "/metrics")[1], re.M))
     assert 0 < shown <= 50
     assert any('error="limit"' in row for row in cumulative.gateway.counters())
+
+
+def test_a_kill_begins_anew_and_loses_nothing_that_waits(otelcol: str, tmp_path: Path) -> None:
+    """Killed with counts acknowledged and not yet added up: they are there afterwards, in totals that began again at 0."""
+    cumulative = Cumulative(otelcol, tmp_path)
+    gateway, name = cumulative.gateway, "usage.count.killed"
+    shown = "usage_count_killed_total"
+    with cumulative.backend, gateway:
+        assert 200 == post(gateway.http, "/v1/metrics", metrics(1, name=name).SerializeToString())[0]
+        cumulative.wait_sum(shown, 1)
+        gateway.environ["GATEWAY_FLUSH"] = "1h"  # what follows stays in the queue on disk
+        gateway.kill()
+        gateway.start()
+        for _ in range(20):
+            assert 200 == post(gateway.http, "/v1/metrics", metrics(1, name=name).SerializeToString())[0]
+        gateway.kill()
+        gateway.environ["GATEWAY_FLUSH"] = "50ms"
+        gateway.start()
+
+        cumulative.wait_sum(shown, 20)

@@ -70,7 +70,7 @@ def test_what_waited_for_days_agrees_with_the_spans_at_ga4(server: Receiver) -> 
     for one in lines:
         batch.add_traces(one)
     payload = batch.metrics()
-    spans = Spans([record for one in lines for record in records_of(one, {})], {})
+    spans = Spans.of([record for one in lines for record in records_of(one, {})], {})
     settings = {**GA4, "endpoint": server.url, "folder": "", "client_id": "1.2"}
 
     of_spans = GA4SpanExporter(**settings).deliver(spans.items)

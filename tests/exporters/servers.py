@@ -158,6 +158,10 @@ def several(number: int = 8, **more: Any) -> ReadableSpan:
     return span(attributes, name="alive", number=number, took_ms=0, of=about, **more)
 
 
+def first_run(number: int = 9, **more: Any) -> ReadableSpan:
+    return span({"usage.kind": "first_run"}, name="first_run", number=number, took_ms=0, **more)
+
+
 def point(value: Any, attributes: dict[str, Any] | None = None, *, end_ns: int | None = None) -> NumberDataPoint:
     end = time.time_ns() if end_ns is None else end_ns
     return NumberDataPoint(attributes or {}, end - 60_000 * MS, end, value)

@@ -137,8 +137,8 @@ def test_through_the_sender(environ: dict[str, str], toy: Receiver, tmp_path: Pa
     done(sys.executable, "mycli.py", cwd=tmp_path, env={**environ, **settings})
 
     wait_until(lambda: bool(toy.requests), limit_s=60)
-    [event] = events(toy)
-    assert "mycli" == event["did"]
+    event, new = events(toy)
+    assert ("mycli", "first_run") == (event["did"], new["did"])
     assert (tmp_path / "home" / "mycli" / "id").read_text().split()[0] == event["user"]
 
 

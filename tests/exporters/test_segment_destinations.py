@@ -20,7 +20,7 @@ from otel_usage_exporters.usage_event import events_from_metrics, events_from_sp
 from otel_usage.receiver import ga4 as ga4_wire
 
 from ..hosts import ROOT
-from .servers import action, counter, error, heartbeat, histogram, metrics, point, run, span
+from .servers import action, counter, error, everything, first_run, heartbeat, histogram, metrics, point, run, span
 
 INSTALLED = ROOT / "build" / "destinations"
 JUDGE = Path(__file__).parent / "destinations" / "judge.js"
@@ -81,7 +81,7 @@ def recorded() -> list[dict[str, Any]]:
         counter("usage.runs", [point(4, {"usage.command": "scan", "usage.outcome": "success"}, end_ns=NOW)]),
         histogram("usage.run.duration", end_ns=NOW),
     )
-    spans, _ = events_from_spans([*runs, bare, *others, heartbeat(14, end_ns=NOW)])
+    spans, _ = events_from_spans([*runs, bare, *others, heartbeat(14, end_ns=NOW), first_run(15, end_ns=NOW)])
     return messages_of(spans, events_from_metrics(counts, derived=True)[0])
 
 
@@ -107,7 +107,7 @@ def hostile(n: int) -> list[dict[str, Any]]:
     spans = []
     for number in range(1, n + 1):
         fields = {choose.choice(keys): choose.choice(values) for _ in range(choose.randrange(12))}
-        kind = choose.choice(["action", "error", "heartbeat", "run", None])
+        kind = choose.choice(["action", "error", "first_run", "heartbeat", "run", None])
         name = choose.choice(names)
         attributes: dict[str, Any] = {f"usage.field.{key}": value for key, value in fields.items()}
         if kind is None:
@@ -117,7 +117,7 @@ def hostile(n: int) -> list[dict[str, Any]]:
             attributes["usage.options"] = choose.choice([(), ("--a",), tuple(f"--o{i}" for i in range(64))])
             attributes["process.exit.code"] = choose.choice([0, 1, -1, 2**70])
         spans.append(span(attributes, name=name, number=number, end_ns=NOW - choose.randrange(10**15)))
-    return messages_of(events_from_spans(spans, all_spans=True)[0])
+    return messages_of(events_from_spans(spans, everything())[0])
 
 
 def test_nothing_of_what_is_recorded_is_refused() -> None:

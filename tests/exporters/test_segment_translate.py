@@ -19,6 +19,7 @@ from .servers import (
     crash,
     error,
     everything,
+    first_run,
     heartbeat,
     histogram,
     metrics,
@@ -72,6 +73,7 @@ KINDS = {
     "stop": lambda: [stop(end_ns=NOW)],
     "crash": lambda: [crash(end_ns=NOW)],
     "several": lambda: [several(end_ns=NOW)],
+    "first_run": lambda: [first_run(end_ns=NOW)],
     "span": lambda: [span({"http.request.method": "GET", "http.response.status_code": 200}, name="GET", end_ns=NOW)],
 }
 

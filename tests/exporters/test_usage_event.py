@@ -13,6 +13,7 @@ from .servers import (
     counter,
     error,
     everything,
+    first_run,
     gauge,
     heartbeat,
     histogram,
@@ -52,9 +53,11 @@ def test_positions_are_those_of_the_input():
     """What is left out moves nobody's position: the sender finds unsent spans by it."""
     other = span({"http.request.method": "GET"}, name="GET /")
 
-    events, skipped = events_from_spans([other, run(), other, action(), error(), heartbeat()])
+    events, skipped = events_from_spans([other, run(), other, action(), error(), heartbeat(), first_run()])
 
-    assert [(1, "run"), (3, "action"), (4, "error"), (5, "heartbeat")] == [(e.position, e.kind) for e in events]
+    assert [(1, "run"), (3, "action"), (4, "error"), (5, "heartbeat"), (6, "first_run")] == [
+        (e.position, e.kind) for e in events
+    ]
     assert {"not_usage": 2} == skipped
 
 
