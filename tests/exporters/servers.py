@@ -132,7 +132,7 @@ def heartbeat(number: int = 4, **more: Any) -> ReadableSpan:
     return span(attributes, name="alive", number=number, took_ms=0, **more)
 
 
-def start(number: int = 5, **more: Any) -> ReadableSpan:
+def start(number: int = 9, **more: Any) -> ReadableSpan:
     attributes = {"usage.kind": "start", "usage.start": "upgrade", "usage.previous_version": "1.3.0"}
     return span(attributes, name="start", number=number, took_ms=0, **more)
 
@@ -158,7 +158,7 @@ def several(number: int = 8, **more: Any) -> ReadableSpan:
     return span(attributes, name="alive", number=number, took_ms=0, of=about, **more)
 
 
-def first_run(number: int = 9, **more: Any) -> ReadableSpan:
+def first_run(number: int = 5, **more: Any) -> ReadableSpan:
     return span({"usage.kind": "first_run"}, name="first_run", number=number, took_ms=0, **more)
 
 
