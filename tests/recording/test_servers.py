@@ -136,7 +136,7 @@ def end(process: subprocess.Popen[bytes], sent: int) -> None:
 def check(host: Host, folder: Path, answered: int) -> None:
     """What was answered is what was counted; one start, one line, no run."""
     log = (folder / "log").read_bytes()
-    host.adopt()
+    until(lambda: host.adopt() or not host.files("open"))  # of processes that are just being killed
     counted = sum(n for (name, _), n in host.counts.items() if name == "usage.count.n")
     kinds = [span.attributes["usage.kind"] for span in host.spans]
 
