@@ -33,7 +33,7 @@ from .recorder import monotonic, time_ns  # type: ignore[attr-defined]  # bound 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from .cells import Cells
@@ -125,31 +125,36 @@ class WrittenThrough(Events):
 
     def __init__(self, recorder: "Recorder") -> None:
         super().__init__(recorder)
-        self.note = self.add
         self.actions_file: LockedFile | None = None
         self.cells: Cells | None = None
         self.places: dict[object, int] = {}
-        self.numbers: memoryview[int] = memoryview(b"").cast("Q")  # the cells, for `add`
+        self.numbers: memoryview[int] = memoryview(b"").cast("Q")  # the cells, for what `_adder` returns
         self.written_bytes = 0  # since the last flush
         self.writing = False
         self.to_wake = False  # a file was begun: a sender shall come, and wait for what becomes of it
         self.last: tuple[Action, int] | None = None  # the action that was written last, and where
+        self.note = self._adder()
 
     # Counts.
 
-    def add(self, call: "Call") -> None:
-        """Add what was counted to its cell: the usual case here, the others in `settle`."""
-        name, n, fields = call
-        try:
-            place = self.places.get((name, *fields.items()) if fields else name, -1)
-            if place >= 0 and n.__class__ is int and n >= 0:
-                with self.lock:
-                    self.numbers[place] += n
-                return
-        except Exception:  # a field that can't be hashed, or whose class fails to; a number beyond 64 bits
-            _fault(expected=True)
-        self.pending.append(call)
-        self.tick()
+    def _adder(self) -> "Callable[[Call], None]":
+        """Return what adds a count to its cell: the usual case there, the others in `settle`. What it needs is bound once."""
+        place_of, lock = self.places.get, self.lock
+
+        def add(call: "Call") -> None:
+            name, n, fields = call
+            try:
+                place = place_of((name, *fields.items()) if fields else name, -1)
+                if place >= 0 and n.__class__ is int and n >= 0:
+                    with lock:
+                        self.numbers[place] += n
+                    return
+            except Exception:  # a field that can't be hashed, or whose class fails to; a number beyond 64 bits
+                _fault(expected=True)
+            self.pending.append(call)
+            self.tick()
+
+        return add
 
     def settle(self) -> None:
         """Add what was not usual: what is counted for the first time, and what is wrong."""
