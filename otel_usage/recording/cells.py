@@ -19,7 +19,7 @@ ALGORITHM
    has taken all: see delivery/cell_intake.py.
 
 RACES
-1. Two threads add to one cell: under a lock.
+1. Two threads add to one cell: under the interpreter's lock, or one of ours where it has none: see write_through.py.
 2. A signal handler counts while its own thread is adding: between the reading and the writing of a cell nothing of Python's
    is called, so that no handler runs there. One that comes while a name is written waits in `pending`: see write_through.py.
 3. A forked child has the mapping too. It is told from the owner by its process id, before anything is added.

@@ -17,7 +17,7 @@ from otel_usage.delivery.cell_intake import CellIntake, read_cells
 from otel_usage.recording.cells import MOST, NAMES_AT, SIZE, Cells
 from otel_usage.spool import files
 
-from ..hosts import ROOT, Host, points_in
+from ..hosts import INTERPRETERS, ROOT, Host, points_in, version_of
 
 SCHEMA = {
     "n": {"kind": "count", "why": "x", "fields": {"where": ["here", "there"], "of": ("integer", 1000)}},
@@ -247,7 +247,8 @@ def test_a_service_loses_nothing_however_it_ends(host: Host, how: str) -> None:
     assert [] == host.runs
 
 
-def test_threads_and_handlers_count_exactly(host: Host) -> None:
+@pytest.mark.parametrize("python", INTERPRETERS, ids=version_of)
+def test_threads_and_handlers_count_exactly(host: Host, python: str) -> None:
     """Eight threads and a timer's handler count into the same cells."""
     source = """
 import threading
@@ -259,16 +260,16 @@ signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
 sys.setswitchinterval(1e-5)
 def work():
-    for i in range(4000):
+    for i in range(2000):
         usage.count("n", where="here", of=i % 30)
 threads = [threading.Thread(target=work) for _ in range(8)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 signal.setitimer(signal.ITIMER_REAL, 0)
-print(8 * 4000 + at[0], flush=True)
+print(8 * 2000 + at[0], flush=True)
 os._exit(0)
 """
-    ended = host.run(HEAD + source)
+    ended = host.run(HEAD + source, python=python)
 
     assert (int(ended.out), {}) == (sum_of(host), dropped(host))
 
