@@ -59,8 +59,8 @@ class Service:
         self.wakeup = threading.Event()
         self.ending = False
         self.recorder.children = []
+        self.heartbeat.began()  # first, so that the first heartbeat goes out with what is handed over first
         self.flush_at_s = monotonic() + min(self.flush_s, FIRST_S)
-        self.heartbeat.began()
 
     def serve(self) -> None:
         """See that the thread runs in this process, if there may be one."""
@@ -94,6 +94,8 @@ class Service:
 
     def work(self) -> None:
         """Do what is due."""
+        if self.ending:  # somebody has said off
+            return
         try:
             events = self._events()
             self.reap()
@@ -109,7 +111,10 @@ class Service:
         except Exception:
             _fault()
         finally:  # whatever happened, it is not tried again at once
-            self.flush_at_s = max(self.flush_at_s, monotonic() + 0.05)
+            now_s = monotonic()
+            self.flush_at_s = max(self.flush_at_s, now_s + 0.05)
+            if self.heartbeat.due_s <= now_s:
+                self.heartbeat.due_s = now_s + GRACE_S
 
     def _events(self) -> "WrittenThrough | None":
         events = self.recorder._events

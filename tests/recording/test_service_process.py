@@ -240,6 +240,25 @@ def test_a_broken_snapshot(host: Host, snapshot: str) -> None:
     assert 1 == sum(n for (name, _), n in host.counts.items() if name == "usage.dropped")
 
 
+def test_off_said_meanwhile(host: Host) -> None:
+    """A service that finds, at an hour's end, that somebody has said off, stops for good: its thread ends, no file is left."""
+    source = """
+usage.count("n"); usage.action("did")
+import subprocess
+subprocess.run([sys.executable, "-m", "otel_usage.cli", "off", "--app", "prog"], check=True, stdout=subprocess.DEVNULL)
+service = usage._recorder.service
+thread, service.flush_at_s = service.thread, 0.0
+work()
+thread.join(10)
+usage.count("n"); usage.action("did"); usage.flush(); service.work()
+print(thread.is_alive(), usage.recording, flush=True)
+"""
+    ended = host.run(program(source), start_new_session=True)
+
+    assert (0, b"False False\n", LINE) == (ended.status, ended.out, ended.err)
+    assert [] == [path.name for path in (host.home / "prog").rglob("*") if path.is_file() and path.name != "consent"]
+
+
 def test_an_unwritable_folder_is_said_once(host: Host) -> None:
     """Where nothing can be kept, the log says why, and the service goes on."""
     host.spool.parent.mkdir()
