@@ -66,7 +66,26 @@ SPANS: dict[str, tuple[str, dict[str, Any]]] = {
             "usage.field.section": "auth",
         },
     ),
-    "heartbeat": ("alive", {"usage.kind": "heartbeat", "usage.heartbeat": "alive", "usage.field.nodes": 3}),
+    "heartbeat": (
+        "alive",
+        {
+            "usage.kind": "heartbeat",
+            "usage.heartbeat": "alive",
+            "usage.field.nodes": 3,
+            "usage.field.plugins": ("git", "slack"),
+        },
+    ),
+    "start": ("start", {"usage.kind": "start", "usage.start": "upgrade", "usage.previous_version": "1.3.0"}),
+    "stop": ("stop", {"usage.kind": "stop"}),
+    "crash": (
+        "crash",
+        {
+            "usage.kind": "crash",
+            "error.type": "ValueError",
+            "usage.signal": "SIGSEGV",
+            "usage.frames": "0f1e2d3c4b5a6978",
+        },
+    ),
     "first run": ("first_run", {"usage.kind": "first_run"}),
 }
 COUNTERS: dict[str, tuple[str, dict[str, Any]]] = {

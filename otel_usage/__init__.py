@@ -26,14 +26,16 @@ __all__ = [
     "mount",
     "retired",
     "run",
+    "several",
     "show_flag",
     "shutdown",
+    "snapshot",
     "version",
 ]
 __dir__ = __all__.copy  # what editors complete
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import FrameType, TracebackType
     from typing import Any, Literal
 
@@ -110,6 +112,7 @@ _COMPLETING = frozenset((b"_ARGCOMPLETE", b"COMP_LINE", b"COMP_WORDS", b"_TYPER_
 if TYPE_CHECKING:
     action, command, count, error = _usage.action, _usage.command, _usage.count, _usage.error
     flush, heartbeat, run, shutdown = _usage.flush, _usage.heartbeat, _usage.run, _usage.shutdown
+    snapshot = _usage.snapshot
 
 
 def init(
@@ -122,8 +125,9 @@ def init(
     sender: "Sender" = "detached",
     policy: int = 1,
     about: str = "",
-    flush_s: float = 60.0,
+    flush_s: "float | None" = None,
     service: bool = False,
+    heartbeat: "Literal['thread', 'calls']" = "thread",
     flag: str = "--disable-analytics",
 ) -> Usage:
     """Start recording this program's run, if its user lets us, and return the handle.
@@ -135,8 +139,9 @@ def init(
     schema: what may be recorded besides runs; see docs/schema.md.
     sender: ``"detached"``, ``"inline"`` (waited for, at most 500 ms) or ``"none"`` (records wait).
     policy: raise it when more is collected than before; about: address of the page that tells what.
-    flush_s: how often a long-running program hands over actions and counts.
-    service: nobody sits at a terminal: the operator's environment decides, and one line at start-up says so.
+    flush_s: how often a long-running program hands over actions and counts; None: 60, of a service 3600.
+    service: no run; nobody sits at a terminal: the operator's environment decides, and one line at start-up says so.
+    heartbeat: what writes a service's: ``"thread"``, one that sleeps until then, or ``"calls"``, whichever comes next.
     flag: switches this run off; taken out of ``sys.argv`` before the program's parser sees it. "" for none.
     Raises SettingError in tests and development (pytest, ``python -X dev``, ``OTEL_USAGE_STRICT=1``);
     elsewhere what is recorded waits, and is never sent until the settings are right: `status` says what is wrong. With
@@ -146,9 +151,11 @@ def init(
 
     >>> usage = otel_usage.init("mycli", version="1.4", consent="opt-out", destinations={"otlp": "https://usage.example.org"})
     """
+    flush_s = (3600.0 if service else 60.0) if flush_s is None else flush_s
     settings = {
         "app": app, "version": version, "consent": consent, "destinations": destinations, "schema": schema or {},
         "sender": sender, "policy": policy, "about": about, "flush_s": flush_s, "service": service, "flag": flag,
+        "heartbeat": heartbeat,
     }  # fmt: skip
     usage, strictness, frame, testing = _usage, 2, sys._getframe(1), "pytest" in sys.modules
     try:
@@ -234,6 +241,11 @@ def bucket(unit: str, *bounds: float) -> "tuple[object, ...]":
 def integer(max: int) -> "tuple[object, ...]":
     """Schema field: a whole number from 0 to *max*; larger ones are recorded as *max*."""
     return ("integer", max)
+
+
+def several(words: "Sequence[str]") -> "tuple[object, ...]":
+    """Schema field: which of *words* hold, as a list or set of them; ``other``, if it is one, stands for all others."""
+    return ("several", words)
 
 
 def version() -> "tuple[object, ...]":

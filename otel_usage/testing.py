@@ -61,6 +61,7 @@ class Captured:
         self.settings = usage.settings
         self.app = usage.app
         self.has_run, self.over = True, False  # the test is the program
+        self.is_service, self.service, self.children = False, None, None
         self.pid = os.getpid()
         self.start_ns = time.time_ns()
         self.resource = ""
@@ -152,8 +153,12 @@ class _Checked:
         self._check(kind, name, fields)
         return _CheckedAction(self, self._captured._recorded.action(kind, name, fields))
 
+    def note(self, call: tuple[str, int, Mapping[str, object]]) -> None:
+        """Keep a count until `tick`, which comes at once."""
+        self.pending.append(call)
+
     def tick(self) -> None:
-        """Check the counts that `Usage.count` has appended to ``pending``, and add them up."""
+        """Check the counts that `Usage.count` has noted, and add them up."""
         counts, self.pending = self.pending, []
         for name, n, fields in counts:
             self._check("count", name, fields)

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from otel_usage.delivery.cell_intake import read_cells
 from otel_usage.spool.files import list_abandoned
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: programs would inherit that
@@ -119,6 +120,14 @@ def points_in(path: Path) -> Iterator[tuple[str, dict[str, Any], int]]:
                 for metric in scope["metrics"]:
                     for point in metric["sum"]["dataPoints"]:
                         yield metric["name"], attributes(point["attributes"]), int(point["asInt"])
+
+
+def cells_in(path: Path) -> Iterator[tuple[str, dict[str, Any], int]]:
+    """Yield (name, attributes, n) of each cell of one file, but for those that nothing was added to."""
+    cells = read_cells(path.read_bytes())
+    for name, n in zip(cells.names, cells.totals, strict=True):
+        if n:
+            yield name["name"], attributes(name["attributes"]), n
 
 
 def until(found: Callable[[], Any], deadline_s: float = 20.0) -> Any:
@@ -234,10 +243,10 @@ class Host:
     def counts(self) -> dict[tuple[str, tuple[tuple[str, Any], ...]], int]:
         """The sum of every counter that waits for the sender."""
         sums: dict[tuple[str, tuple[tuple[str, Any], ...]], int] = {}
-        for file in self.files("new", ".metrics.jsonl"):
-            for name, pairs, n in points_in(file):
-                key = (name, tuple(sorted(pairs.items())))
-                sums[key] = sums.get(key, 0) + n
+        points = [point for file in self.files("new", ".metrics.jsonl") for point in points_in(file)]
+        for name, pairs, n in points + [point for file in self.files("cells", ".cells") for point in cells_in(file)]:
+            key = (name, tuple(sorted(pairs.items())))
+            sums[key] = sums.get(key, 0) + n
         return sums
 
     def adopt(self) -> None:

@@ -46,7 +46,7 @@ class Origin:
 
     user_id: a user's own id, where the settings say that it may leave as it is.
     ci_system: of a program that ran in CI, where nothing is installed: then installation_id is ``ci.<ci_system>``.
-    first_week: in which the installation ran first, like 2026-W48.
+    first_week: in which the installation ran first, like 2026-W48. ephemeral: its id will not last.
     """
 
     app: str = ""
@@ -61,6 +61,7 @@ class Origin:
     ci_system: str = field(default="", repr=False)
     first_week: str = field(default="", repr=False)
     user_id: str = field(default="", repr=False)
+    ephemeral: bool = field(default=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,8 @@ class UsageEvent:
     """One thing that happened, as every translation needs it.
 
     position: of the span or data point it comes from, among those exported together. kind: run, action, error, heartbeat,
-    first_run, count, dropped (records of ours that were lost), derived (a run counter), span (of no usage kind; only when
-    chosen).
+    first_run, start, stop, crash, count, dropped (records of ours that were lost), derived (a run counter), span (of no
+    usage kind; only when chosen).
     name: the declared one; of a run, its span's. event_id: a UUID, the same in every attempt to send it.
     end_ns: when it happened; of a count, until when was counted. fields: as recorded, values not checked.
     """
@@ -92,6 +93,10 @@ class UsageEvent:
     tty: bool | None = None
     agent: str = ""
     surface: str = ""
+    start: str = ""
+    previous_version: str = ""
+    signal: str = ""
+    frames: str = ""
 
     @property
     def duration_ms(self) -> int:
@@ -169,8 +174,21 @@ def _event_of_span(span: ReadableSpan, position: int, origins: _Origins, choice:
         event = UsageEvent(
             position, str(kind), name, event_id, origin, start_ns, end_ns, error_type=error_type, fields=fields
         )
-    elif kind == "first_run":
-        event = UsageEvent(position, "first_run", "first_run", event_id, origin, start_ns, end_ns)
+    elif kind in ("first_run", "start", "stop", "crash"):
+        event = UsageEvent(
+            position,
+            str(kind),
+            str(kind),
+            event_id,
+            origin,
+            start_ns,
+            end_ns,
+            error_type=error_type if kind == "crash" else "",
+            start=_text(attributes.get("usage.start")),
+            previous_version=_text(attributes.get("usage.previous_version")),
+            signal=_text(attributes.get("usage.signal")),
+            frames=_text(attributes.get("usage.frames")),
+        )
     elif chosen is not None:
         if not error_type and getattr(span.status, "status_code", None) is StatusCode.ERROR:
             error_type = "_OTHER"  # the old semantic conventions say no more
@@ -290,7 +308,7 @@ class _Origins:
     def __init__(self, choice: SpanChoice) -> None:
         self._choice = choice
         self._by_id: dict[int, Origin] = {}
-        self._same: dict[tuple[str, ...], Origin] = {}
+        self._same: dict[tuple[str | bool, ...], Origin] = {}
 
     def of(self, resource: Any, attributes: Mapping[str, Any] | None = None) -> Origin:  # Any: a Resource, or None
         """Return where a record of *resource* comes from. attributes: a span's, which may say whose it is."""
@@ -305,10 +323,12 @@ class _Origins:
         origin = self._by_id.get(id(resource))
         if origin is None:
             get = _plain(resource.attributes if resource is not None else None).get
-            values = tuple([_text(get(name)) for name in _ORIGIN_ATTRIBUTES])
+            ephemeral = get("app.installation.ephemeral") is True
+            texts = [_text(get(name)) for name in _ORIGIN_ATTRIBUTES]
+            values: tuple[str | bool, ...] = (*texts, ephemeral)
             origin = self._same.get(values)
             if origin is None:
-                origin = Origin(*values)
+                origin = replace(Origin(*texts), ephemeral=ephemeral)
                 if origin.ci_system and not origin.installation_id:
                     origin = replace(origin, installation_id=f"ci.{origin.ci_system}")
                 self._same[values] = origin

@@ -34,6 +34,16 @@ def passing(argv: "list[str]") -> bool:
     return bool(completing)
 
 
+def service_line(settings: "dict[str, Any]", decision: "Decision") -> str:
+    """Return what a service says in its log when it starts."""
+    app = settings["app"]
+    about = f"; what and why: {settings['about']}" if settings["about"] else ""
+    return (
+        f"{app}: usage data is {decision.mode} (by {decision.source}); "
+        f"to switch it off set {variable(app)}_TELEMETRY=off{about}\n"
+    )
+
+
 def show_due(settings: "dict[str, Any]", decision: "Decision") -> None:
     """Say what is due on stderr. A notice, once, if somebody is there to read it: a terminal.
 
@@ -42,13 +52,7 @@ def show_due(settings: "dict[str, Any]", decision: "Decision") -> None:
     app, home = settings["app"], decision.home
     if decision.overruled == "log":
         say(f"{app} telemetry, log mode: none, because {decision.source} says off\n")
-    if settings["service"]:
-        if decision.mode in ("on", "local"):
-            about = f"; what and why: {settings['about']}" if settings["about"] else ""
-            say(
-                f"{app}: usage data is {decision.mode} (by {decision.source}); "
-                f"to switch it off set {variable(app)}_TELEMETRY=off{about}\n"
-            )
+    if settings["service"]:  # it says so once it is known whether it can be recorded: see recording/service_life.py
         return
     stream = sys.stderr
     if not decision.notice or not home or stream is None or stream.closed or not stream.isatty() or passing(sys.argv):

@@ -34,8 +34,8 @@ NEVER = (
 
 # {attribute: what it is, for who uses the program and has never seen a parser}. The table of attributes speaks to developers.
 _IN_WORDS = {
-    "usage.kind": "what is recorded: `run`, or one of the others below: `action`, `error`, `heartbeat`; and once `first_run`, "
-    "when the number below is made",
+    "usage.kind": "what is recorded: `run`, or one of the others below: `action`, `error`, `heartbeat`; once `first_run`, "
+    "when the number below is made; and of a service its `start`, its `stop` and a `crash`",
     "usage.command": "which command was run, by the program's own name for it; `(root)` if it was run without one, and "
     "`(unknown)` for anything else that was typed",
     "usage.outcome": "how it ended: `success`, `failure`, `usage_error` (it did not understand what was typed), "
@@ -50,12 +50,18 @@ _IN_WORDS = {
     "usage.agent": "which AI agent ran it, such as `cursor`, by the variables that agents set; `other` for one that is not on "
     "the list, and left out where none is seen",
     "usage.surface": "`cli` for a command that was run, `service` for a service",
+    "usage.start": "of a service: whether it was its `first` start, a `restart`, or the first after an `upgrade`",
+    "usage.previous_version": "of an upgrade: the version before",
+    "usage.signal": "of a service that crashed: the signal's name, such as `SIGSEGV`",
+    "usage.frames": "of a service that crashed: a number made from the place in the program's own code, from which no text can "
+    "be told",
     "service.name": "the program's name",
     "service.version": "the program's version",
     "process.runtime.name": "which Python it ran on, such as `cpython`",
     "process.runtime.version": "the version of that Python",
     "app.installation.id": "a number made at random, renewed every 365 days and whenever you ask for it; none in a CI "
     "system",
+    "app.installation.ephemeral": "yes if that number will not last, as in a container without a volume",
     "usage.ci_system": "in a CI system, its name, such as `github`",
     "usage.first_week": "the week in which the program was first used here, such as `2026-W48`; a new one when you ask for a "
     "new number",
@@ -110,6 +116,8 @@ def _type_in_words(field_type: Any) -> str:
         return "yes or no"
     if isinstance(field_type, list):
         return "one of " + ", ".join(f"`{choice}`" for choice in field_type)
+    if field_type[0] == "several":
+        return "which of " + ", ".join(f"`{word}`" for word in field_type[1])
     if field_type[0] == "bucket":
         return "only the range: " + ", ".join(f"`{label}`" for label in bucket_labels(field_type))
     if field_type[0] == "integer":

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..otlp import Record, attributes_of, merge, pairs_of, records_of
@@ -22,6 +22,7 @@ from ..recording.otlp_events import attributes as attribute_list
 from ..recording.otlp_events import metrics_body
 from ..recording.otlp_text import line
 from ..schema.records import check_point, check_resource, check_span, is_allowed_on_run
+from .beats import UNSENT, with_final_ids
 from .queue import MAX_AGE_S
 from .run_counters import RunCounters
 from .segment_file import count_in
@@ -43,9 +44,13 @@ class Batch:
     """What may leave of the lines that were added.
 
     since_s: nothing begun earlier may leave. records: spans; counts: OTLP JSON metrics; dropped: ``{reason: how many}``.
+    installation_id: of whose heartbeats the ids are made here.
     """
 
-    def __init__(self, settings: Mapping[str, Any], since_s: float) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], since_s: float, installation_id: Callable[[], str] | None = None
+    ) -> None:
+        self.installation_id = installation_id
         self.app: str = settings["app"]
         self.version: str = settings["version"]
         self.schema: Mapping[str, Any] = settings["schema"]
@@ -63,6 +68,8 @@ class Batch:
             records = records_of(row, self._resources)
             allowed, unchanged = [], True
             for record in records:
+                if str(record.span["traceId"]).startswith(UNSENT) and self.installation_id is not None:
+                    record, unchanged = self._with_final_ids(record), False
                 reason = self._find_reason_to_drop(record)
                 if reason == "value" and record.attributes.get("usage.kind") == "run":
                     record, unchanged = self._replace_unknown_names(record), False
@@ -78,6 +85,11 @@ class Batch:
         self.records += allowed
         unchanged = unchanged and len(allowed) == len(records)
         return row if unchanged else b"".join([record.line() for record in allowed])
+
+    def _with_final_ids(self, record: Record) -> Record:
+        """Return a service's heartbeat with the ids that leave; nothing else begins like that."""
+        assert self.installation_id is not None
+        return record._replace(span=with_final_ids(record.span, self.installation_id(), self.app))
 
     def _replace_unknown_names(self, record: Record) -> Record:
         """Return the run with ``(unknown)`` for a command that the table does not allow, and without such options.

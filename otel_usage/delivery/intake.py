@@ -46,7 +46,7 @@ import re
 import stat
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..otlp import Record
@@ -83,6 +83,7 @@ class ReadBatch(NamedTuple):
 class Intake:
     """What the sender takes in, batch by batch.
 
+    installation_id: as `Batch` takes it.
     takes_all: take what other versions recorded too: their settings were wrong.
     left: what another version of the program recorded, and its own senders will take.
     newest_dropped: ``{reason: how many}`` that the newest batch left out.
@@ -98,7 +99,9 @@ class Intake:
         losses: Losses,
         *,
         takes_all: bool = False,
+        installation_id: Callable[[], str] | None = None,
     ) -> None:
+        self.installation_id = installation_id
         self.takes_all = takes_all
         self.spool = spool
         self.settings = settings
@@ -188,7 +191,7 @@ class Intake:
 
     def read_batch(self, names: Sequence[str]) -> ReadBatch:
         """Read the first of *names*, as many as a segment file may hold. Moves and removes nothing."""
-        read = ReadBatch(Batch(self.settings, self.since_s), [], [], [], [])
+        read = ReadBatch(Batch(self.settings, self.since_s, self.installation_id), [], [], [], [])
         size_bytes = 0
         for name in names:
             if len(read.batch.records) >= MAX_SPANS or size_bytes >= MAX_TEXT:

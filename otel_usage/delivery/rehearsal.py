@@ -22,6 +22,7 @@ from typing import Any, TextIO
 
 from ..consent.notice import wrap
 from ..otlp import json_from_protobuf, json_of_metrics
+from ..recording.lasting import is_lasting
 from .destination import Destination
 from .environment import choose_destinations
 from .otlp_session import CapturedRequest, OtlpSession
@@ -102,15 +103,20 @@ class Rehearsal(Sender):
         self.real_home = self.id_folder = real_home
         self.preview = Preview()
 
-    def added_attributes(self) -> Mapping[str, str]:
+    def added_attributes(self) -> Mapping[str, str | bool]:
         """Return the attributes that are added to every record, with what stands for the id if there is none yet."""
         from .installation_id import Installation, read_installation
         from .resource import describe_installation
+        from .service_identity import find_named
 
         if self._added is None:
             nobody = Installation(NOBODY, time.time())
             ci = self.settings.get("ci", "")
-            self._added = describe_installation(None if ci else read_installation(self.real_home) or nobody, ci)
+            named = find_named(self.settings["app"], os.environ) if self.is_service else None
+            lasts = named is not None or not self.is_service or is_lasting(self.real_home)
+            self._added = describe_installation(
+                None if ci else named or read_installation(self.real_home) or nobody, ci, ephemeral=not lasts
+            )
         return self._added
 
     def may_send(self) -> bool:

@@ -22,16 +22,19 @@ _ARCH = {
 _OS = {"win32": "windows", "cygwin": "windows", "sunos5": "solaris", "aix": "aix"}
 
 
-def describe_installation(installation: Installation | None, ci: str = "") -> Mapping[str, str]:
+def describe_installation(
+    installation: Installation | None, ci: str = "", *, ephemeral: bool = False
+) -> Mapping[str, str | bool]:
     """Return the attributes to add to every resource.
 
+    ephemeral: the installation's id will not last.
     ci: the CI system that the program ran in. Nothing is installed there, so that there is no installation, nor an id of one.
     The system's version is cut to its first two numbers: what follows may be the name of a build of somebody's own.
     """
     machine = platform.machine().lower()
     numbers = re.match(r"\d+(\.\d+)?", platform.release())
     kind = re.match(r"[a-z]+", sys.platform)
-    attributes = {
+    attributes: dict[str, str | bool] = {
         "os.type": _OS.get(sys.platform, kind.group() if kind else "unknown"),
         "host.arch": _ARCH.get(machine, re.sub(r"[^a-z0-9_]", "", machine) or "unknown"),
         "telemetry.sdk.name": "otel-usage",
@@ -42,7 +45,10 @@ def describe_installation(installation: Installation | None, ci: str = "") -> Ma
         attributes["usage.ci_system"] = ci
     elif installation is not None:
         attributes["app.installation.id"] = installation.id
-        attributes["usage.first_week"] = iso_week(installation.first_s)
+        if installation.first_s:
+            attributes["usage.first_week"] = iso_week(installation.first_s)
+        if ephemeral:
+            attributes["app.installation.ephemeral"] = True
     if numbers:
         attributes["os.version"] = numbers.group()
     return attributes

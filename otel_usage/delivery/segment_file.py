@@ -36,7 +36,7 @@ class Spans:
         self.items = items
 
     @classmethod
-    def of(cls, records: Sequence[Record], added: Mapping[str, str]) -> Spans:
+    def of(cls, records: Sequence[Record], added: Mapping[str, str | bool]) -> Spans:
         """Return *records* as a file of them would be read. Raises ValueError if they are no spans."""
         resources: dict[int, Resource] = {}
         scopes: dict[tuple[str, str], InstrumentationScope] = {}
@@ -54,7 +54,7 @@ class Spans:
         return cls(records, items)
 
     @classmethod
-    def read(cls, path: str, added: Mapping[str, str]) -> Spans:
+    def read(cls, path: str, added: Mapping[str, str | bool]) -> Spans:
         """Return the spans of the file at *path*. added: resource attributes. Raises ValueError if it holds no spans."""
         resources: dict[bytes, Mapping[str, Any]] = {}
         try:
@@ -96,7 +96,7 @@ class Points:
     items: what a metric exporter takes. The length is the number of data points.
     """
 
-    def __init__(self, payload: Mapping[str, Any], added: Mapping[str, str]) -> None:
+    def __init__(self, payload: Mapping[str, Any], added: Mapping[str, str | bool]) -> None:
         self.payload = payload
         self.added = added
         added_pairs = pairs_of(added)
@@ -110,7 +110,7 @@ class Points:
         self.items: MetricsData = metrics_of({"resourceMetrics": groups})
 
     @classmethod
-    def read(cls, path: str, added: Mapping[str, str]) -> Points:
+    def read(cls, path: str, added: Mapping[str, str | bool]) -> Points:
         """Return the metrics of the file at *path*, in its one line. Raises ValueError if it holds no metrics."""
         try:
             with open(path, "rb") as file:

@@ -35,6 +35,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,8 @@ class Sender:
         self.intake: Intake | None = None
         self.since_s = 0.0  # nothing begun earlier may be sent
         self.id_folder = self.home
-        self._added: Mapping[str, str] | None = None  # resource attributes; see `added_attributes`
+        self.is_service = bool(settings.get("service"))
+        self._added: Mapping[str, str | bool] | None = None  # resource attributes; see `added_attributes`
 
     def run(self) -> None:
         """Drain the spool; unlock; look again, since a host may have written meanwhile. Return once nothing is left."""
@@ -171,14 +173,22 @@ class Sender:
                 queue.takes_all = mended or bool(problem)
                 queue.resume()
         losses = Losses(self.spool)
-        self.intake = Intake(self.spool, self.settings, self.queues, self.since_s, losses, takes_all=mended)
+        self.intake = Intake(
+            self.spool,
+            self.settings,
+            self.queues,
+            self.since_s,
+            losses,
+            takes_all=mended,
+            installation_id=self.installation_id,
+        )
         dispatch = Dispatch(self, self.queues, losses)
         try:
             self.intake.recover()
             dispatch.recover()
             if trimmed := losses.take_trimmed():
                 dispatch.count("", "", {"limit": trimmed})
-            if lost := self.intake.reap():
+            if lost := self.intake.reap() + self._take_counts():
                 dispatch.count("", "", lost)
             self._meet_installation(self.intake)
             self._take_in_and_send(self.intake, dispatch)
@@ -191,6 +201,17 @@ class Sender:
                     destination.close()
         self._postpone_next()
 
+    def _take_counts(self) -> Counter[str]:
+        """Take what processes have counted in their cells, unless there is no room; return what was lost."""
+        from .cell_intake import CellIntake
+
+        try:
+            return CellIntake(self.spool).take()
+        except OSError as exc:
+            if exc.errno not in FULL:
+                raise
+            return Counter()
+
     def _meet_installation(self, intake: Intake) -> None:
         """Where there is something to take in and no id yet, record the first run, and generate the id."""
         from .first_run import ENDING, record_first_run
@@ -198,6 +219,12 @@ class Sender:
 
         names = intake.list_new()
         log_mode = bool(self.settings.get("lines"))  # shows what one run recorded
+        if names and self.is_service and not log_mode and not self.settings.get("ci"):
+            from .beats import tell_phase
+
+            tell_phase(self.spool, self.installation_id(), self.settings["app"])
+            if not self._is_stored_here():  # whether it is new, nobody here can know
+                return
         if names and not self.settings.get("ci") and not log_mode and is_new(self.id_folder):
             app = self.settings["app"]
             try:
@@ -307,12 +334,29 @@ class Sender:
         queue.pause_for_settings(time.time(), self.fingerprint, problem)
         self.ledger.append(queue.name, "", 0, Result.REFUSED, None, {}, why=problem)
 
-    def added_attributes(self) -> Mapping[str, str]:
+    def added_attributes(self) -> Mapping[str, str | bool]:
         """Return the resource attributes that are added to every record. The first call may generate the id."""
         from .installation_id import obtain_installation
         from .resource import describe_installation
 
         if self._added is None:
             ci = self.settings.get("ci", "")
-            self._added = describe_installation(None if ci else obtain_installation(self.home), ci)
+            if self.is_service and not ci:
+                from .service_identity import find_identity
+
+                identity = find_identity(self.settings["app"], self.home, os.environ)
+                self._added = describe_installation(identity.installation, ephemeral=identity.is_ephemeral)
+            else:
+                self._added = describe_installation(None if ci else obtain_installation(self.home), ci)
         return self._added
+
+    def installation_id(self) -> str:
+        """Return the installation's id, "" in CI. The first call may generate it."""
+        return str(self.added_attributes().get("app.installation.id", ""))
+
+    def _is_stored_here(self) -> bool:
+        """True if the service's id is one that is generated and kept in its home, and lasts."""
+        from ..recording.lasting import is_lasting
+        from .service_identity import find_named
+
+        return find_named(self.settings["app"], os.environ) is None and is_lasting(self.home)

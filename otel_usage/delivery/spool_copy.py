@@ -8,7 +8,8 @@ ALGORITHM
 RACES
 1. A sender takes files while they are copied: a file that is missing by then is passed over. It may be missing from the
    copy, or be in it twice, in ``new/`` and in a queue; the preview is of that moment, and nothing is sent from it.
-2. A host that lives holds its file locked: it is not copied, since the sender would not take it either.
+2. A host that lives holds its file locked: it is not copied, since the sender would not take it either. Cells are: the sender
+   takes from those of living processes too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ..spool.files import list_abandoned, list_folder
 from ..spool.layout import (
     BATCH,
     BATCH_DONE,
+    CELLS,
     DROPPED,
     FLIGHT,
     FORMAT,
@@ -68,6 +70,9 @@ def _copy_spool(spool: str, target: str) -> None:
         _copy_file(os.path.join(spool, NEW, name), os.path.join(target, NEW, name))
     for name in list_abandoned(spool):
         _copy_file(os.path.join(spool, OPEN, name), os.path.join(target, OPEN, name))
+    for name in list_folder(os.path.join(spool, CELLS)):
+        os.makedirs(os.path.join(target, CELLS), exist_ok=True)
+        _copy_file(os.path.join(spool, CELLS, name), os.path.join(target, CELLS, name))
     for destination in list_folder(os.path.join(spool, QUEUE)):
         _copy_queue(os.path.join(spool, QUEUE, destination), os.path.join(target, QUEUE, destination))
 

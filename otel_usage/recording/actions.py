@@ -17,7 +17,7 @@ from .run import failure_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any, NoReturn
 
     from .recorder import Recorder
@@ -94,6 +94,7 @@ class Events:
         self.lock = RLock()  # re-entrant: a signal handler may count while it is held
         self.settling = False
         self.pending: list[tuple[str, int, Mapping[str, object]]] = []  # counts as `Usage.count` was called
+        self.note: Callable[[tuple[str, int, Mapping[str, object]]], None] = self.pending.append  # keeps a count
         self.actions: list[Action] = []
         self.counters: dict[tuple[Any, ...], list[int]] = {}  # a cell each: a key's hash is the dear part
         self.dropped: dict[str, int] = {}
@@ -129,11 +130,15 @@ class Events:
                     self.actions.append(action)
                 else:
                     self.drop("limit")
-            if monotonic() >= self.due:
-                self.tick()
+            self.written()
         except Exception:
             _fault()
         return action
+
+    def written(self) -> None:
+        """See to what is due after an action."""
+        if monotonic() >= self.due:
+            self.tick()
 
     def began(self, action: Action) -> None:
         """Do nothing: what happens at once when a program enters *action* where everything is written through."""
@@ -259,6 +264,8 @@ class Events:
         pairs += [("usage.field." + field, value) for field, value in action.pairs]
         trace, root = self.recorder.trace_id, self.recorder.span_id
         own = os.urandom(8).hex()
+        if self.recorder.is_service:  # lives for weeks: what happens there is no part of anything larger
+            trace, root = os.urandom(16).hex(), ""
         return span(trace, own, root, action.name, action.start_ns, action.end_ns, pairs, action.failed)
 
 
@@ -287,6 +294,9 @@ def of_this_process(recorder: "Recorder") -> "Events | None":
                 if util is not None:  # a worker leaves by os._exit, after its own finalizers
                     util.Finalize(None, events.flush, exitpriority=0)
         recorder._events = first
+        if recorder.service is not None:
+            recorder.service.serve()
+            first.due = recorder.service.calls_due_s()
     except Exception:
         _fault()
     return recorder._events

@@ -37,6 +37,8 @@ def forget(recorder: "Recorder | None" = None) -> None:
         if usage._recorder is recorder:
             usage._recorder = usage._current = None
     atexit.unregister(recorder.finish)
+    if recorder.service is not None:
+        recorder.service.end(at_exit=False)
     if recorder.owns_run() and recorder.descriptor >= 0:
         try:
             os.close(recorder._checked_descriptor())

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-FUNCTIONS = ("action", "command", "count", "error", "flush", "heartbeat", "run", "shutdown")  # of otel_usage, too
+FUNCTIONS = (
+    "action",
+    "command",
+    "count",
+    "error",
+    "flush",
+    "heartbeat",
+    "run",
+    "shutdown",
+    "snapshot",
+)  # of otel_usage, too
 
 
 def handle_of(app: str) -> Usage:
@@ -82,7 +92,7 @@ class Methods:  # of `Usage`, whose attributes they use
                 return
             events.drop("undeclared_field", len(more))
         # Only noted here: `Events.settle` adds up 256 at a time. Written out, since one more call costs a fifth.
-        events.pending.append((name, n, fields))
+        events.note((name, n, fields))
         if len(events.pending) >= 256 or monotonic() >= events.due:
             events.tick()
 
@@ -127,6 +137,19 @@ class Methods:  # of `Usage`, whose attributes they use
         if not self._strict:
             self._current = events
         return events
+
+    def snapshot(self, fields: "Callable[[], Mapping[str, object]] | None" = None, /, name: str = "") -> None:
+        """Have every heartbeat of a service hold what *fields* returns: ``{declared field: value}``.
+
+        It is asked in a thread of ours, at most hourly, and should take no longer than 50 ms; one that raises is counted as
+        dropped. name: of the declared heartbeat; by default of the only one. Nothing happens in a program that is no service.
+
+        >>> usage.snapshot(lambda: {"plugins": enabled_plugins()})
+        """
+        recorder = self._recorder
+        if recorder is not None and recorder.service is not None and callable(fields):
+            heartbeat = recorder.service.heartbeat
+            heartbeat.snapshot, heartbeat.name = fields, str.__str__(name) if issubclass(type(name), str) else ""
 
     def command(self, name: str = "", /, *more: "NoReturn") -> "Command | Usage":
         """Name the command that is running, in a program without a command-line framework.

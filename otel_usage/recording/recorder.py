@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from ..consent.decision import Decision
     from .actions import Events
+    from .service import Service
 
 atexit = builtin_module("atexit")
 FD = 127  # our descriptor's number: low ones are the host's to count on
@@ -61,6 +62,9 @@ class Recorder:
     tty = False
     agent = ""
     _events = None  # type: Events | None
+    service = None  # type: Service | None
+    children = None  # type: list[int] | None  # of a service: senders that are not reaped yet
+    leader = (0, 0)  # of a service: see service_life.py
 
     def __init__(self, settings, decision, frame, is_program=True):
         # type: (dict[str, Any], Decision, FrameType | None, bool) -> None
@@ -79,8 +83,9 @@ class Recorder:
         self.events_of: dict[int, Events] = {}  # by process id: see `actions.of_this_process`
         runtime = sys.implementation.name, sys.version.split()[0]
         self.resource = resource_attributes(self.app, str(settings["version"]), *runtime)
-        # A worker, a plugin or a library has no run of its own: it is its parent's, or the program's.
-        self.has_run = is_program and not is_worker()
+        self.is_service = is_program and bool(settings.get("service"))
+        # A worker, a plugin or a library has no run of its own: it is its parent's, or the program's. A service is no run.
+        self.has_run = is_program and not self.is_service and not is_worker()
         self.unwritten = self.has_run  # the run is this process's own, and not written yet
         watched = watched_run() if self.has_run else None  # `otel` watches already: a run is watched once
         self.run: Run = watched or Run(frame, self._write_stub if self.has_run else None)
@@ -109,8 +114,13 @@ class Recorder:
                 ours = False
                 _fault(expected=True)
             if not ours:
+                if self.is_service:
+                    _load("recording.service_life").say_unable(self, None)
                 self.run.close()
                 return None
+        if self.is_service and not _load("recording.service").begin(self):
+            self.run.close()
+            return None
         atexit.register(self.finish, True)
         if not self.has_run:
             return self
@@ -211,8 +221,8 @@ class Recorder:
         # type: (tuple[int | None, str, str], int) -> str
         """Return the run as an OTLP JSON span. ending: what `Run.ending` returns."""
         command = self.run.command_name()
-        ci, surface = bool(self.decision.ci), "service" if self.settings.get("service") else "cli"
-        attributes = run_attributes(self.app, command, self.run.options, ending, ci, self.tty, self.agent, surface)
+        ci = bool(self.decision.ci)
+        attributes = run_attributes(self.app, command, self.run.options, ending, ci, self.tty, self.agent, "cli")
         return (
             f'{{"traceId":"{self.trace_id}","spanId":"{self.span_id}","name":{quote(span_name(self.app, command))},'
             f'"kind":1,"startTimeUnixNano":"{self.start_ns}","endTimeUnixNano":"{end_ns}",'
@@ -232,8 +242,11 @@ class Recorder:
                 if self.owns_run():
                     self.unwritten = False
                     self._finish()
-                elif self._events is not None and self._events.pid == os.getpid():
-                    self._events.flush()
+                else:
+                    if self.service is not None:
+                        self.service.end(at_exit)
+                    if self._events is not None and self._events.pid == os.getpid():
+                        self._events.flush()
             except OSError:  # full, read-only, gone: the run is lost, and nobody hears of it
                 _fault(expected=True)
             except Exception:

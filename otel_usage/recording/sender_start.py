@@ -88,7 +88,7 @@ def start_sender(recorder, orphan=False, early=False):
         return
     asked = recorder.settings["sender"]
     inline = forced == "inline" or (not forced and (asked == "inline" or bool(recorder.decision.ci) or _in_container()))
-    inline = inline and not early
+    inline = inline and not early and recorder.children is None  # a service never waits
     python = recorder.settings.get("python") or sys.executable
     usual = type(python) is str and python.rpartition("/")[2].startswith("python") and os.access(python, os.X_OK)
     if (
@@ -173,7 +173,8 @@ def _spawn(recorder, delay, wait_s, lines, orphan):
     ]
     if decision.mode != "log":
         actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
-    waiting = _load("recording.sender_odd") if wait_s else None  # before there is a child that nobody waits for
+    # Before there is a child that nobody waits for. A service's own thread does: see service.py.
+    waiting = _load("recording.sender_odd") if wait_s and recorder.children is None else None
     environ = {**os.environ._data, BRAKE: b"1"}  # type: ignore[attr-defined]
     try:
         try:
@@ -184,6 +185,8 @@ def _spawn(recorder, delay, wait_s, lines, orphan):
         os.close(source)
     if waiting is not None:
         waiting.wait(pid, wait_s, decision.mode == "log")
+    elif recorder.children is not None:
+        recorder.children.append(pid)
 
 
 def _in_container():

@@ -1,47 +1,50 @@
-"""Write what a worker process records where it survives the process.
+"""Write what a process without a run of its own records where it survives the process: a service's, or a worker's.
 
-A worker may end at any time and in any way: its pool is terminated, it leaves by ``os._exit``, a signal kills it. So it
-holds nothing back: a count is on the disk when `count` returns, an action when it has ended.
+Such a process may end at any time and in any way: its pool is terminated, it leaves by ``os._exit``, a signal kills it. So it
+holds nothing back: a count is in its cells (cells.py) when `count` returns, an action on the disk when it has ended.
 
-FORMAT  ``open/<start, 16 hexadecimal digits>-<random>.metrics.jsonl``: an OTLP JSON line per counter and fields. In each,
-        ``timeUnixNano`` and ``asInt`` are overwritten in place; spaces behind the number leave room for a longer one.
-        ``open/<start>-<random>.traces.jsonl``: an OTLP JSON line per action, error or heartbeat.
+FORMAT  ``open/<start, 16 hexadecimal digits>-<random>.traces.jsonl``: an OTLP JSON line per action, error or heartbeat.
 
 ALGORITHM
 1. A file is made with a leading dot, locked, and renamed with its first line: who finds it without can trust its lock.
-2. To hand over, the process renames its files into ``new/``, and makes others when it needs them.
+2. To hand over, the process renames its file into ``new/``, and makes another when it needs one.
 3. A sender that finds the lock of a file free renames it into ``new/``: its process is dead. See delivery/intake.py.
+4. Counts are never handed over: a sender reads the cells.
 
 RACES
-1. The process is killed while it writes: the kernel finishes a write within one page, so that no number is half written. A
-   number never lies across two pages.
+1. The process is killed while it writes: the kernel finishes a write within one page; half a line is counted as corrupt.
 2. The host closes our descriptor, and may open something else under its number: device and inode are compared before each
    write. If they are not our file's, the file is left to the sender, and another is begun. The lock has gone with the
-   descriptor, so a sender may take the file at once; no number is written into it any more.
-3. A signal handler counts while we write: its call is only put into the list, and the writing that it interrupted takes it
+   descriptor, so a sender may take the file at once; no line is written into it any more.
+3. A signal handler records while we write: its call is only put into a list, and the writing that it interrupted takes it
    from there.
 4. An action is written when it is made, since nobody knows whether a ``with`` follows. If one does, the line is taken back, and
    written at its end. Where another thread has written meanwhile the line stays, and so does its duration of zero.
 """
 
 import os
+import sys
 
 from .. import _fault, _load
-from ..spool.layout import HIDDEN, METRICS, NEW, OPEN, TRACES
-from .actions import MAX_COUNTERS, Action, Events
-from .otlp_events import metrics_body
-from .otlp_text import line
+from ..spool.layout import HIDDEN, NEW, OPEN, TRACES
+from .actions import Action, Events
+from .otlp_events import attributes
+from .otlp_text import line, quote
 from .recorder import monotonic, time_ns  # type: ignore[attr-defined]  # bound there: see there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import Any
 
+    from .cells import Cells
     from .recorder import Recorder
 
-PAGE = 4096  # bytes; what the kernel copies without looking at signals is at least so much
+    Call = tuple[str, int, Mapping[str, object]]
+
 MAX_BYTES = 1_048_576  # a file this long is handed over; the sender reads files of up to four times that
-NUMBER = 22  # characters that a number may need with its quotation marks: 64 bits, and a sign
+MAX_HANDED_OVER = 4 * MAX_BYTES  # between two flushes; what is beyond is dropped, and counted
+LOST: "tuple[object, ...]" = ("", "limit")  # the cell of what there is no room for
 
 
 class LockedFile:
@@ -118,34 +121,97 @@ class LockedFile:
 class WrittenThrough(Events):
     """The `Events` of a process that has no run of its own: everything is written at once.
 
-    cells: [where its number stands in the file of counts, the sum there], by counter and fields, or by "" and a reason.
+    places: of each cell, by counter and fields, or by "" and a reason for which records were dropped.
     """
 
     def __init__(self, recorder: "Recorder") -> None:
         super().__init__(recorder)
-        self.hand_over_s = super().next_due()
-        self.counts_file: LockedFile | None = None
         self.actions_file: LockedFile | None = None
-        self.cells: dict[tuple[Any, ...], list[int]] = {}
+        self.cells: Cells | None = None
+        self.places: dict[object, int] = {}
+        self.numbers: memoryview[int] = memoryview(b"").cast("Q")  # the cells, for what `_adder` returns
+        self.written_bytes = 0  # since the last flush
         self.writing = False
         self.to_wake = False  # a file was begun: a sender shall come, and wait for what becomes of it
         self.last: tuple[Action, int] | None = None  # the action that was written last, and where
+        self.note = self._adder()
 
-    def next_due(self) -> float:
-        """Return a moment that is always past, so that every call comes to `tick`."""
-        return 0.0
+    # Counts.
 
-    def tick(self) -> None:
-        """Write what was counted or done, and hand it over when it is time."""
-        self.write()
-        if monotonic() >= self.hand_over_s:
-            self.flush()
-        elif self.to_wake:  # when all is written: it may fail
-            self.to_wake = False
+    def _adder(self) -> "Callable[[Call], None]":
+        """Return what adds a count to its cell: the usual case there, the others in `settle`. What it needs is bound once."""
+        place_of, lock, one_at_a_time = self.places.get, self.lock, _runs_one_thread_at_a_time()
+
+        def add(call: "Call") -> None:
+            name, n, fields = call
             try:
-                self.recorder.wake(orphan=True)
+                place = place_of((name, *fields.items()) if fields else name, -1)
+                if place >= 0 and n.__class__ is int and n >= 0:
+                    if one_at_a_time:
+                        self.numbers[place] += n
+                    else:
+                        with lock:
+                            self.numbers[place] += n
+                    return
+            except Exception:  # a field that can't be hashed, or whose class fails to; a number beyond 64 bits
+                _fault(expected=True)
+            self.pending.append(call)
+            self.tick()
+
+        return add
+
+    def settle(self) -> None:
+        """Add what was not usual: what is counted for the first time, and what is wrong."""
+        with self.lock:
+            if self.settling:  # a signal handler's call, inside of ours
+                return
+            try:
+                self.settling = True
+                while self.pending:
+                    name, n, fields = self.pending.pop(0)
+                    try:
+                        pairs = self.accepted("count", name, fields)
+                        if pairs is not None and (n.__class__ is not int or n < 0):
+                            self.drop("value")
+                        elif pairs is not None:
+                            self._count((name, *pairs), n)
+                    except OSError:  # full, read-only, gone: it is lost, and nobody hears of it
+                        _fault(expected=True)
+                    except Exception:
+                        _fault(expected=True)
+                        self.drop("value")
+            finally:
+                self.settling = False
+
+    def drop(self, reason: str, n: int = 1) -> None:
+        """Count *n* records or fields that were not kept."""
+        if n:
+            try:
+                with self.lock:
+                    self._count(("", reason), n)
             except OSError:
                 _fault(expected=True)
+
+    def _count(self, key: "tuple[Any, ...]", n: int) -> None:
+        """Add *n* to the cell of *key*: a counter and its fields; or "" and a reason. Raises OSError. Any: of whatever host."""
+        cells = self.cells
+        if cells is None or not cells.is_there():  # somebody has said off, and on again
+            self.places.clear()
+            cells = self.cells = _load("recording.cells").Cells(self.recorder)
+            self.numbers = cells.numbers
+            self.places[LOST] = cells.new_place(_name_of(LOST))
+            self.to_wake = True
+        plain = key[0] if len(key) == 1 else key
+        place = self.places.get(plain, -1)
+        if place < 0:
+            place = cells.new_place(_name_of(key))
+            if place >= 0:
+                self.places[plain] = place
+            else:
+                place, n = self.places[LOST], 1
+        cells.numbers[place] += n
+
+    # Actions.
 
     def began(self, action: Action) -> None:
         """Take *action* back, which was written as if it had ended: its program has entered it."""
@@ -163,119 +229,134 @@ class WrittenThrough(Events):
             if self.pid == os.getpid():
                 if not action.written and action not in self.actions:
                     self.actions.append(action)
-                self.tick()
+                self.written()
         except Exception:
             _fault()
 
+    def written(self) -> None:
+        """Write the actions that have ended."""
+        self.tick()
+
     def write(self) -> None:
         """Put everything that this process holds into its files."""
+        self.settle()
         with self.lock:
             if self.writing:  # a signal handler's call, inside of ours
                 return
             try:
                 self.writing = True
-                while self.pending or self.counters or self.dropped:
-                    self._add_up()
                 self._write_actions()
             except OSError:  # full, read-only, gone: what was not written is lost, and nobody hears of it
-                self.counters, self.dropped = {}, {}
+                self.actions = [action for action in self.actions if action.open]
                 _fault(expected=True)
             finally:
                 self.writing = False
 
-    def _add_up(self) -> None:
-        """Add each call to its number. What is new is checked, and gets a line."""
-        while self.pending:
-            name, n, fields = self.pending[0]
-            try:
-                cell = self.cells.get((name, *fields.items()))
-            except Exception:  # a field that can't be hashed, or whose class fails to: `settle` counts it as dropped
-                _fault(expected=True)
-                cell = None
-            if cell is None or n.__class__ is not int or n < 0:
-                break
-            file = self.counts_file
-            if file is None or not file.is_ours():
-                self.cells.clear()
-                break
-            del self.pending[0]
-            cell[1] += n
-            os.pwrite(file.descriptor, _number(time_ns(), cell[1]), cell[0])
-        self.settle()
-        counters, self.counters = self.counters, {}
-        dropped, self.dropped = self.dropped, {}
-        file = self.counts_file
-        if (counters or dropped) and (file is None or not file.is_ours()):
-            file = self.counts_file = LockedFile(self.recorder, METRICS)
-            self.cells.clear()
-            self.to_wake = True
-        for key, cell in counters.items():
-            self._add(file, key, cell[0])
-        for reason, n in dropped.items():
-            self._add(file, ("", reason), n)
-
-    def _add(self, file: "LockedFile | None", key: "tuple[Any, ...]", n: int) -> None:
-        """Add *n* to a number, or write a line for it. key: a counter and its fields; or "" and a reason for dropping."""
-        cell = self.cells.get(key)
-        if file is None:
-            return
-        if cell is not None:
-            cell[1] += n
-            os.pwrite(file.descriptor, _number(time_ns(), cell[1]), cell[0])
-        elif len(self.cells) < MAX_COUNTERS or not key[0]:
-            self._write_series(file, key, n)
-        else:
-            self.drop("limit")
-
-    def _write_series(self, file: LockedFile, key: "tuple[Any, ...]", n: int) -> None:
-        now_ns = time_ns()
-        counters, dropped = ({key: n}, {}) if key[0] else ({}, {key[1]: n})
-        body = metrics_body(counters, dropped, self.counted_ns, now_ns)
-        plain, number = f'"timeUnixNano":"{now_ns}","asInt":"{n}"'.encode(), _number(now_ns, n)
-        before, after = line("Metrics", "metrics", self.recorder.resource, body).split(plain)
-        room = PAGE - (file.size + len(before)) % PAGE
-        if room < len(number):
-            before = b" " * room + before
-        begin = file.append(before + number + after)
-        self.cells[key] = [begin + len(before), n]
-
     def _write_actions(self) -> None:
         for action in [action for action in self.actions if not action.open]:  # `ended` will come for the others
-            file = self.actions_file
-            if file is None or not file.is_ours():
-                file = self.actions_file = LockedFile(self.recorder, TRACES)
-                self.to_wake = True
-            begin = file.append(line("Spans", "spans", self.recorder.resource, self._span(action)))
-            self.last, action.written = (action, begin), True
             self.actions.remove(action)
-            if file.size > MAX_BYTES:
-                self.hand_over_s = 0.0
+            action.written = True
+            begin = self._append(self._span(action))
+            self.last = None if begin is None else (action, begin)
+
+    def write_span(self, span: str) -> None:
+        """Write *span*, OTLP JSON of ours. Raises OSError."""
+        with self.lock:
+            self._append(span)
+            self.last = None
+
+    def _append(self, span: str) -> "int | None":
+        """Write *span*, and return where its line begins; None if there is no room for it. Raises OSError."""
+        text = line("Spans", "spans", self.recorder.resource, span)
+        if self.written_bytes + len(text) > MAX_HANDED_OVER:
+            self.drop("limit")
+            return None
+        file = self.actions_file
+        if file is not None and file.size > MAX_BYTES:
+            self._hand_over()
+            file = None
+        if file is None or not file.is_ours():
+            file = self.actions_file = LockedFile(self.recorder, TRACES)
+            self.to_wake = True
+        begin = file.append(text)
+        self.written_bytes += len(text)
+        return begin
+
+    # Handing over.
+
+    def tick(self) -> None:
+        """Write what was counted or done, and hand it over when it is time."""
+        self.write()
+        service = self.recorder.service
+        if service is not None:
+            if monotonic() >= self.due:  # no thread does it
+                service.work()
+        elif monotonic() >= self.due:
+            self.flush()
+        elif self.to_wake:  # when all is written: it may fail
+            self.to_wake = False
+            self.wake()
+
+    def wake(self) -> None:
+        """Start a sender, if none is due soon."""
+        try:
+            if self.recorder.service is not None:
+                self.recorder.service.wake()
+            else:
+                self.recorder.wake(orphan=True)
+        except OSError:
+            _fault(expected=True)
+
+    def next_due(self) -> float:
+        """Return when to hand over next, by the monotonic clock."""
+        service = self.recorder.service
+        return super().next_due() if service is None else service.next_flush()
+
+    def _hand_over(self) -> bool:
+        """Move the file of actions to where the sender takes it; True if there was one. Raises OSError."""
+        with self.lock:
+            file, self.actions_file, self.last = self.actions_file, None, None
+        if file is not None:
+            file.hand_over()
+        return file is not None
 
     def flush(self) -> None:
         """Hand over what was written; nothing if off was said meanwhile."""
         try:
             self.write()
-            self.hand_over_s = super().next_due()
-            with self.lock:
-                files = [file for file in (self.counts_file, self.actions_file) if file is not None]
-                self.counts_file = self.actions_file = self.last = None
-                self.cells.clear()
-                self.to_wake = False
-                self.counted_ns = time_ns()
-            if files and _load("recording.forget").withdrawn(self.recorder):
-                for file in files:
-                    file.take_back(0)
-            for file in files:
-                file.hand_over()
-            if files:
-                self.recorder.wake(orphan=True)
+            self.due = self.next_due()
+            self.written_bytes, self.to_wake = 0, False
+            if self.actions_file is None and self.cells is None:
+                return
+            if _load("recording.forget").withdrawn(self.recorder):
+                if self.actions_file is not None:
+                    self.actions_file.take_back(0)
+                    self._hand_over()
+                return
+            if self.cells is not None and self.cells.is_there():
+                self.cells.keep_locked()
+            self._hand_over()
+            self.wake()
         except OSError:
             _fault(expected=True)
         except Exception:
             _fault()
 
 
-def _number(now_ns: int, n: int) -> bytes:
-    """Return the part of a data point that is overwritten, always equally long."""
-    number = f'"{n}"'
-    return f'"timeUnixNano":"{now_ns}","asInt":{number:<{NUMBER}}'.encode()
+def _runs_one_thread_at_a_time() -> bool:
+    """True in CPython with its lock. From 3.10 on it lets another thread, or a handler, run only where a function is called or
+    a loop begins anew: not between the reading and the writing of a cell, in one statement without either. A lock would
+    make a count a quarter dearer.
+    """
+    enabled = getattr(sys, "_is_gil_enabled", None)
+    return sys.implementation.name == "cpython" and (enabled is None or enabled())
+
+
+def _name_of(key: "tuple[Any, ...]") -> bytes:
+    """Return what is called *key*, as cells.py has it. Any: a declared name, and values as they are recorded."""
+    if key[0]:
+        name, unit = "usage.count." + key[0], "{item}"
+        pairs = [("usage.field." + field, value) for field, value in key[1:]]
+    else:
+        name, unit, pairs = "usage.dropped", "{record}", [("reason", key[1])]
+    return f'{{"name":{quote(name)},"unit":"{unit}","attributes":[{attributes(pairs)}]}}'.encode("ascii", "replace")

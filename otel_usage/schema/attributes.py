@@ -17,11 +17,13 @@ from .patterns import (
     DECLARED_NAME,
     ERROR_TYPE,
     FIELD,
+    FRAMES,
     INSTALLATION_ID,
     MAX_NAME,
     MAX_PATH,
     OPTION,
     SDK_NAME,
+    SIGNAL,
     VERSION,
     WEEK,
     one_of,
@@ -30,6 +32,10 @@ from .patterns import (
 
 OUTCOMES = ("success", "failure", "usage_error", "interrupted", "help", "unfinished", "unknown")
 MAX_OPTIONS = 64  # names of options in one run
+KINDS = ("run", "action", "error", "heartbeat", "first_run", "start", "stop", "crash")  # of spans
+# Kinds whose spans are called by the kind, and have no fields that a host declares.
+PLAIN_KINDS = ("first_run", "start", "stop", "crash")
+STARTS = ("first", "restart", "upgrade")
 
 
 def _is_bool(value: object) -> bool:
@@ -56,8 +62,7 @@ class Attribute:
 
 
 ATTRIBUTES = (
-    Attribute("usage.kind", "run action error heartbeat first_run", "`run`, `action`, `error`, `heartbeat`, `first_run`",
-              "tells the records apart", one_of("run", "action", "error", "heartbeat", "first_run")),
+    Attribute("usage.kind", " ".join(KINDS), ", ".join(f"`{kind}`" for kind in KINDS), "tells the records apart", one_of(*KINDS)),
     Attribute("usage.command", "run", "the path in the parser's own tree, `(root)` or `(unknown)`",
               "which commands matter", text_like(COMMAND, MAX_PATH)),
     Attribute("usage.outcome", "run", ", ".join(f"`{o}`" for o in OUTCOMES),
@@ -67,7 +72,7 @@ ATTRIBUTES = (
     Attribute("process.executable.name", "run", "the app's name, not argv", "OpenTelemetry's name for it",
               text_like(APP, MAX_NAME)),
     Attribute("process.exit.code", "run", "0 to 255", "failure rate per command", _is_exit_code),
-    Attribute("error.type", "run action error", "class of the exception if it is the stdlib's, the framework's or the app's "
+    Attribute("error.type", "run action error crash", "class of the exception if it is the stdlib's, the framework's or the app's "
               "own, else `_OTHER`; never its message. Of an error its declared code", "what to fix first",
               text_like(ERROR_TYPE, MAX_PATH)),
     Attribute("usage.ci", "run", "true in a CI system", "keeps machines and people apart", _is_bool),
@@ -79,6 +84,14 @@ ATTRIBUTES = (
     Attribute("usage.error", "error", "a code declared in the schema", "what confuses people", text_like(DECLARED_NAME, MAX_NAME)),
     Attribute("usage.heartbeat", "heartbeat", "a name declared in the schema", "tells heartbeats apart",
               text_like(DECLARED_NAME, MAX_NAME)),
+    Attribute("usage.start", "start", "`first`, `restart`, `upgrade`; absent where it can't be known", "how often a service is "
+              "restarted, how fast it is upgraded", one_of(*STARTS)),
+    Attribute("usage.previous_version", "start", "of an upgrade, the version that ran before", "who upgrades from what",
+              text_like(VERSION, MAX_NAME)),
+    Attribute("usage.signal", "crash", "the signal's name, such as `SIGSEGV`, if one ended the process", "what to fix first",
+              text_like(SIGNAL, 16)),
+    Attribute("usage.frames", "crash", "16 hexadecimal digits: a hash of where in the app's own code it happened", "tells one "
+              "crash from another", text_like(FRAMES, 16)),
     Attribute("service.name", "resource", "the app's name", "whose usage it is", text_like(APP, MAX_NAME)),
     Attribute("service.version", "resource", "the app's version", "who is on which release", text_like(VERSION, MAX_NAME)),
     Attribute("process.runtime.name", "resource", "`cpython`, `pypy`, …", "which Pythons to support",
@@ -87,6 +100,8 @@ ATTRIBUTES = (
               text_like(VERSION, MAX_NAME)),
     Attribute("app.installation.id", "resource", "a random UUID, resettable, renewed every 365 days; none in CI, where nothing is installed",
               "counts installations, not runs", text_like(INSTALLATION_ID, 64)),
+    Attribute("app.installation.ephemeral", "resource", "true if the id will not last; services only",
+              "leaves out what would be counted again and again", _is_bool),
     Attribute("usage.ci_system", "resource", "`github`, `gitlab`, …, `other`; in CI only", "keeps machines and people apart",
               text_like(FIELD, MAX_NAME)),
     Attribute("usage.first_week", "resource", "the ISO week (UTC) of its first id, like `2026-W48`; not in CI",
@@ -102,10 +117,7 @@ ATTRIBUTES = (
 )  # fmt: skip
 FIELD_PREFIX = "usage.field."  # of a declared field, as an attribute: usage.field.format
 # The checks of the table by kind of record: CHECKS["run"]["usage.command"]("report upload") is True.
-CHECKS = {
-    kind: {row.key: row.check for row in ATTRIBUTES if kind in row.on.split()}
-    for kind in ("run", "action", "error", "heartbeat", "first_run", "resource")
-}
+CHECKS = {kind: {row.key: row.check for row in ATTRIBUTES if kind in row.on.split()} for kind in (*KINDS, "resource")}
 
 # Why a record or field was not kept. Counted as ``usage.dropped{reason}``.
 REASONS = {
@@ -125,6 +137,7 @@ REASONS = {
     "misconfigured": "an exporter in the program itself has wrong settings",
     "undelivered": "an exporter in the program itself had no answer in time",
     "nameless": "the process died before its command was known",
+    "snapshot": "what a service says of itself with a heartbeat could not be had: its snapshot raised an exception",
 }  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def check_schema(schema: object) -> None:
         if not isinstance(name, str) or len(name) > MAX_NAME or not DECLARED_NAME.fullmatch(name):
             refuse("schema: name", name, "lower-case words joined by dots, such as 'report.upload'")
         _check_row(name, row)
-        _check_field_types(name, row.get("fields") or {})
+        _check_field_types(name, row.get("fields") or {}, row.get("kind", "action"))
     if len(repr(schema)) > MAX_SCHEMA:
         raise SettingError(f"schema has {len(repr(schema))} characters as text, more than {MAX_SCHEMA}; declare less")
 
@@ -74,27 +74,43 @@ def _is_day(value: object) -> bool:
         return False
 
 
-def _check_field_types(name: str, fields: Any) -> None:
-    """Raise SettingError unless *fields*, of the declared *name*, is ``{field: type}``. Any: the host's own."""
+def _check_field_types(name: str, fields: Any, kind: str) -> None:
+    """Raise SettingError unless *fields*, of the declared *name* and *kind*, is ``{field: type}``. Any: the host's own."""
     if not isinstance(fields, Mapping) or len(fields) > MAX_FIELDS:
         refuse(f"schema: {name!r}: fields", fields, f"a dict of at most {MAX_FIELDS} {{field: type}}")
     for field, field_type in fields.items():
         if not isinstance(field, str) or len(field) > MAX_NAME or not FIELD.fullmatch(field):
             refuse(f"schema: {name!r}: field", field, "a lower-case word such as 'format'")
-        _check_type(f"schema: {name!r}: type of {field!r}", field_type)
+        _check_type(f"schema: {name!r}: type of {field!r}", field_type, kind)
 
 
-def _check_type(what: str, field_type: Any) -> None:
-    """Raise SettingError, about *what*, unless *field_type* is a type that a field may have. Any: the host's own."""
+_TYPES = ("bucket", "integer", "several", "version")
+
+
+def _check_type(what: str, field_type: Any, kind: str) -> None:
+    """Raise SettingError, about *what*, unless *field_type* is a type that a field may have. Any: the host's own.
+
+    kind: of the name that it is a field of.
+    """
     if field_type is bool or field_type == "bool":
         return
     if isinstance(field_type, list):
         if not (0 < len(field_type) <= MAX_CHOICES and all(map(_is_choice, field_type))):
             refuse(what, field_type, f"a list of 1 to {MAX_CHOICES} words")
         return
-    expected = "a list of choices, bool, otel_usage.bucket(unit, …), otel_usage.integer(max) or otel_usage.version()"
-    if not isinstance(field_type, tuple) or not field_type or field_type[0] not in ("bucket", "integer", "version"):
+    expected = (
+        "a list of choices, bool, otel_usage.bucket(unit, …), otel_usage.integer(max), otel_usage.several([…]) or "
+        "otel_usage.version()"
+    )
+    if not isinstance(field_type, tuple) or not field_type or field_type[0] not in _TYPES:
         refuse(what, field_type, expected)
+    if field_type[0] == "several":
+        if kind == "count":  # each set that occurs would be a series of its own
+            refuse(what, field_type, "possible for a count; declare several() of a heartbeat, an action or an error")
+        words = field_type[1] if len(field_type) == 2 else None
+        if not (isinstance(words, (list, tuple)) and 0 < len(words) <= MAX_CHOICES and all(map(_is_choice, words))):
+            refuse(what, field_type, f"otel_usage.several() of 1 to {MAX_CHOICES} words")
+        return
     if field_type[0] != "version" and len(field_type) < 2:
         refuse(what, field_type, expected)
     if field_type[0] == "bucket" and not _is_bucket(field_type[1], field_type[2:]):
@@ -195,5 +211,7 @@ def _describe_type(field_type: Any) -> str:
         return "one of " + ", ".join(map(repr, field_type))
     if field_type is bool or field_type == "bool":
         return "True or False"
+    if field_type[0] == "several":
+        return "a list or set of " + ", ".join(map(repr, field_type[1]))
     words = {"bucket": "a number", "integer": "a whole number from 0", "version": "numbers and dots, such as '3.11.7'"}
     return words[field_type[0]]

@@ -5,6 +5,8 @@ The foreground loads it with the first action, error, heartbeat or count.
 
 from time import gmtime, strftime, time
 
+MAX_LOOKED_AT = 1_000  # items of a list or set that a host passes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +44,7 @@ def accept(
     return pairs, reasons
 
 
-def fit(declared: "Any", value: object) -> "str | bool | int | None":
+def fit(declared: "Any", value: object) -> "str | bool | int | list[str] | None":
     """Return *value* as the declared field type records it, or None if it does not fit."""
     kind: type = type(value)
     if declared is bool or declared == "bool":
@@ -51,6 +53,8 @@ def fit(declared: "Any", value: object) -> "str | bool | int | None":
     if isinstance(declared, list):
         # The declared choice, not the value: a subclass of str may be equal to it, and hold something else.
         return next((choice for choice in declared if choice == text), None)
+    if declared[0] == "several":
+        return words_of(declared[1], value)
     if declared[0] == "version":
         parts = text.split(".") if text is not None else []
         plain = 0 < len(parts) <= 4 and all([p.isascii() and p.isdigit() and len(p) < 7 for p in parts])
@@ -63,6 +67,24 @@ def fit(declared: "Any", value: object) -> "str | bool | int | None":
     if declared[0] == "integer":
         return min(number, declared[1]) if type(number) is int and number >= 0 else None
     return bucket_label(declared, number)
+
+
+def words_of(declared: "Sequence[str]", value: object) -> "list[str] | None":
+    """Return the declared words that *value*, a list or set, holds, sorted; None if it holds another, or is none.
+
+    Where ``other`` is declared, it stands for all others.
+    """
+    base = next((base for base in (list, tuple, set, frozenset) if issubclass(type(value), base)), None)
+    if base is None or base.__len__(value) > MAX_LOOKED_AT:  # type: ignore[arg-type]
+        return None
+    words = set()
+    for item in base.__iter__(value):  # type: ignore[arg-type, var-annotated]  # not what a subclass makes of it
+        text = str.__str__(item) if issubclass(type(item), str) else None
+        word = next((choice for choice in declared if choice == text), None)
+        if word is None and (text is None or "other" not in declared):
+            return None
+        words.add(word or "other")
+    return sorted(words)
 
 
 def bucket_label(declared: "Sequence[Any]", value: float) -> str:

@@ -24,6 +24,8 @@ WEEK = re.compile(r"20[0-9]{2}-W[0-5][0-9]")
 INSTALLATION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 CLUSTER_UID = re.compile(r"[0-9a-f-]+")
 SDK_NAME = re.compile(r"[a-z-]+")
+SIGNAL = re.compile(r"SIG[A-Z0-9+]+")
+FRAMES = re.compile(r"[0-9a-f]{16}")
 SPAN_ID = re.compile(r"[0-9a-f]{16}")
 TRACE_ID = re.compile(r"[0-9a-f]{32}")
 

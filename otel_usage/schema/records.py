@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..proto_json import read_uint64
-from .attributes import CHECKS, DERIVED, FIELD_PREFIX, REASONS
-from .declaration import MAX_FIELDS
+from .attributes import CHECKS, DERIVED, FIELD_PREFIX, KINDS, PLAIN_KINDS, REASONS
+from .declaration import MAX_CHOICES, MAX_FIELDS
 from .fields import bucket_labels, fit
 from .patterns import DECLARED_NAME, FIELD, MAX_NAME, SPAN_ID, TRACE_ID, text_like
 
@@ -40,6 +40,8 @@ def check_fields(schema: Mapping[str, Any] | None, kind: str, name: str, fields:
             return "undeclared"
         return "" if all(_is_field(f) and _is_short_value(v) for f, v in fields.items()) else "value"
     row = schema.get(name)
+    if row is None and kind == name == "heartbeat" and not fields:  # of a service that declares none
+        return ""
     if row is None or row.get("kind", "action") != kind:
         return "undeclared"
     types = row.get("fields") or {}
@@ -59,7 +61,9 @@ def _is_recorded_value(field_type: Any, value: object) -> bool:
 
 
 def _is_short_value(value: object) -> bool:
-    """True for a boolean, a number of 64 bits or a short plain text: what a field holds whose type is not known."""
+    """True for a boolean, a number of 64 bits, a short plain text, or a set of such: what a field of unknown type holds."""
+    if isinstance(value, list):
+        return len(value) <= MAX_CHOICES and all(isinstance(word, str) and _is_short_value(word) for word in value)
     return (isinstance(value, int) and -(1 << 63) <= value < 1 << 63) or (
         isinstance(value, str) and len(value) <= MAX_NAME and value.isprintable() and value.isascii()
     )
@@ -89,7 +93,7 @@ def check_span(
     can hold nothing more than they do. app: the service's name, with which a run's name begins.
     """
     kind = attributes.get("usage.kind")
-    if kind not in ("run", "action", "error", "heartbeat", "first_run"):
+    if kind not in KINDS:
         return "attribute"
     checks = CHECKS[str(kind)]
     fields = {}
@@ -98,7 +102,7 @@ def check_span(
             continue
         check = checks.get(key)
         if check is None:
-            if kind in ("run", "first_run") or not key.startswith(FIELD_PREFIX):
+            if kind == "run" or kind in PLAIN_KINDS or not key.startswith(FIELD_PREFIX):
                 return "attribute"
             fields[key[len(FIELD_PREFIX) :]] = value
         elif not check(value):
@@ -110,8 +114,8 @@ def check_span(
         if command is None or "usage.outcome" not in attributes:
             return "attribute"
         name = app if command == "(root)" else f"{app} {command}"
-    elif kind == "first_run":
-        name = "first_run"
+    elif kind in PLAIN_KINDS:
+        name = str(kind)
     else:
         name = str(attributes.get(f"usage.{kind}", ""))
         reason = check_fields(schema, str(kind), name, fields)

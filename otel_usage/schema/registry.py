@@ -28,15 +28,19 @@ COUNTS = {  # {counter: (unit, instrument, what it counts)}
     "usage.errors": ("{error}", "counter", "Errors that the schema declares."),
     "usage.dropped": ("{record}", "counter", "Records and fields that were not sent."),
 }
-_TYPES = {"usage.ci": "boolean", "usage.tty": "boolean", "usage.options": "string[]"}
+_TYPES = {"usage.ci": "boolean", "usage.tty": "boolean", "usage.options": "string[]",
+          "app.installation.ephemeral": "boolean"}  # fmt: skip
+_NOT_OTELS = ("app.installation.ephemeral",)  # ours, although its name does not begin so
 _EXAMPLES: dict[str, list[Any]] = {
     "usage.command": ["report upload"],
     "usage.options": [["--format", "--quiet"]],
     "usage.action": ["report.upload"],
     "usage.error": ["config.invalid"],
+    "usage.signal": ["SIGSEGV"],
+    "usage.frames": ["0f1e2d3c4b5a6978"],
 }
 # The tables have these in words: "`cli`, `service`".
-_CHOICES = {"usage.kind", "usage.outcome", "usage.agent", "usage.surface"}
+_CHOICES = {"usage.kind", "usage.outcome", "usage.agent", "usage.surface", "usage.start"}
 
 
 def manifest(app: str, version: str) -> str:
@@ -65,7 +69,9 @@ def registry(schema: Mapping[str, Any] | None = None) -> str:
 
 def _attribute_groups(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     own = [
-        _attribute(row.key, row.why, _type_of(row.key, row.allowed)) for row in ATTRIBUTES if row.key.startswith(OWN)
+        _attribute(row.key, row.why, _type_of(row.key, row.allowed))
+        for row in ATTRIBUTES
+        if row.key.startswith(OWN) or row.key in _NOT_OTELS
     ]
     own.append(_attribute("reason", "why a record or field was not sent", _enum(REASONS)))
     yield {"id": "registry.usage", "type": "attribute_group", "brief": "What otel-usage adds.", "attributes": own}
@@ -79,7 +85,9 @@ def _attribute_groups(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _span_groups(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     briefs = {"run": "A run of a command.", "action": "Something a user did.", "error": "An error that a user met.",
-              "heartbeat": "A sign of life of a service."}  # fmt: skip
+              "heartbeat": "A sign of life of a service.", "start": "A start of a service.",
+              "stop": "An orderly end of a service.",
+              "crash": "A service's end by an exception or a signal."}  # fmt: skip
     for kind, brief in briefs.items():
         attributes = [{"ref": row.key} for row in ATTRIBUTES if kind in row.on.split()]
         attributes += _field_refs(row for row in schema.values() if row.get("kind", "action") == kind)
@@ -128,6 +136,8 @@ def _declared_type(declared: Any) -> Any:
         return "int"
     if isinstance(declared, list):
         return _enum(declared)
+    if declared[0] == "several":
+        return "string[]"
     return "string" if declared[0] == "version" else _enum(bucket_labels(declared))
 
 

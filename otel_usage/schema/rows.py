@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict, Union
 
-# bool, a list of choices, or what `bucket`, `integer` and `version` return.
+# bool, a list of choices, or what `bucket`, `integer`, `several` and `version` return.
 FieldType = Union[type[bool], Literal["bool"], Sequence[str], "tuple[object, ...]"]
 
 

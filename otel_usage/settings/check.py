@@ -65,6 +65,8 @@ def check_without_exporters(settings: Mapping[str, Any]) -> None:
         refuse("policy", settings["policy"], "a whole number from 1; raise it when you collect more than before")
     if not isinstance(flush_s, (int, float)) or not 0 < flush_s <= 86_400:
         refuse("flush_s", flush_s, "a number of seconds from above 0 to 86400")
+    if settings.get("heartbeat", "thread") not in ("thread", "calls"):
+        refuse("heartbeat", settings["heartbeat"], "'thread' or 'calls'")
     if settings.get("service") and settings["consent"] == "ask":
         refuse("consent", "ask", "possible for a service: nobody is there to answer; pass 'opt-in' or 'opt-out'")
     if settings.get("service") and settings["consent"] == "host":

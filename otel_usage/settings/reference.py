@@ -29,11 +29,17 @@ SETTINGS = (
     Setting("schema", "", "nothing but runs", "what may be recorded besides runs; see schema.md"),
     Setting("sender", "OTEL_USAGE_SENDER", "`detached`", "`detached`, `inline` (waited for, at most 500 ms) or `none`; "
             "in CI and where a container would end with the program, `detached` is `inline` unless the variable says "
-            "otherwise"),
+            "otherwise; never of a service"),
     Setting("policy", "", "1", "version of what is collected; a larger one shows the notice again"),
     Setting("about", "", "", "address of the page that tells users what is collected"),
-    Setting("flush_s", "", "60", "seconds after which a long-running program hands over actions and counts"),
-    Setting("service", "", "False", "nobody sits at a terminal: the operator's environment decides, one line at start-up says so"),
+    Setting("flush_s", "", "60, of a service 3600", "seconds after which a long-running program hands over actions and counts, and "
+            "starts a sender"),
+    Setting("service", "", "False", "no run; nobody sits at a terminal: the operator's environment decides, one line at start-up "
+            "says so"),
+    Setting("heartbeat", "", "`thread`", "of a service: `thread`, a daemon that sleeps until something is due, or `calls`, whichever "
+            "comes next"),
+    Setting("", "<APP>_INSTALLATION_ID", "", "of a service: which installation it is, any text of the operator's; it leaves as a "
+            "keyed hash. By default the ServiceAccount of a pod, else a random id in the folder"),
     Setting("flag", "", "`--disable-analytics`", "option that switches one run off; taken out of `sys.argv` before the "
             "program's parser sees it; empty for none"),
     Setting("", "OTEL_USAGE_HOME", "`$XDG_STATE_HOME/otel-usage`, `~/.local/state/otel-usage`",

@@ -12,7 +12,7 @@ from typing import Any
 
 MUST_BE_PLAIN = (
     "must be plain values: text, numbers, booleans, None, lists and dicts; in the schema also bool and what "
-    "otel_usage.bucket, integer and version return"
+    "otel_usage.bucket, integer, several and version return"
 )
 
 

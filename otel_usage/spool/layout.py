@@ -13,6 +13,9 @@ FORMAT  ::
         1/                    "spool" in the code: one folder per format version
           open/               a file per living process, locked; ``.<name>``: being written
           new/                finished files, for the sender                               recording/recorder.py
+          cells/              counts of processes without a run of their own, while they live   recording/cells.py
+          starts/             a file per start of a service                                  recording/service_life.py
+          beats/              which heartbeats of a service were written                     recording/heartbeat.py
           wake                its time: no sender before then                              spool/wake_token.py
           lock                held by the one sender at work                               delivery/sender.py
           batch, batch.done   what is being moved from new/ into the queues                delivery/intake.py
@@ -35,9 +38,13 @@ CONSENT = "consent"
 HOST = "host"
 OPEN = "open"
 NEW = "new"
+CELLS = "cells"
+STARTS = "starts"
+BEATS = "beats"
 WAKE = "wake"
 TRACES = ".traces.jsonl"
 METRICS = ".metrics.jsonl"
+COUNTED = ".cells"  # ends a file of cells/
 MACHINE = "/etc/otel-usage"
 
 # What the background alone reads and writes.
@@ -60,6 +67,10 @@ DEBUG = "debug"
 FAULTS = "faults.log"
 
 # Endings and beginnings of names.
+TAKING = (
+    ".taking"  # after the name of a file of cells/: what a sender is about to take of it       delivery/cell_intake.py
+)
+TAKEN = ".taken"  # likewise: what senders have taken of it so far
 PART = ".part"  # after a name: being written, to be renamed into place
 JSON_LINES = ".jsonl"  # ends every file of records, in whatever folder
 JSON = ".json"  # ends what is remembered in the home: settings.json, and the exporters' files

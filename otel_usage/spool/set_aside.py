@@ -18,6 +18,7 @@ from .layout import (
     BAD,
     BATCH,
     BATCH_DONE,
+    CELLS,
     DROPPED,
     FLIGHT,
     LOCK,
@@ -68,7 +69,7 @@ def clear_way(home: str, spool: str, names: Iterable[str], destinations: Iterabl
     """
     files = [os.path.join(home, name) for name in names]
     files += [os.path.join(spool, name) for name in (LOCK, WAKE, BATCH, BATCH_DONE, DROPPED, TRIMMED)]
-    folders = [os.path.join(spool, name) for name in (NEW, OPEN, QUEUE)]
+    folders = [os.path.join(spool, name) for name in (NEW, OPEN, CELLS, QUEUE)]
     for destination in destinations:
         queue = os.path.join(spool, QUEUE, destination)
         files.append(os.path.join(queue, PAUSE))

@@ -17,6 +17,7 @@ NAMES = (
     "outside",
     "exit_delay",
     "running",
+    "services",
     "drain",
     "model",
     "chaos",

@@ -132,6 +132,32 @@ def heartbeat(number: int = 4, **more: Any) -> ReadableSpan:
     return span(attributes, name="alive", number=number, took_ms=0, **more)
 
 
+def start(number: int = 9, **more: Any) -> ReadableSpan:
+    attributes = {"usage.kind": "start", "usage.start": "upgrade", "usage.previous_version": "1.3.0"}
+    return span(attributes, name="start", number=number, took_ms=0, **more)
+
+
+def stop(number: int = 6, **more: Any) -> ReadableSpan:
+    return span({"usage.kind": "stop"}, name="stop", number=number, took_ms=0, **more)
+
+
+def crash(number: int = 7, **more: Any) -> ReadableSpan:
+    attributes = {
+        "usage.kind": "crash",
+        "error.type": "ValueError",
+        "usage.signal": "SIGSEGV",
+        "usage.frames": "0f1e2d3c4b5a6978",
+    }
+    return span(attributes, name="crash", number=number, took_ms=0, **more)
+
+
+def several(number: int = 8, **more: Any) -> ReadableSpan:
+    """Return a heartbeat with a set of words, of an installation whose id will not last."""
+    attributes = {"usage.kind": "heartbeat", "usage.heartbeat": "alive", "usage.field.plugins": ("git", "slack")}
+    about = Resource({**RESOURCE, "app.installation.ephemeral": True})
+    return span(attributes, name="alive", number=number, took_ms=0, of=about, **more)
+
+
 def first_run(number: int = 5, **more: Any) -> ReadableSpan:
     return span({"usage.kind": "first_run"}, name="first_run", number=number, took_ms=0, **more)
 

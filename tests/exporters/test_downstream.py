@@ -164,7 +164,9 @@ def test_fields_that_mean_money_or_sessions_elsewhere(name: str) -> None:
     assert name in ("revenue", "products") or f"field_{name}" == ga4.param_name(name)
 
 
-@pytest.mark.parametrize("kind", ["run", "run-failed", "action", "error", "heartbeat", "counts"])
+@pytest.mark.parametrize(
+    "kind", ["run", "run-failed", "action", "error", "heartbeat", "start", "stop", "crash", "several", "counts"]
+)
 def test_one_registered_dimension_serves_both_ways_to_ga4(kind: str) -> None:
     """GA4's parameters have the names of Segment's properties: docs/what-arrives.md says so, of the golden files."""
     golden = Path(__file__).parent / "golden"

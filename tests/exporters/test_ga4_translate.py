@@ -23,6 +23,7 @@ from .servers import (
     MS,
     action,
     counter,
+    crash,
     error,
     everything,
     first_run,
@@ -32,7 +33,10 @@ from .servers import (
     point,
     resource,
     run,
+    several,
     span,
+    start,
+    stop,
 )
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -70,6 +74,10 @@ KINDS = {
     "action": lambda: [action(end_ns=NOW)],
     "error": lambda: [error(end_ns=NOW)],
     "heartbeat": lambda: [heartbeat(end_ns=NOW)],
+    "start": lambda: [start(end_ns=NOW)],
+    "stop": lambda: [stop(end_ns=NOW)],
+    "crash": lambda: [crash(end_ns=NOW)],
+    "several": lambda: [several(end_ns=NOW)],
     "first_run": lambda: [first_run(end_ns=NOW)],
     "span": lambda: [span({"http.request.method": "GET", "http.response.status_code": 200}, name="GET", end_ns=NOW)],
 }

@@ -88,16 +88,6 @@ def test_whatever_is_recorded_may_be_sent() -> None:
     assert CHECKS["run"]["usage.surface"]("service")
 
 
-def test_a_service_says_so(host: Host) -> None:
-    """`usage.surface` tells services from commands."""
-    source = (
-        "import otel_usage\notel_usage.init('prog', version='1', consent='opt-in', service=True).command('serve')\n"
-    )
-    host.run(source)
-
-    assert "service" == host.the_run.attributes["usage.surface"]
-
-
 @pytest.mark.parametrize("consent", ["opt-out", "ask"])
 def test_an_agent_is_neither_asked_nor_has_it_seen_a_notice(user: User, consent: str) -> None:
     """On an agent's terminal nothing is shown and nothing stored; the person's next run shows it."""

@@ -249,7 +249,8 @@ def test_a_service_is_a_program(machine):
     )
     machine.start("server.py")
 
-    assert 1 == len(machine.host.runs)
+    assert ["start"] == [span.name for span in machine.host.spans]
+    assert [("usage.count.n", 1)] == [(name, n) for (name, _), n in machine.host.counts.items()]
 
 
 def test_without_command_line(machine):

@@ -75,7 +75,7 @@ def test_the_stored_registry_is_current_and_well_formed() -> None:
 
     assert registry() == (folder / "usage.yaml").read_text(encoding="utf-8")
     assert manifest("otel-usage", otel_usage.__version__) == (folder / "manifest.yaml").read_text(encoding="utf-8")
-    own = {row.key for row in ATTRIBUTES if row.key.startswith("usage.")}
+    own = {row.key for row in ATTRIBUTES if row.key.startswith("usage.")} | {"app.installation.ephemeral"}
     assert own | {"reason"} == {one["id"] for one in groups["registry.usage"]["attributes"]}
     assert {*DERIVED, "usage.dropped"} == {g["metric_name"] for g in groups.values() if g["type"] == "metric"}
     assert 1 == len(yaml.safe_load((folder / "manifest.yaml").read_text())["dependencies"])

@@ -19,6 +19,7 @@ def main() -> int:
                     "format": ["pdf", "html"],
                     "retried": bool,
                     "size": otel_usage.bucket("MB", 1, 10),
+                    "plugins": otel_usage.several(["git", "slack"]),
                     "pages": otel_usage.integer(500),
                     "engine": otel_usage.version(),
                 },

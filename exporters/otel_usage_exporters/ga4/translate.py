@@ -51,7 +51,8 @@ RESERVED_EVENTS = frozenset(
     view_item view_item_list view_promotion""".split()  # noqa: SIM905
 )
 USAGE_EVENTS = frozenset(
-    "command_run cli_error first_run heartbeat usage_dropped usage_runs usage_run_duration usage_actions usage_errors".split()  # noqa: SIM905
+    """command_run cli_error first_run heartbeat service_start service_stop service_crash usage_dropped usage_runs
+    usage_run_duration usage_actions usage_errors""".split()  # noqa: SIM905
 )
 # Parameters that GA4 reserves, does not let be registered as dimensions, types, or fills reports from.
 RESERVED_PARAMS = frozenset(
@@ -217,6 +218,7 @@ def _head(origin: Origin, ci: bool | None, client: str, options: GA4Options) -> 
         "app_version": origin.app_version,
         "ci": "" if ci is None else "true" if ci else "false",
         "first_week": origin.first_week,
+        "ephemeral": "true" if origin.ephemeral else "",
     }
     user_properties = {
         name: {"value": text}
@@ -295,8 +297,12 @@ def _event(event: UsageEvent, session: int, options: GA4Options, altered: Altere
     elif kind == "error":
         name = "cli_error"
         _put_text(params, "error_code", event.name, altered)
-    elif kind == "first_run":
-        name = kind
+    elif kind in ("first_run", "start", "stop", "crash"):
+        name = kind if kind == "first_run" else f"service_{kind}"
+        _put_text(params, "start", event.start, altered)
+        _put_text(params, "previous_version", event.previous_version, altered)
+        _put_text(params, "signal", event.signal, altered)
+        _put_text(params, "frames", event.frames, altered)
     elif kind == "heartbeat":
         name = "heartbeat"
         _put_text(params, "heartbeat_name", event.name, altered)

@@ -42,11 +42,20 @@ _BREAKS = re.compile(r"[\s._\-;=/*]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NOT_SNAKE = re.compile(r"[\W_]+", re.ASCII)
 _EPOCH = date(1970, 1, 1).toordinal()
-_EVENT_NAMES = {"run": "Command Run", "error": "CLI Error", "heartbeat": "Heartbeat"}
+_EVENT_NAMES = {
+    "run": "Command Run",
+    "error": "CLI Error",
+    "heartbeat": "Heartbeat",
+    "first_run": "First Run",
+    "start": "Service Start",
+    "stop": "Service Stop",
+    "crash": "Service Crash",
+}
 # Names, in snake_case, that an event of a host's does not get: ours, and those for which RudderStack's GA4 destination
 # refuses an event, whatever its case: rudder-transformer, destinations/ga4/utils.js, read 2026-11-26.
 RESERVED_EVENTS = frozenset(
-    """command_run cli_error heartbeat usage_dropped usage_runs usage_run_duration usage_actions usage_errors
+    """command_run cli_error heartbeat first_run service_start service_stop service_crash usage_dropped usage_runs
+    usage_run_duration usage_actions usage_errors
     ad_activeview ad_click ad_exposure ad_impression ad_query adunit_exposure app_clear_data app_install app_remove
     app_store_refund app_store_subscription_cancel app_store_subscription_convert app_store_subscription_renew app_update
     error first_open first_visit in_app_purchase notification_dismiss notification_foreground notification_open
@@ -221,6 +230,7 @@ def _traits(origin: Origin) -> dict[str, str]:
         runtime=origin.runtime,
         python=origin.runtime_version,
         first_week=origin.first_week,
+        ephemeral="true" if origin.ephemeral else "",
     )
 
 
@@ -305,6 +315,14 @@ def _properties(event: UsageEvent, traits: Mapping[str, str], altered: Altered) 
         properties["error_code"] = _cut(event.name, altered)
     elif kind == "heartbeat":
         properties["heartbeat_name"] = _cut(event.name, altered)
+    elif kind in ("start", "crash"):
+        particulars = {
+            "start": event.start,
+            "previous_version": event.previous_version,
+            "signal": event.signal,
+            "frames": event.frames,
+        }
+        properties.update({name: _cut(text, altered) for name, text in particulars.items() if text})
     elif kind in ("count", "dropped", "derived"):
         properties["count"] = scalar(event.count) if event.count < 2**53 else float(event.count)
     if kind in ("run", "action", "span"):

@@ -1,0 +1,266 @@
+"""Services behind real servers: what was answered was counted, to the unit, however the server and its workers end.
+
+uvicorn, gunicorn and Celery here; others in the bench. All of one start is one start, with one line in the log, and no run.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..hosts import Host, until
+from ..spools import Sink
+
+pytest.importorskip("gunicorn")
+pytest.importorskip("uvicorn")
+pytest.importorskip("celery")
+
+APP = """
+import os
+import otel_usage
+schema = {"n": {"kind": "count", "why": "x"}, "did": {"why": "x"}}
+usage = otel_usage.init("prog", version="1.4", consent="opt-in", schema=schema, service=True,
+                        destinations={"otlp": os.environ.get("T_SINK", "http://127.0.0.1:9")})
+
+def wsgi(environ, start_response):
+    usage.count("n")
+    usage.action("did")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+
+async def asgi(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    usage.count("n")
+    usage.action("did")
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+"""
+CELERY = """
+import os, sys
+from app import usage
+import celery
+folder = os.environ["T_FOLDER"]
+app = celery.Celery("tasks", broker="filesystem://")
+app.conf.update(broker_transport_options={"data_folder_in": folder, "data_folder_out": folder, "control_folder": folder},
+                worker_hijack_root_logger=False, broker_connection_retry_on_startup=True)
+@app.task
+def work(n):
+    usage.count("n")
+    usage.action("did")
+    open(f"{folder}/done.{n}", "w").close()
+"""
+GUNICORN = ("-m", "gunicorn", "--no-control-socket", "-b", "unix:{socket}", "--graceful-timeout", "5")
+SERVERS = {
+    "uvicorn": ("-m", "uvicorn", "app:asgi", "--uds", "{socket}"),
+    "uvicorn, workers": ("-m", "uvicorn", "app:asgi", "--uds", "{socket}", "--workers", "2"),
+    "gunicorn": (*GUNICORN, "-w", "2", "app:wsgi"),
+    "gunicorn, preload": (*GUNICORN, "-w", "2", "--preload", "app:wsgi"),
+    "gunicorn, threads": (*GUNICORN, "-w", "1", "--threads", "3", "app:wsgi"),
+    "gunicorn, recycling": (*GUNICORN, "-w", "2", "--max-requests", "4", "app:wsgi"),
+}
+ENDS = ("SIGTERM", "SIGINT", "a worker is killed")
+LINE = b"prog: usage data is on"
+
+
+class Over(http.client.HTTPConnection):
+    """A connection by a socket of the file system."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=20)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(20)
+        self.sock.connect(self.path)
+
+
+def ask(path: str) -> int | None:
+    """Return the process that answered a request, None if none did."""
+    connection = Over(path)
+    try:
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        return int(answer.read()) if answer.status == 200 else None
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="ou") as short:  # the path of a socket is short
+        (Path(short) / "app.py").write_text(APP)
+        (Path(short) / "tasks.py").write_text(CELERY)
+        yield Path(short)
+
+
+def serve(host: Host, folder: Path, command: tuple[str, ...], **env: str) -> tuple[subprocess.Popen[bytes], Any]:
+    log = (folder / "log").open("wb")
+    words = [word.replace("{socket}", str(folder / "s")) for word in command]
+    environ = {**host.environ, "PYTHONPATH": f"{folder}:{host.environ['PYTHONPATH']}", **env}
+    process = subprocess.Popen(
+        [sys.executable, *words], cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        start_new_session=True,
+    )  # fmt: skip
+    return process, log
+
+
+def end(process: subprocess.Popen[bytes], sent: int) -> None:
+    process.send_signal(sent)
+    try:
+        process.wait(20)
+    finally:
+        for kill in (signal.SIGKILL,):
+            try:
+                os.killpg(process.pid, kill)
+            except ProcessLookupError:
+                pass
+        process.wait(5)
+
+
+def check(host: Host, folder: Path, answered: int) -> None:
+    """What was answered is what was counted; one start, one line, no run."""
+    log = (folder / "log").read_bytes()
+    until(lambda: host.adopt() or not host.files("open"))  # of processes that are just being killed
+    counted = sum(n for (name, _), n in host.counts.items() if name == "usage.count.n")
+    kinds = [span.attributes["usage.kind"] for span in host.spans]
+
+    assert (answered, answered) == (counted, kinds.count("action")), log.decode()
+    assert (1, 0) == (kinds.count("start"), kinds.count("run"))
+    assert 1 == log.count(LINE), log.decode()
+    assert {} == {name: n for (name, _), n in host.counts.items() if name == "usage.dropped"}
+
+
+SLOW = pytest.mark.skipif(not os.environ.get("OTEL_USAGE_SLOW"), reason="slow: OTEL_USAGE_SLOW=1")
+QUICK = {("uvicorn", "SIGTERM"), ("uvicorn, workers", ENDS[2]), ("gunicorn", ENDS[2]), ("gunicorn, preload", "SIGINT"),
+         ("gunicorn, recycling", "SIGTERM")}  # fmt: skip
+MATRIX = [pytest.param(server, how, marks=[] if (server, how) in QUICK else SLOW) for server in SERVERS for how in ENDS]
+
+
+@pytest.mark.parametrize(("server", "how"), MATRIX)
+def test_what_was_answered_was_counted(host: Host, folder: Path, server: str, how: str) -> None:
+    """Ten requests and more, then the end."""
+    process, log = serve(host, folder, SERVERS[server])
+    path = str(folder / "s")
+    answered = 0
+
+    def once() -> int | None:
+        nonlocal answered
+        by = ask(path)
+        answered += by is not None
+        return by
+
+    try:
+        until(once, 40)
+        for _ in range(10):
+            until(once)
+        if how == "a worker is killed" and server != "uvicorn":
+            worker = until(once)
+            os.kill(worker, signal.SIGKILL)
+            for _ in range(3):
+                until(once, 40)
+    finally:
+        end(
+            process,
+            signal.SIGINT
+            if how == "SIGINT"
+            else signal.SIGKILL
+            if server == "uvicorn" and how == ENDS[2]
+            else signal.SIGTERM,
+        )
+        log.close()
+    check(host, folder, answered)
+
+
+@pytest.mark.parametrize("how", ["warm shutdown", pytest.param("a worker is killed", marks=SLOW)])
+def test_celerys_pool(host: Host, folder: Path, how: str) -> None:
+    """Twenty tasks in processes that are recycled after three each, and leave by ``os._exit``."""
+    tasks = folder / "queue"
+    tasks.mkdir()
+    command = ("-m", "celery", "-A", "tasks", "worker", "-c", "2", "--max-tasks-per-child", "3", "-l", "warning", "--without-gossip",
+               "--without-mingle", "--without-heartbeat")  # fmt: skip
+    process, log = serve(host, folder, command, T_FOLDER=str(tasks))
+    send = "import sys; sys.path.insert(0, '.')\nimport os; os.environ['PROG_TELEMETRY'] = 'off'\nimport tasks\n"
+    send += "for n in range(20): tasks.work.delay(n)\n"
+    environ = {**host.environ, "PYTHONPATH": f"{folder}:{host.environ['PYTHONPATH']}", "T_FOLDER": str(tasks)}
+    try:
+        subprocess.run([sys.executable, "-c", send], cwd=folder, env=environ, check=True, capture_output=True)
+        until(lambda: len(list(tasks.glob("done.*"))) == 20, 60)
+        if how == "a worker is killed":
+            tasks_of = Path(f"/proc/{process.pid}/task").glob("*/children")
+            children = [int(child) for path in tasks_of for child in path.read_text().split()]
+            os.kill(children[0], signal.SIGKILL)
+    finally:
+        end(process, signal.SIGTERM if how == "warm shutdown" else signal.SIGKILL)
+        log.close()
+    check(host, folder, 20)
+
+
+@SLOW
+@pytest.mark.parametrize("trial", range(20))
+@pytest.mark.parametrize("server", SERVERS)
+def test_killed_at_a_random_moment(host: Host, folder: Path, server: str, trial: int) -> None:
+    """Everything at once, while requests come: what was answered was counted, and what was not may have been, once each."""
+    process, log = serve(host, folder, SERVERS[server])
+    path = str(folder / "s")
+    chance, answered, unanswered = random.Random(trial), 0, 0
+    try:
+        until(lambda: ask(path), 40)
+        answered = 1
+        stop_s = time.monotonic() + chance.uniform(0.05, 0.6)
+        while time.monotonic() < stop_s:
+            by = ask(path)
+            answered, unanswered = answered + (by is not None), unanswered + (by is None)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(5)
+        log.close()
+    counted = sum(n for (name, _), n in host.counts.items() if name == "usage.count.n")
+
+    assert answered <= counted <= answered + unanswered + 1
+
+
+def test_counted_is_sent(host: Host, folder: Path) -> None:
+    """Real senders, by the hour that is a second here: everything arrives once, while the server lives and after it was killed."""
+    sink = Sink()
+    wait: Callable[[Callable[[], Any], float], Any] = until
+    try:
+        env = {"T_SINK": sink.address, "OTEL_USAGE_SENDER": "", "OTEL_USAGE_SEND_DELAY_S": "0"}
+        text = APP.replace("service=True,", "service=True, flush_s=0.5,")
+        (folder / "app.py").write_text(text)
+        process, log = serve(host, folder, SERVERS["gunicorn"], **env)
+        path = str(folder / "s")
+        try:
+            wait(lambda: ask(path), 40)
+            answered = 1
+            for _ in range(3):
+                answered += sum(ask(path) is not None for _ in range(4))
+                wait(lambda n=answered: sink.points().get(("usage.count.n", ""), 0) == n, 60)
+            answered += sum(ask(path) is not None for _ in range(4))
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(5)
+            log.close()
+        source = "import app; app.usage.flush(); import time; time.sleep(0.1)\nimport os; os._exit(0)\n"
+        environ = {**host.environ, **env, "PYTHONPATH": f"{folder}:{host.environ['PYTHONPATH']}"}
+        subprocess.run([sys.executable, "-c", source], env=environ, cwd=folder, check=True, capture_output=True)
+        wait(lambda: sink.points().get(("usage.count.n", ""), 0) == answered, 60)
+        wait(lambda: sum(one["attributes"]["usage.kind"] == "action" for one in sink.spans()) == answered, 60)
+    finally:
+        sink.close()
+    assert len(set(sink.ids())) == len(sink.ids())
