@@ -35,7 +35,8 @@ def install(run: "Run", module: "Any") -> None:
             return  # a part of the pattern
         complete, left, collected = result
         if not complete:
-            run.name_command(None)  # nothing of the usage fits: which command was meant is not known
+            # Nothing of the usage fits: which command was meant is not known, unless there are none.
+            run.name_command(None if pattern.flat(module.Command) else ())
             return
         path = [one.name for one in collected if type(one) is module.Command and one.value]
         run.name_command(tuple(path))
