@@ -5,7 +5,7 @@ returned, neither of which calls the program: `parse_argv`, with which a parse b
 pattern, whose result holds the commands and options that the usage text declares.
 
 TRIED  docopt 0.6.2, docopt-ng 0.9.
-NOT KNOWN  the command where nothing of the usage fits; `--help` among the options.
+NOT KNOWN  the command where nothing of the usage fits, if it has any; `--help` among the options.
 """
 
 from .. import _load
@@ -35,8 +35,8 @@ def install(run: "Run", module: "Any") -> None:
             return  # a part of the pattern
         complete, left, collected = result
         if not complete:
-            # Nothing of the usage fits: which command was meant is not known, unless there are none.
-            run.name_command(None if pattern.flat(module.Command) else ())
+            if pattern.flat(module.Command):  # nothing of the usage fits: which command was meant is not known
+                run.name_command(None)
             return
         path = [one.name for one in collected if type(one) is module.Command and one.value]
         run.name_command(tuple(path))

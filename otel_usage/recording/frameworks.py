@@ -78,7 +78,7 @@ HOOKS = {
     "cleo.application": "cleo_adapter",
     "cliff.help": "cliff_adapter",
     "cyclopts.core": "cyclopts_adapter",
-    "django.core.management.base": "django_adapter",
+    "django.core.management": "django_adapter",
     "docopt": "docopt_adapter",
     "fire.core": "fire_adapter",
     "invoke.program": "invoke_adapter",

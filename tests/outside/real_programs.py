@@ -109,7 +109,9 @@ class Result:
         return right
 
     def __str__(self) -> str:
-        wrong = ", ".join(name if right is False else f"{name} not known" for name, right in self.judged.items() if not right)
+        wrong = ", ".join(
+            name if right is False else f"{name} not known" for name, right in self.judged.items() if not right
+        )
         spans = [f"{one.command!r} {','.join(one.options)} {one.ending}" for one in self.recorded]
         case = self.case
         truth = f"{case.command!r} {','.join(case.options)} {case.outcome} {case.code}"
@@ -153,7 +155,9 @@ class Trace:
 
     def masked(self) -> Trace:
         """Return it without the numbers that differ from run to run."""
-        out, err, files = (re.sub(r"[0-9a-f]*\d[0-9a-f.:,]*", "0", text) for text in (self.out, self.err, "\n".join(self.files)))
+        out, err, files = (
+            re.sub(r"[0-9a-f]*\d[0-9a-f.:,]*", "0", text) for text in (self.out, self.err, "\n".join(self.files))
+        )
         squeezed = [re.sub(r"[ ─═-]+", " ", text) for text in (out, err)]
         return Trace(self.code, *squeezed, sorted(set(files.splitlines())), self.left)
 
@@ -201,7 +205,13 @@ class Machine:
         places = [self.work, self.folder / "user"]
         files = sorted(str(one.relative_to(self.folder)) for place in places for one in place.rglob("*"))
         files = [one for one in files if "__pycache__" not in one]
-        return Trace(running.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"), files, in_session(running.pid))
+        return Trace(
+            running.returncode,
+            out.decode("utf-8", "replace"),
+            err.decode("utf-8", "replace"),
+            files,
+            in_session(running.pid),
+        )
 
     def judge(self, case: Case) -> Result:
         """Run *case* without us, twice, and with us."""
@@ -234,24 +244,36 @@ class Machine:
         script.parent.mkdir(exist_ok=True)
         lines = Path(start[0]).read_text().splitlines(keepends=True)
         at = lines.index("import sys\n") + 1
-        lines.insert(at, f"sys.path.append({str(ROOT)!r})\nimport otel_usage\notel_usage.init('prog', version='1', consent='opt-in')\n")
+        lines.insert(
+            at,
+            f"sys.path.append({str(ROOT)!r})\nimport otel_usage\notel_usage.init('prog', version='1', consent='opt-in')\n",
+        )
         script.write_text("".join(lines))
         return [str(Path(start[0]).parent / "python"), str(script)]
 
-    def arrived(self) -> tuple[int, bool]:
-        """Send all that was recorded; return how many runs arrive, and whether a typed word does."""
+    def arrived(self, n: int) -> tuple[int, bool]:
+        """Have the next run's sender send the *n* runs that wait; return how many arrive, and whether a typed word does."""
         with closing(Sink()) as sink:
-            environ = {**os.environ, "OTEL_USAGE_HOME": str(self.home), "OTEL_EXPORTER_OTLP_ENDPOINT": sink.address, "PYTHONPATH": str(ROOT)}
+            environ = {**self.environ([sys.executable], ours=True), "OTEL_USAGE_SENDER": "detached"}
+            environ.update(OTEL_USAGE_SEND_DELAY_S="0", OTEL_EXPORTER_OTLP_ENDPOINT=sink.address)
+            environ = {name: value for name, value in environ.items() if not name.lower().endswith("_proxy")}
             for app in sorted(self.apps):
-                words = [sys.executable, "-m", "otel_usage.cli", "send", "--app", app]
-                environ[re.sub("[^A-Z0-9]", "_", app.upper()) + "_TELEMETRY"] = "on"
+                words = [sys.executable, "-m", "otel_usage.cli", "run", "--app", app, "--", "true"]
                 subprocess.run(words, env=environ, capture_output=True, timeout=TIMEOUT_S, check=False)
-            spans = [span for span in sink.spans() if span["attributes"].get("usage.kind") == "run"]
-            return len(spans), any(b"secret" in body for _path, _headers, body in sink.told)
+
+            def runs() -> int:
+                return sum(span["attributes"].get("usage.kind") == "run" for span in sink.spans()) - len(self.apps)
+
+            try:
+                until(lambda: runs() >= n, 60)
+            except AssertionError:
+                pass
+            return runs(), any(b"secret" in body for _path, _headers, body in sink.told)
 
 
 def in_session(session: int) -> int:
     """Return how many processes of *session* still live, once those that are about to end have ended."""
+
     def living() -> int:
         n = 0
         for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -269,7 +291,9 @@ def in_session(session: int) -> int:
     return 0
 
 
-def judge_all(cases: Iterable[Case], folder: Path, ways: Iterable[str] = WAYS, workers: int = 2) -> Iterator[tuple[str, list[Result], tuple[int, bool]]]:
+def judge_all(
+    cases: Iterable[Case], folder: Path, ways: Iterable[str] = WAYS, workers: int = 2
+) -> Iterator[tuple[str, list[Result], tuple[int, bool]]]:
     """Yield (program, its results, (runs that arrived, whether a typed word did)) of each program and way."""
     groups: dict[tuple[str, str], list[Case]] = {}
     for case in cases:
@@ -282,7 +306,7 @@ def judge_all(cases: Iterable[Case], folder: Path, ways: Iterable[str] = WAYS, w
         place.mkdir()
         machine = Machine(place, way)
         results = [machine.judge(case) for case in own]
-        arrived = machine.arrived()
+        arrived = machine.arrived(sum(len(one.recorded) for one in results))
         shutil.rmtree(place, ignore_errors=True)
         return own[0].program, results, arrived
 
@@ -299,7 +323,11 @@ def fractions(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, tupl
         for name in (result.case.framework, "all"):
             row = sums.setdefault((result.way, name), {})
             for what, right in result.judged.items():
-                for key, value in ((what, right),) if what != "code" else (("code known", right is not None), ("code wrong", right is False)):
+                for key, value in (
+                    ((what, right),)
+                    if what != "code"
+                    else (("code known", right is not None), ("code wrong", right is False))
+                ):
                     pair = row.setdefault(key, [0, 0])
                     pair[0] += bool(value)
                     pair[1] += 1
@@ -308,4 +336,6 @@ def fractions(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, tupl
 
 def as_json(results: Iterable[Result]) -> str:
     """Return the results as JSON, for who wants to look closer."""
-    return json.dumps([{"case": str(one.case), "way": one.way, "judged": one.judged, "text": str(one)} for one in results], indent=1)
+    return json.dumps(
+        [{"case": str(one.case), "way": one.way, "judged": one.judged, "text": str(one)} for one in results], indent=1
+    )

@@ -14,6 +14,7 @@ optparse        -d --name secret                      → (root)      --deep,--n
 optparse        secret                                → (root)      -                       failure      3
 optparse        --secret                              → (root)      -                       usage_error  2
 optparse        --help                                → (root)      --help                  help         0
+optparse        secret secret                         → (root)      -                       usage_error  2
 docopt          ship new secret                       → ship_new    -                       success      0
 docopt          ship secret move 1 2 --speed=9        → ship_move   --speed                 success      0
 docopt          mine remove 1 --moored                → mine_remove --moored                failure      4
@@ -49,6 +50,7 @@ invoke          build fail                            → build+fail  -         
 invoke          sub.build -f                          → sub.build   --fast                  success      0
 invoke          --help build                          → build       --help                  help         0
 invoke          --echo build                          → build       --echo                  success      0
+invoke          --list                                → (root)      --list                  success      0
 invoke          secret                                → (root)      -                       usage_error  1
 absl            --name=secret -d                      → (root)      --name,--deep           success      0
 absl            secret                                → (root)      -                       failure      7
@@ -85,6 +87,11 @@ cliff           server list --help                    → (root)      --help    
 cliff           help server list                      → help        -                       success      0
 django          startproject secret                   → startproject -                      success      0
 django          startproject --help                   → startproject --help                 help         0
+django          secret                                → (unknown)   -                       failure      1
+django          version                               → version     -                       success      0
+django          help                                  → help        -                       success      0
+django          help startproject                     → help        -                       success      0
+django          --version                             → (root)      -                       success      0
 django          startapp                              → startapp    -                       usage_error  2
 django          makemessages --all --no-wrap          → makemessages --all,--no-wrap        success      0
 """
