@@ -25,8 +25,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +39,11 @@ WAYS = ("run", "init")
 TIMEOUT_S = 120
 NOWHERE = "http://127.0.0.1:9"  # the discard port: a proxy that answers nobody
 NOT_JUDGED = {"--help", "-h", "--version", "-V"}  # not every framework lists its own options: see docs/frameworks.md
+AT = "import sys\n"  # stands in every start script that pip writes
+INIT = """sys.path.append({root!r})
+import otel_usage
+otel_usage.init("prog", version="1", consent="opt-in", destinations={{"otlp": {address!r}}})
+"""
 WORK = {
     "good.py": '"""A module."""\n\nX = 1\n',
     "bad.py": "import os\nx=1;y = 2\n",
@@ -143,6 +148,12 @@ def start_of(case: Case) -> list[str]:
     return [str(folder / case.program)] if (folder / case.program).exists() else []
 
 
+def can_run(case: Case, way: str) -> bool:
+    """True if the program of *case* is installed, and can be started in this way."""
+    start = start_of(case)
+    return len(start) == 1 and AT in Path(start[0]).read_text() if way == "init" and start else bool(start)
+
+
 @dataclass
 class Trace:
     """What a run left in the world."""
@@ -165,15 +176,14 @@ class Trace:
 class Machine:
     """A user's machine in *folder*, on which the runs of one program are judged."""
 
-    def __init__(self, folder: Path, way: str) -> None:
-        self.folder, self.way = folder, way
+    def __init__(self, folder: Path, way: str, sink: Sink) -> None:
+        self.folder, self.way, self.sink = folder, way, sink
         self.home, self.work = folder / "state", folder / "work"
         self.seen: set[Path] = set()
-        self.apps: set[str] = set()
 
-    def environ(self, start: list[str], ours: bool) -> dict[str, str]:
+    def environ(self, case: Case, ours: bool) -> dict[str, str]:
         environ = {
-            "PATH": f"{Path(start[0]).parent}:/usr/bin:/bin",
+            "PATH": f"{Path(start_of(case)[0]).parent}:/usr/bin:/bin",
             "HOME": str(self.folder / "user"),
             "LANG": "C.UTF-8",
             "TERM": "dumb",
@@ -215,10 +225,9 @@ class Machine:
 
     def judge(self, case: Case) -> Result:
         """Run *case* without us, twice, and with us."""
-        start = start_of(case)
-        argv = [*start, *shlex.split(case.words)]
-        plain = [self.trace(argv, self.environ(start, ours=False)) for _ in range(2)]
-        with_us = self.trace(self.recorded_start(case, start) + argv[len(start) :], self.environ(start, ours=True))
+        words = shlex.split(case.words)
+        plain = [self.trace([*self.start(case, ours=False), *words], self.environ(case, ours=False)) for _ in range(2)]
+        with_us = self.trace([*self.start(case, ours=True), *words], self.environ(case, ours=True))
         result = Result(case, self.way)
         for what in ("code", "out", "err", "files", "left"):
             one, two, three = (getattr(trace, what) for trace in (*plain, with_us))
@@ -231,44 +240,41 @@ class Machine:
         for path in sorted(self.home.rglob("*.traces.jsonl")):
             if path not in self.seen:
                 self.seen.add(path)
-                self.apps.add(path.parent.parent.parent.name)
                 result.recorded += [span for span in spans_in(path) if span.attributes["usage.kind"] == "run"]
         result.leaked = any(b"secret" in path.read_bytes() for path in self.home.rglob("*") if path.is_file())
         return result
 
-    def recorded_start(self, case: Case, start: list[str]) -> list[str]:
-        """Return the command line that starts the program with us."""
+    def start(self, case: Case, ours: bool) -> list[str]:
+        """Return the command line that starts the program of *case*, with us or without."""
+        start = start_of(case)
         if self.way == "run":
-            return [sys.executable, "-m", "otel_usage.cli", "run", "--", *start]
+            ourselves = [sys.executable, "-m", "otel_usage.cli", "run", "--to", self.sink.address, "--"]
+            return [*(ourselves if ours else ()), *start]
         script = self.folder / "bin" / Path(start[0]).name
         script.parent.mkdir(exist_ok=True)
         lines = Path(start[0]).read_text().splitlines(keepends=True)
-        at = lines.index("import sys\n") + 1
-        lines.insert(
-            at,
-            f"sys.path.append({str(ROOT)!r})\nimport otel_usage\notel_usage.init('prog', version='1', consent='opt-in')\n",
-        )
+        if ours:
+            lines.insert(lines.index(AT) + 1, INIT.format(root=str(ROOT), address=self.sink.address))
         script.write_text("".join(lines))
         return [str(Path(start[0]).parent / "python"), str(script)]
 
-    def arrived(self, n: int) -> tuple[int, bool]:
-        """Have the next run's sender send the *n* runs that wait; return how many arrive, and whether a typed word does."""
-        with closing(Sink()) as sink:
-            environ = {**self.environ([sys.executable], ours=True), "OTEL_USAGE_SENDER": "detached"}
-            environ.update(OTEL_USAGE_SEND_DELAY_S="0", OTEL_EXPORTER_OTLP_ENDPOINT=sink.address)
-            environ = {name: value for name, value in environ.items() if not name.lower().endswith("_proxy")}
-            for app in sorted(self.apps):
-                words = [sys.executable, "-m", "otel_usage.cli", "run", "--app", app, "--", "true"]
-                subprocess.run(words, env=environ, capture_output=True, timeout=TIMEOUT_S, check=False)
+    def arrived(self, case: Case, n: int) -> tuple[int, bool]:
+        """Run *case* once more, with a sender, which sends the *n* runs before it too.
 
-            def runs() -> int:
-                return sum(span["attributes"].get("usage.kind") == "run" for span in sink.spans()) - len(self.apps)
+        Return how many of them arrive, and whether a typed word does.
+        """
+        environ = {**self.environ(case, ours=True), "OTEL_USAGE_SENDER": "detached", "OTEL_USAGE_SEND_DELAY_S": "0"}
+        environ = {name: value for name, value in environ.items() if not name.lower().endswith("_proxy")}
+        self.trace([*self.start(case, ours=True), *shlex.split(case.words)], environ)
 
-            try:
-                until(lambda: runs() >= n, 60)
-            except AssertionError:
-                pass
-            return runs(), any(b"secret" in body for _path, _headers, body in sink.told)
+        def runs() -> int:
+            return sum(span["attributes"].get("usage.kind") == "run" for span in self.sink.spans()) - 1
+
+        try:
+            until(lambda: runs() >= n, 30)
+        except AssertionError:
+            pass
+        return runs(), any(b"secret" in body for _path, _headers, body in self.sink.told)
 
 
 def in_session(session: int) -> int:
@@ -298,15 +304,18 @@ def judge_all(
     groups: dict[tuple[str, str], list[Case]] = {}
     for case in cases:
         for way in ways:
-            if start_of(case) and not (way == "init" and case.program.startswith("-m ")):
+            if can_run(case, way):
                 groups.setdefault((case.program, way), []).append(case)
 
     def judged(at: int, way: str, own: list[Case]) -> tuple[str, list[Result], tuple[int, bool]]:
         place = folder / f"{at}{way}"
         place.mkdir()
-        machine = Machine(place, way)
-        results = [machine.judge(case) for case in own]
-        arrived = machine.arrived(sum(len(one.recorded) for one in results))
+        with closing(Sink()) as sink:
+            machine = Machine(place, way, sink)
+            results = [machine.judge(case) for case in own]
+            n = sum(len(one.recorded) for one in results)
+            # The programs' own environments have not what a sender needs: under `run` it is ours that sends.
+            arrived = machine.arrived(own[0], n) if way == "run" else (n, False)
         shutil.rmtree(place, ignore_errors=True)
         return own[0].program, results, arrived
 

@@ -5,7 +5,13 @@
 
 import pytest
 
-MODULES = {"pydantic": "pydantic_settings", "default_group": "click_default_group", "django": "django.core"}
+MODULES = {
+    "pydantic": "pydantic_settings",
+    "default_group": "click_default_group",
+    "django": "django.core",
+    "cyclopts_meta": "cyclopts",
+    "cliff_deferred": "cliff",
+}
 
 # framework, what was typed → command, options, outcome, exit code
 RUNS = """
@@ -38,6 +44,12 @@ cyclopts        db migrate --help                     → db_migrate  -         
 cyclopts        --version                             → (root)      -                       help         0
 cyclopts        secret                                → (root)      -                       usage_error  2
 cyclopts        db secret                             → db          -                       usage_error  2
+cyclopts_meta   --backend secret go --n 3             → go          --backend,--n           failure      3
+cyclopts_meta   db migrate secret --dry-run           → db_migrate  --dry-run               success      0
+cyclopts_meta   db migrate --help                     → db_migrate  -                       help         0
+cyclopts_meta   --version                             → (root)      -                       help         0
+cyclopts_meta   secret                                → (root)      -                       usage_error  2
+cyclopts_meta   go secret                             → go          -                       usage_error  2
 cleo            cache list                            → cache_list  -                       success      0
 cleo            cache list secret -d --to secret      → cache_list  --deep,--to             failure      3
 cleo            fail                                  → fail        -                       failure      1
@@ -84,6 +96,8 @@ cliff           server list secret                    → server_list -         
 cliff           --debug server list --deep            → server_list --debug,--deep          failure      3
 cliff           server list --secret                  → server_list -                       usage_error  2
 cliff           server list --help                    → (root)      --help                  help         0
+cliff_deferred  server list --help                    → server_list --help                  help         0
+cliff_deferred  server list                           → server_list -                       failure      3
 cliff           help server list                      → help        -                       success      0
 django          startproject secret                   → startproject -                      success      0
 django          startproject --help                   → startproject --help                 help         0
