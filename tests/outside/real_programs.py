@@ -16,7 +16,6 @@ WAYS to be recorded: `run`, by ``otel-usage run``; `init`, by one line in front 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -251,7 +250,7 @@ class Machine:
             ourselves = [sys.executable, "-m", "otel_usage.cli", "run", "--to", self.sink.address, "--"]
             return [*(ourselves if ours else ()), *start]
         script = self.folder / "bin" / Path(start[0]).name
-        script.parent.mkdir(exist_ok=True)
+        script.parent.mkdir(parents=True, exist_ok=True)
         lines = Path(start[0]).read_text().splitlines(keepends=True)
         if ours:
             lines.insert(lines.index(AT) + 1, INIT.format(root=str(ROOT), address=self.sink.address))
@@ -325,26 +324,18 @@ def judge_all(
             yield one.result()
 
 
-def fractions(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, tuple[int, int]]]:
-    """Return {(way, framework): {what: (right, of)}}, with "code wrong" and "code known" for the code."""
-    sums: dict[tuple[str, str], dict[str, list[int]]] = {}
+def fractions(
+    results: Iterable[Result], by_framework: bool = True
+) -> dict[tuple[str, str], dict[str, tuple[int, int]]]:
+    """Return {(way, framework): {what: (right, of)}}; of the code how many are known, and how many are wrong."""
+    sums: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
     for result in results:
-        for name in (result.case.framework, "all"):
+        shares = {what: bool(right) for what, right in result.judged.items() if what != "code"}
+        shares["code known"] = result.judged["code"] is not None
+        shares["code wrong"] = result.judged["code"] is False
+        for name in (result.case.framework, "all") if by_framework else ("all",):
             row = sums.setdefault((result.way, name), {})
-            for what, right in result.judged.items():
-                for key, value in (
-                    ((what, right),)
-                    if what != "code"
-                    else (("code known", right is not None), ("code wrong", right is False))
-                ):
-                    pair = row.setdefault(key, [0, 0])
-                    pair[0] += bool(value)
-                    pair[1] += 1
-    return {key: {what: (pair[0], pair[1]) for what, pair in row.items()} for key, row in sums.items()}
-
-
-def as_json(results: Iterable[Result]) -> str:
-    """Return the results as JSON, for who wants to look closer."""
-    return json.dumps(
-        [{"case": str(one.case), "way": one.way, "judged": one.judged, "text": str(one)} for one in results], indent=1
-    )
+            for what, holds in shares.items():
+                right, of = row.get(what, (0, 0))
+                row[what] = (right + holds, of + 1)
+    return sums

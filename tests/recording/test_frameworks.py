@@ -15,6 +15,8 @@ MODULES = {
 
 # framework, what was typed → command, options, outcome, exit code
 RUNS = """
+argparse        add --n 3                             → add         --n                     failure      3
+click           go --n 3                              → go          --n                     failure      3
 optparse                                              → (root)      -                       success      0
 optparse        -d --name secret                      → (root)      --deep,--name           success      0
 optparse        secret                                → (root)      -                       failure      3
