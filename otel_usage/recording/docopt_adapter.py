@@ -5,7 +5,7 @@ returned, neither of which calls the program: `parse_argv`, with which a parse b
 pattern, whose result holds the commands and options that the usage text declares.
 
 TRIED  docopt 0.6.2, docopt-ng 0.9.
-NOT KNOWN  the command where nothing of the usage fits, or where a second parse declares none; `--help` among the options.
+NOT KNOWN  the command where nothing of the usage fits, if it has any, or where a second parse declares none; `--help` among the options.
 """
 
 from .. import _load
@@ -43,7 +43,8 @@ def install(run: "Run", module: "Any") -> None:
         left_over.clear()
         complete, left, collected = result
         if not complete:
-            run.name_command(None)  # nothing of the usage fits: which command was meant is not known
+            if pattern.flat(module.Command):  # nothing of the usage fits: which command was meant is not known
+                run.name_command(None)
             return
         names = [one.name for one in collected if type(one) is module.Command and one.value]
         left_over.extend(names if leaves else ())

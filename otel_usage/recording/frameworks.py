@@ -79,7 +79,7 @@ HOOKS = {
     "cleo.application": None,
     "cliff.help": None,
     "cyclopts.core": None,
-    "django.core.management.base": None,
+    "django.core.management": None,
     "docopt": None,
     "fire.core": None,
     "invoke.program": None,

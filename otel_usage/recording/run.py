@@ -198,7 +198,7 @@ class Run:
         doubt = False
         for _ in range(64):
             code, module = frame.f_code, _module(frame)
-            if code.co_name in _PARSING and module == "argparse":
+            if code.co_name in _PARSING and module in ("argparse", "optparse"):
                 self.exit_hint = "usage_error" if exit_code_of(self.exit_status) else "help"
             elif code.co_name == "_main_shell_completion":
                 self.exit_hint = "help"
