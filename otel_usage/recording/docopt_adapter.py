@@ -5,7 +5,7 @@ returned, neither of which calls the program: `parse_argv`, with which a parse b
 pattern, whose result holds the commands and options that the usage text declares.
 
 TRIED  docopt 0.6.2, docopt-ng 0.9.
-NOT KNOWN  the command where nothing of the usage fits, if it has any, or where a second parse declares none; `--help` among the options.
+NOT KNOWN  the command where nothing of the usage fits, or where a second parse declares none; `--help` among the options.
 """
 
 from .. import _load
