@@ -2,13 +2,14 @@
 
 Run as a script: prints the ports as one JSON line, and ends with its standard input. Takes any POST; answers
 OTLP with an empty protobuf message, everything else with JSON. ``GET /stats`` tells, by path: requests, bytes, and runs
-(how often an attribute's key that every run has once is found; of spans only, and only if nothing is compressed).
+(how often an attribute's key that every run has once is found; of spans only, plain or with gzip).
 """
 
 import asyncio
 import json
 import socket
 import sys
+import zlib
 
 SLOW_S = 5.0
 RUN = b"usage.outcome"
@@ -26,6 +27,7 @@ class Connection(asyncio.Protocol):
         self.answer = b""
         self.count = [0, 0, 0]
         self.tail = b""  # of a body that comes in parts
+        self.inflate = None  # what decompresses the current body, if it is compressed
 
     def connection_made(self, transport):
         self.transport = transport
@@ -33,7 +35,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, received):
         while received:
             if self.left:
-                body = self.tail + received[: self.left]
+                part = received[: self.left]
+                body = self.tail + (self.inflate(part) if self.inflate is not None else part)
                 self.count[2] += body.count(RUN)
                 self.tail = body[1 - len(RUN) :]
                 if len(received) < self.left:
@@ -58,6 +61,8 @@ class Connection(asyncio.Protocol):
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
         self.tail = b""
         self.left = int(fields.get(b"content-length", 0))
+        gzip = fields.get(b"content-encoding") == b"gzip"
+        self.inflate = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress if gzip else None
         kind, body = fields.get(b"content-type", b"application/json"), b""
         if path == "/stats":
             body = json.dumps(self.stats).encode()

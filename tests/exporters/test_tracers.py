@@ -31,7 +31,7 @@ def seen_by(python, tool, way, serve, tmp_path):
     }
     command = [str(python), str(Path(__file__).with_name("traced.py")), tool, server.url, way]
 
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=100)
 
     assert 0 == done.returncode, done.stderr
     text, n = json.loads(done.stdout.splitlines()[-1])

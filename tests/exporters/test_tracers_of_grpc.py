@@ -117,7 +117,7 @@ def test_no_tool_has_metadata(python: Path, tool: str, receiver: tuple[Receiver,
     }
     command = [str(python), str(Path(__file__).with_name("traced.py")), tool, receiver[1], "grpc"]
 
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=100)
 
     assert 0 == done.returncode, done.stderr
     [metadata] = receiver[0].metadata
