@@ -1,0 +1,128 @@
+"""Events as they arrive, by server-sent events; and what a server shows that has none yet.
+
+ALGORITHM
+1. The page has the latest events, so that it says something without scripts.
+2. The stream looks every `LOOK_S` whether the store has newer ones, which costs no query. If so it sends them, the latest
+   `MOST_AT_ONCE` if there are more.
+3. It ends when the server is about to: a stream that never ends would hold up the server's own end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from .frame import begin, end, heading
+from .markup import Markup, join, tag
+from .reading import Reading
+from .view import View
+from .wording import NOTHING, write
+
+LOOK_S = 0.2
+COMMENT_S = 15.0  # so often something is sent, or a proxy takes the connection for dead
+MOST_AT_ONCE = 40
+SHOWN = 50
+TITLES = ("Time (UTC)", "What", "Kind", "Outcome", "Duration", "Version", "Who", "System")
+Cells = tuple[Sequence[str], str]
+# µs of ``received`` in the SQL of DuckDB; the live page reads the store that this server writes, which is one.
+_SELECT = (
+    "SELECT app, at, kind, name, outcome, duration_us, version, ci, ci_system, agent, surface, os, arch, "
+    "epoch_us(received) FROM events"
+)
+
+
+def live_page(view: View, rows: Sequence[Cells]) -> Markup:
+    """Return the page; rows: of the latest events, the newest first."""
+    head = tag("tr", [tag("th", title, scope="col", class_="number" if title == "Duration" else None) for title in TITLES])
+    body = tag("tbody", [_row(cells, outcome) for cells, outcome in rows])
+    table = tag("table", tag("caption", "The latest events", class_="visually-hidden"), tag("thead", head), body)
+    nothing = tag("p", "Nothing has arrived yet.", class_="muted", data_nothing=True) if not rows else None
+    panel = tag(
+        "section",
+        tag("p", "Reload the page to see what is new.", class_="pulse", role="status", data_state="still"),
+        tag("div", table, nothing, class_="scroll", tabindex=0, role="region", aria_label="Latest events"),
+        class_="panel wide",
+        data_live="/live/events",
+    )
+    text = "Events of all programs, as they arrive. What users typed is not among them: it is never sent."
+    return join(begin(view, "Live", live=True), heading("Live", text), panel, end())
+
+
+def welcome_page(view: View, address: str) -> Markup:
+    """Return what is shown while there are no events: what to do next. address: where this server takes them."""
+    token = "OTEL_EXPORTER_OTLP_HEADERS='authorization=Bearer TOKEN' " if view.locked else ""
+    line = f"{token}OTEL_USAGE_SEND_DELAY_S=0 otel-usage run --app hello --to {address} -- ls"
+    code = f'otel_usage.init("mycli", version="1.4", consent="opt-out", destinations={{"otlp": "{address}"}})'
+    content = tag(
+        "section",
+        tag("h1", "Waiting for the first event"),
+        tag("p", "Nothing has arrived yet. Paste this line into a terminal; its run appears here by itself:"),
+        tag("code", line, class_="paste", id="line"),
+        tag("button", "Copy", class_="button copy", type="button", hidden=True, data_copies="line"),
+        tag("p", "Then have your own program send here, by one line in it:"),
+        tag("code", code, class_="paste", id="code"),
+        tag("p", "Reload the page to see what is new.", class_="pulse", role="status", data_state="still"),
+        class_="panel welcome",
+        data_live="/live/events",
+    )
+    return join(begin(view, "Waiting for the first event", live=True), content, end())
+
+
+def _row(cells: Sequence[str], outcome: str) -> Markup:
+    parts = []
+    for n, text in enumerate(cells):
+        number = "number" if TITLES[n] == "Duration" else None
+        parts.append(
+            tag("th", text, scope="row") if n == 1 else tag("td", text, class_=f"outcome {outcome}" if n == 3 else number)
+        )
+    return tag("tr", parts)
+
+
+def latest(reading: Reading, after_us: int = 0, most: int = SHOWN) -> list[Cells]:
+    """Return the rows of the latest events that were received after a time, the newest first."""
+    where = f" WHERE received > make_timestamp({after_us:d})" if after_us else ""
+    rows = reading.execute(f"{_SELECT}{where} ORDER BY received DESC, at DESC LIMIT {most:d}", {})  # noqa: S608 numbers
+    return [_cells(row) for row in rows]
+
+
+def _cells(row: Sequence[Any]) -> Cells:
+    """Return the texts of one event's row, and its outcome. Any: what DuckDB makes of a column."""
+    app, at, kind, name, outcome, duration_us, version, ci, ci_system, agent, surface, system, arch, _ = row
+    who = f"CI {ci_system}".strip() if ci else f"agent {agent}" if agent else surface
+    return (
+        (
+            f"{at:%H:%M:%S}",
+            f"{app} {name}".strip(),
+            kind,
+            outcome or NOTHING,
+            write(duration_us / 1e6, "seconds") if kind == "run" else NOTHING,
+            version or NOTHING,
+            who or NOTHING,
+            f"{system} {arch}".strip() or NOTHING,
+        ),
+        outcome if outcome in ("success", "failure") else "other",
+    )
+
+
+async def stream(reading: Reading, closing: Callable[[], bool]) -> AsyncIterator[str]:
+    """Yield server-sent events: one for each event that is stored from now on."""
+    yield "retry: 1000\n\n: listening\n\n"  # after a lost connection, try again in a second
+    seen_us = reading.store.wait_for_events(-1, 0)
+    spoke_s = time.monotonic()
+    while not closing():
+        await asyncio.sleep(LOOK_S)
+        latest_us = reading.store.wait_for_events(seen_us, 0)
+        if latest_us > seen_us:
+            rows = await run_in_threadpool(latest, reading, seen_us, MOST_AT_ONCE)
+            seen_us = latest_us
+            for cells, outcome in reversed(rows):
+                yield f"event: usage\ndata: {json.dumps({'cells': cells, 'outcome': outcome, 'page': '/'})}\n\n"
+            spoke_s = time.monotonic()
+        elif time.monotonic() - spoke_s > COMMENT_S:
+            yield ": still listening\n\n"
+            spoke_s = time.monotonic()

@@ -1,0 +1,63 @@
+"""The first page: cards, runs over time, and the answers that maintainers look for first.
+
+It is sent as it is answered, panel by panel, so that the first numbers are there before the last question is asked.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from ..questions import QUESTIONS, Answer, Headline, Question
+from .frame import begin, end, filter_bar, heading
+from .markup import tag
+from .panel import draw_cards, draw_failure, draw_panel
+from .reading import Reading
+from .view import View
+
+log = logging.getLogger("otel_usage.serve")
+# (question, which of its headlines, by title): the cards, in this order.
+CARDS = (("active", "active"), ("active", "new"))
+# (question, is it as wide as the page): the panels, in this order. What is not among the questions is left out.
+PANELS = (("active", True), ("commands", False))
+
+
+def overview(reading: Reading, view: View) -> Iterator[str]:
+    """Yield the page, piece by piece."""
+    yield begin(view, view.filters.app or "Overview")
+    yield heading(view.filters.app)
+    yield filter_bar(view)
+    answers: dict[str, Answer | None] = {}
+    cards = [card for id_, title in CARDS if (card := _card(ask(reading, view, id_, answers), title, view))]
+    yield draw_cards(cards, view)
+    yield '<div class="panels">'
+    for id_, wide in PANELS:
+        if id_ in QUESTIONS:
+            answer = ask(reading, view, id_, answers)
+            yield draw_panel(answer, view, wide=wide) if answer else draw_failure(QUESTIONS[id_].title, wide)
+    yield "</div>"
+    yield end()
+
+
+def ask(reading: Reading, view: View, id_: str, answers: dict[str, Answer | None]) -> Answer | None:
+    """Return the answer to a question, asked once for all of a page; None if it failed, which the log says."""
+    if id_ not in answers:
+        question = QUESTIONS.get(id_)
+        answers[id_] = ask_safely(reading, view, question) if question else None
+    return answers[id_]
+
+
+def ask_safely(reading: Reading, view: View, question: Question) -> Answer | None:
+    """Return the answer to *question*, None if it failed. The text of a fault may hold what was stored, and is not logged."""
+    try:
+        return reading.ask(question, view.filters)
+    except Exception as exc:  # whatever a database can't do: the other panels are shown all the same
+        log.error("question %s failed with %s", question.id, type(exc).__name__)
+        return None
+
+
+def _card(answer: Answer | None, title: str, view: View) -> tuple[Headline, str, str] | None:
+    if answer is None:
+        return None
+    chosen = next((headline for headline in answer.headlines if headline.title == title), None)
+    return (chosen, "", view.link(f"/questions/{answer.question.id}")) if chosen else None

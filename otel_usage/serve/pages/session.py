@@ -1,0 +1,96 @@
+"""Who may look: a page opened without a token asks for it, once per browser.
+
+ALGORITHM
+1. Without tokens everybody who reaches the server may look, under a name of this machine alone: a page of somebody
+   else's, whose name was pointed at 127.0.0.1 (DNS rebinding), is refused.
+2. With tokens, a request is admitted by ``Authorization: Bearer TOKEN`` or by the cookie that `sign_in` sets.
+3. The cookie does not hold the token but a keyed hash of it, so that it opens these pages and can't send events. It
+   lives as long as the token, across restarts. Scripts can't read it, and other sites' pages can't send it.
+4. Every token is compared, each in constant time.
+5. What changes something is asked for by POST, from a page of ours: its Origin is compared with the Host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import RedirectResponse, Response
+
+COOKIE = "otel_usage_session"
+COOKIE_AGE_S = 90 * 86_400
+LOCAL_NAMES = {"localhost", "127.0.0.1", "::1", "testserver"}
+
+
+class Gate:
+    """Admits to the pages those who know one of *tokens*, or everybody here if there are none.
+
+    hosts: further names under which the server may be asked without a token.
+    """
+
+    def __init__(self, tokens: Sequence[str], hosts: Sequence[str] = ()) -> None:
+        self._tokens = [token.encode() for token in tokens]
+        self._cookies = [_hash(token) for token in self._tokens]
+        self._hosts = LOCAL_NAMES | set(hosts)
+
+    @property
+    def is_locked(self) -> bool:
+        """True if a token is needed."""
+        return bool(self._tokens)
+
+    def admits(self, request: HTTPConnection) -> bool:
+        """True if *request* may see the pages."""
+        if not self._tokens:
+            return _name_of(request) in self._hosts
+        scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
+        bearer = token.strip() if scheme.lower() == "bearer" else ""
+        return self.knows(bearer) | _is_one_of(request.cookies.get(COOKIE, ""), self._cookies)
+
+    def knows(self, token: str) -> bool:
+        """True if *token* is one of ours."""
+        return _is_one_of(token, self._tokens)
+
+    def sign_in(self, request: Request, token: str, next_page: str) -> Response:
+        """Return the answer to a right *token*: on to *next_page* of ours, with the cookie."""
+        response = RedirectResponse(own_path(next_page), 303)
+        encrypted = request.url.scheme == "https"
+        value = _hash(token.encode()).decode()
+        response.set_cookie(
+            COOKIE, value, COOKIE_AGE_S, path="/", secure=encrypted, httponly=True, samesite="strict"
+        )
+        return response
+
+
+def is_from_here(request: Request) -> bool:
+    """True if a form of ours sent *request*, as far as its browser says; programs, which say nothing, may too."""
+    origin = request.headers.get("origin")
+    if origin is None:
+        return request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+    return urlsplit(origin).netloc == request.headers.get("host", "")
+
+
+def own_path(address: str) -> str:
+    """Return *address* if it is a path of ours, else the first page's.
+
+    >>> own_path("//elsewhere.example")
+    '/'
+    """
+    plain = address.isprintable() and "\\" not in address
+    return address if plain and address[:1] == "/" and address[1:2] != "/" else "/"
+
+
+def _name_of(request: HTTPConnection) -> str:
+    return urlsplit("//" + request.headers.get("host", "")).hostname or ""
+
+
+def _hash(token: bytes) -> bytes:
+    return hmac.new(token, b"otel-usage pages", hashlib.sha256).hexdigest().encode()
+
+
+def _is_one_of(text: str, secrets: Sequence[bytes]) -> bool:
+    """True if *text* is one of *secrets*; all are compared, so that the time says nothing."""
+    encoded = text.encode("utf-8", "replace")
+    return bool(text) & bool(sum([hmac.compare_digest(encoded, secret) for secret in secrets]))
