@@ -69,7 +69,7 @@ EXPORTERS = DOCS.parent / "exporters" / "otel_usage_exporters"
 # tests/house/test_contributing.py compares the two.
 FOLDERS = {
     "consent": 0, "recording": 0, "schema": 1, "settings": 1, "spool": 1, "delivery": 1, "control": 1, "cli": 1,
-    "receiver": 1, "startup": 1, "pyinstaller": 1, "server": 2,
+    "receiver": 1, "startup": 1, "pyinstaller": 1, "server": 2, "serve": 2,
 }  # fmt: skip
 ALONE = {"aliases": 0, "setting_error": 0, "otel": 1, "otlp": 1, "proto_json": 1, "sender": 1, "testing": 1}
 NO_PACKAGE = {"startup": "What `otel-usage run`, `verify` and `doctor` put on the path of a program."}
