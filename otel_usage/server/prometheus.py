@@ -41,13 +41,16 @@ Labels = tuple[tuple[str, str], ...]
 class RelayMetrics:
     """Counters, gauges and one histogram, by name and labels. Concurrency: safe in threads.
 
+    prefix: of their names; those of the process have none.
+
     >>> metrics = RelayMetrics()
     >>> metrics.add("sent_total", 3, destination="ga4")
     >>> metrics.value("sent_total")
     3
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = PREFIX) -> None:
+        self._prefix = prefix
         self._values: dict[tuple[str, Labels], float] = {}
         self._durations: dict[Labels, tuple[list[int], list[float]]] = {}  # (requests by bucket, [seconds in all])
         self._lock = threading.Lock()
@@ -84,7 +87,7 @@ class RelayMetrics:
         with self._lock:
             for name, meaning in HELP.items():
                 kind = "histogram" if name == _HISTOGRAM else "counter" if name.endswith("_total") else "gauge"
-                full = name if name.startswith("process_") else PREFIX + name
+                full = name if name.startswith("process_") else self._prefix + name
                 lines += [f"# HELP {full} {meaning}", f"# TYPE {full} {kind}"]
                 if name == _HISTOGRAM:
                     for labels, (counts, total) in self._durations.items():

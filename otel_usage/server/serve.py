@@ -159,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     log.setLevel(logging.INFO)
     try:
+        from .app import make_app
         from .http_server import build_http_server
         from .workers import load_destination
     except ImportError as exc:
@@ -177,7 +178,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if not is_loopback(host) and not (options.tokens and args.tls_cert):
         log.warning("listening beyond this machine without %s", "TLS" if options.tokens else "a token")
-    server = build_http_server(destinations, options, host=host, port=port, tls=tls)
+    app = make_app(destinations, options)
+    server = build_http_server(app, ", ".join(names), host=host, port=port, deadline_s=options.deadline_s, tls=tls)
     try:
         server.run()
     except SystemExit:  # uvicorn's way of saying that it can't listen; it has logged why

@@ -12,6 +12,7 @@ import duckdb
 
 from otel_usage.setting_error import SettingError
 
+from .statements import OUTBOX_DDL
 from .tables import SCHEMA_VERSION, duckdb_ddl
 
 # {version: the statements that make a file of the version before one of it}
@@ -42,7 +43,7 @@ def bring_up_to_date(
     try:
         if not stored:
             connection.execute(_META)
-            for statement in duckdb_ddl():
+            for statement in (*duckdb_ddl(), *OUTBOX_DDL):
                 connection.execute(statement)
         else:
             for step in range(int(stored) + 1, version + 1):

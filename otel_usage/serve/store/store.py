@@ -13,20 +13,23 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from uuid import UUID
 
 import duckdb
 
 from otel_usage.setting_error import SettingError
 
+from . import removal, rollup
 from .migrations import bring_up_to_date
 from .rows import EventRow, rows_from_columns
 from .window import IdWindow
-from .writer import Batch, Writer, Written
+from .writer import Batch, Stored, Writer, Written
 
 MEMORY_MIB = 512
 SPILL_MIB = 1_024  # of temporary files beside the store; without a limit one query could fill the disk
@@ -58,6 +61,7 @@ class Store:
             self._connection.close()
             raise
         self.maintenance = threading.Lock()  # held by what changes or removes rows: one at a time
+        self.listeners: list[Callable[[Stored], None]] = []  # called in the writer's thread after each commit
         self._waiting = threading.Condition()
         self._latest_us = 0
         id_window, last_us = _load_window(self._connection, window)
@@ -107,11 +111,38 @@ class Store:
             ).fetchall()
         return [app for (app,) in rows]
 
+    # What works beside the writer, one at a time.
+
+    def roll_up(self) -> int:
+        """Bring the rollups up to date with all that is committed; return how many events that were."""
+        with self.maintenance, self.reader() as cursor:
+            return rollup.roll_up(cursor)
+
+    def expire(self, now: datetime, *, raw_days: int, rollup_days: int) -> dict[str, int]:
+        """Remove what is older than its days; return ``{table: rows}``. now: UTC, naive."""
+        with self.maintenance, self.reader() as cursor:
+            return removal.expire(cursor, now, raw_days=raw_days, rollup_days=rollup_days)
+
+    def erase(self, app: str, installation: str | UUID) -> dict[str, int]:
+        """Remove every row of an installation in *app*; return ``{table: rows}``. Raises ValueError if it is no UUID."""
+        number = UUID(str(installation))
+        with self.maintenance, self.reader() as cursor:
+            removed = removal.erase(cursor, app, number)
+            cursor.execute("CHECKPOINT") if removed else None
+            return removed
+
+    def back_up(self, path: str) -> None:
+        """Write a copy of the store to *path*, while it is in use. Raises OSError or duckdb.Error."""
+        with self.maintenance, self.reader() as cursor:
+            removal.back_up(cursor, path)
+
     # Who waits for events as they arrive.
 
-    def _announce(self, events: Sequence[EventRow], received_us: int) -> None:  # noqa: ARG002
+    def _announce(self, stored: Stored) -> None:
+        for listen in self.listeners:
+            listen(stored)
         with self._waiting:
-            self._latest_us = received_us
+            self._latest_us = stored.received_us
             self._waiting.notify_all()
 
     def wait_for_events(self, after_us: int, timeout_s: float) -> int:

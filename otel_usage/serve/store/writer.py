@@ -23,15 +23,15 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
 from .rows import SHARED, CountRow, DropRow, EventRow, Shape
-from .statements import INSERT_COUNTS, INSERT_DROPS, INSERT_EVENTS, find_known
+from .statements import INSERT_COUNTS, INSERT_DROPS, INSERT_EVENTS, INSERT_OUTBOX, find_known
 from .window import IdWindow
 
 log = logging.getLogger("otel_usage.serve")
@@ -39,6 +39,9 @@ log = logging.getLogger("otel_usage.serve")
 MAX_QUEUED = 40_000  # rows
 MAX_COMMIT = 10_000
 PAUSE_S = 0.02
+
+
+Line = tuple[str, str, str | None]  # (signal, OTLP JSON, installation)
 
 
 class FullError(Exception):
@@ -51,12 +54,16 @@ class UnwritableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows of one request. lines: what is to be passed on, by signal: OTLP JSON, a record a line, in the order of the rows."""
+    """Rows of one request.
+
+    lines: returns what is to be passed on of the rows at these positions, among events or else among counts and then drops:
+    (signal, OTLP JSON, installation). None if nothing is passed on.
+    """
 
     events: Sequence[EventRow] = ()
     counts: Sequence[CountRow] = ()
     drops: Sequence[DropRow] = ()
-    lines: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
+    lines: Callable[[Sequence[int]], Sequence[Line]] | None = None
 
     def __len__(self) -> int:
         return len(self.events) + len(self.counts) + len(self.drops)
@@ -70,10 +77,20 @@ class Written:
     known: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The new rows of one commit."""
+
+    received_us: int
+    events: Sequence[EventRow]
+    counts: Sequence[CountRow]
+    drops: Sequence[DropRow]
+
+
 class Writer:
     """Commits batches in a thread of its own. Concurrency: `submit` may be called from many threads.
 
-    cursor: the thread's own. on_commit: called in the writer's thread with the events that were stored and when.
+    cursor: the thread's own. on_commit: called in the writer's thread, after each commit.
     """
 
     def __init__(
@@ -82,7 +99,7 @@ class Writer:
         window: IdWindow,
         last_received_us: int,
         *,
-        on_commit: Callable[[Sequence[EventRow], int], None] | None = None,
+        on_commit: Callable[[Stored], None] | None = None,
     ) -> None:
         self.cursor = cursor
         self.window = window
@@ -164,28 +181,36 @@ class Writer:
             events: list[EventRow] = []
             counts: list[CountRow] = []
             drops: list[DropRow] = []
+            lines: list[Line] = []
             for batch in batches:
-                before = len(events) + len(counts) + len(drops)
-                for event in batch.events:
+                fresh: list[int] = []  # positions among the batch's rows
+                for position, event in enumerate(batch.events):
                     if event.event not in known_events:
                         known_events.add(event.event)
                         events.append(event)
-                for count in batch.counts:
+                        fresh.append(position)
+                for position, count in enumerate(batch.counts, len(batch.events)):
                     if count.point not in known_counts:
                         known_counts.add(count.point)
                         counts.append(count)
-                for drop in batch.drops:
+                        fresh.append(position)
+                for position, drop in enumerate(batch.drops, len(batch.events) + len(batch.counts)):
                     if drop.point not in known_drops:
                         known_drops.add(drop.point)
                         drops.append(drop)
-                stored = len(events) + len(counts) + len(drops) - before
-                results.append(Written(stored, len(batch) - stored))
+                        fresh.append(position)
+                if batch.lines is not None:
+                    lines += batch.lines(fresh)
+                results.append(Written(len(fresh), len(batch) - len(fresh)))
             if events:
                 self.cursor.execute(INSERT_EVENTS, _columns_of_events(events, received_us))
             if counts:
                 self.cursor.execute(INSERT_COUNTS, _columns_of(counts, received_us))
             if drops:
                 self.cursor.execute(INSERT_DROPS, _columns_of(drops, received_us))
+            if lines:
+                signals, texts, installations = (list(column) for column in zip(*lines, strict=True))
+                self.cursor.execute(INSERT_OUTBOX, {"signal": signals, "line": texts, "installation": installations})
             self.cursor.execute("COMMIT")
         except BaseException:
             self._roll_back()
@@ -195,8 +220,8 @@ class Writer:
         self.window.add((row.event for row in events), received_us)
         self.window.add((row.point for row in counts), received_us)
         self.window.add((row.point for row in drops), received_us)
-        if events and self._on_commit is not None:
-            self._on_commit(events, received_us)
+        if self._on_commit is not None:
+            self._on_commit(Stored(received_us, events, counts, drops))
         return results
 
     def _roll_back(self) -> None:
