@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from .frame import begin, end, filter_bar, heading
 from .markup import Markup, join, tag
 from .reading import Reading
 from .view import View
-from .wording import write, write_day
+from .wording import NOTHING, write, write_day
 
 Use = tuple[str, str, int, int, str]  # kind, name, installations, times, last day
 
@@ -17,14 +18,18 @@ Use = tuple[str, str, int, int, str]  # kind, name, installations, times, last d
 def uses(reading: Reading, view: View) -> list[Use]:
     """Return what was recorded of the program in the period, of everybody, the most used first."""
     d = reading.dialect
+    day = d.day('"at"')  # a word of SQL, so it is quoted
+    users = d.distinct_if("installation", "NOT ephemeral")
+    where = f'app = {d.text("app")} AND "at" >= {d.time("since")} AND "at" < {d.time("until")}'
     sql = (
-        f"SELECT kind, name, {d.distinct_if('installation', 'NOT ephemeral')} AS users, count(*) AS times, max({d.day('at')}) "
-        f"FROM events WHERE app = {d.text('app')} AND at >= {d.time('since')} AND kind NOT IN ('run', 'first_run') "
-        "GROUP BY kind, name UNION ALL "
-        f"SELECT 'count', name, {d.distinct_if('installation', 'NOT ephemeral')}, sum(amount), max({d.day('at')}) "
-        f"FROM counts WHERE app = {d.text('app')} AND at >= {d.time('since')} GROUP BY name ORDER BY users DESC, times DESC"
+        f"SELECT kind, name, {users} AS users, count(*) AS times, max({day}) FROM events "
+        f"WHERE {where} AND kind NOT IN ('run', 'first_run') GROUP BY kind, name UNION ALL "
+        f"SELECT 'count', name, {users}, sum(amount), max({day}) FROM counts WHERE {where} GROUP BY name "
+        "ORDER BY users DESC, times DESC"
     )
-    rows = reading.execute(sql, {"app": view.filters.app, "since": f"{view.filters.start} 00:00:00"})
+    first, last = view.filters.start, view.filters.end + timedelta(1)
+    values = {"app": view.filters.app, "since": f"{first} 00:00:00", "until": f"{last} 00:00:00"}
+    rows = reading.execute(sql, values)
     return [(str(kind), str(name), int(users), int(times), str(day)[:10]) for kind, name, users, times, day in rows]
 
 
@@ -41,8 +46,10 @@ def app_page(view: View, rows: Sequence[Use], message: str = "") -> Markup:
         panels.append(_table("What it declares", text, ("Name", "Kind", "Why", "Installations", "Times", "Last"), body))
     else:
         body = [_use(row) for row in rows]
-        text = f"The server was started without its schema, so this is what arrived. Start it with --schema {name}=FILE to see why."
-        panels.append(_table("What arrived besides runs", text, ("Name", "Kind", "Installations", "Times", "Last"), body))
+        text = f"The server does not know its schema, so this is what arrived. Start it with --schema {name}=FILE to see why."
+        panels.append(
+            _table("What arrived besides runs", text, ("Name", "Kind", "Installations", "Times", "Last"), body)
+        )
     panels.append(_erasure(view))
     return join(
         begin(view, name),
@@ -69,14 +76,14 @@ def _versions(view: View) -> Markup:
 
 def _declaration(key: str, row: object, use: Use | None) -> Markup:
     row = row if isinstance(row, Mapping) else {}
-    numbers = [write(use[2], "count"), write(use[3], "count"), write_day(use[4])] if use else ["none", "–", "–"]
+    numbers = [write(use[2], "count"), write(use[3], "count"), write_day(use[4])] if use else ["none", NOTHING, NOTHING]
     fields = row.get("fields")
     names = ", ".join(fields) if isinstance(fields, Mapping) else ""
     return tag(
         "tr",
         tag("th", key, tag("span", f" ({names})", class_="muted") if names else None, scope="row"),
         tag("td", str(row.get("kind", "action"))),
-        tag("td", str(row.get("why", "–"))),
+        tag("td", str(row.get("why", NOTHING))),
         [tag("td", text, class_="number") for text in numbers],
     )
 
@@ -84,14 +91,16 @@ def _declaration(key: str, row: object, use: Use | None) -> Markup:
 def _use(row: Use) -> Markup:
     kind, name, users, times, day = row
     numbers = (write(users, "count"), write(times, "count"), write_day(day))
-    return tag("tr", tag("th", name, scope="row"), tag("td", kind), [tag("td", text, class_="number") for text in numbers])
+    return tag(
+        "tr", tag("th", name, scope="row"), tag("td", kind), [tag("td", text, class_="number") for text in numbers]
+    )
 
 
 def _table(title: str, text: str, titles: Sequence[str], body: Sequence[Markup]) -> Markup:
     numbers = ("Installations", "Times", "Last", "Days")
     head = tag("tr", [tag("th", one, scope="col", class_="number" if one in numbers else None) for one in titles])
     table = tag("table", tag("caption", title, class_="visually-hidden"), tag("thead", head), tag("tbody", body))
-    box = tag("div", table, class_="scroll", tabindex=0, role="region", aria_label=title)
+    box = tag("div", table, class_="scroll", tabindex=0, role="group", aria_label=title)
     return tag(
         "section",
         tag("h2", title),
@@ -116,7 +125,14 @@ def _erasure(view: View) -> Markup:
             tag(
                 "label",
                 "Id of the installation",
-                tag("input", name="installation", required=True, pattern="[0-9a-fA-F-]{32,36}", autocomplete="off", size=38),
+                tag(
+                    "input",
+                    name="installation",
+                    required=True,
+                    pattern="[0-9a-fA-F-]{32,36}",
+                    autocomplete="off",
+                    size=38,
+                ),
             ),
             tag("button", "Erase", class_="button", type="submit"),
             method="post",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "assets"
@@ -23,7 +23,7 @@ class Asset:
     address: str
 
 
-@lru_cache(maxsize=None)
+@cache
 def asset(name: str) -> Asset | None:
     """Return the file *name*; None if it is none of ours, or echarts.js was not built (see front-end/build.py)."""
     if name not in NAMES or not (FOLDER / name).exists():

@@ -7,18 +7,22 @@ need no script: their bars and shades are part of the table.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from ..questions import Answer, Column
 from ..questions.question import Row
 from .markup import Markup, join, tag
 from .view import View
-from .wording import FORMATS, write, write_day
+from .wording import AUDIENCE_NAMES, FORMATS, write, write_day
 
 MOST_SERIES = 7  # of a stacked chart: as many as can be told apart; the rest is "other"
 MOST_ROWS = 200  # of a table on a page; CSV and JSON have all
 MOST_RELEASES = 8  # marked on a chart: more would hide it
 SHADES = 8
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+MOST_GROUPS = 6  # tables beside each other's headings; with more the groups are a column
+BRIEF_GROUPS = 2
 Head = tuple[Sequence[Column], Sequence[Row]]
 
 
@@ -26,6 +30,8 @@ def draw(answer: Answer, view: View, *, most_rows: int = MOST_ROWS, brief: bool 
     """Return the drawing of *answer*. brief: for a panel among others, so with fewer columns and the first group alone."""
     if not answer.rows:
         return tag("p", "Nothing in this period, of those who are chosen above.", class_="muted")
+    if answer.question.draw == "table":
+        return _draw_table(answer, view, most_rows, brief=brief)
     draws: dict[str, Callable[[], Markup]] = {
         "line": lambda: _draw_over_time(answer, view),
         "stacked": lambda: _draw_over_time(answer, view),
@@ -33,7 +39,7 @@ def draw(answer: Answer, view: View, *, most_rows: int = MOST_ROWS, brief: bool 
         "funnel": lambda: _draw_ranking(answer, view, most_rows, brief=brief, of_first=True),
         "heatmap": lambda: _draw_cohorts(answer, view),
     }
-    return draws.get(answer.question.draw, lambda: _draw_table(answer, view, most_rows))()
+    return draws[answer.question.draw]()
 
 
 # Over time.
@@ -42,24 +48,20 @@ def draw(answer: Answer, view: View, *, most_rows: int = MOST_ROWS, brief: bool 
 def _draw_over_time(answer: Answer, view: View) -> Markup:
     """Return a chart's place, and its table, closed: a chart and a table of the same are one too many to read at once."""
     columns, rows = _spread(answer) if answer.question.series else _drawn(answer)
-    before = None
-    if view.compares and answer.question.draw == "line" and not answer.question.series and len(columns) == 2:
-        before = answer.previous if len(answer.previous) == len(rows) else None
-    titles = [column.title for column in columns]
-    head = [tag("th", titles[0], scope="col")]
-    head += [
-        tag("th", column.title, scope="col", class_="number", data_format=FORMATS.get(column.unit, "number"))
-        for column in columns[1:]
-    ]
-    if before:
-        unit = FORMATS.get(columns[1].unit, "number")
-        title = f"{titles[1]}, period before"
-        head.append(tag("th", title, scope="col", class_="number", data_format=unit, data_before=True))
-        of_value = [column.name for column in answer.columns].index(columns[1].name)
+    head = [tag("th", columns[0].title, scope="col"), *(_series_title(column) for column in columns[1:])]
+    described = _describe(answer, [column.title for column in columns], rows)
+    if view.compares and answer.question.draw == "line" and len(answer.previous) == len(rows):
+        # The period before, of the first line alone: of each it would be a tangle.
+        first = [column.name for column in answer.columns].index(columns[1].name)
+        head.append(_series_title(columns[1], before=True))
         columns = [*columns, columns[1]]
-        rows = [(*row, old[of_value]) for row, old in zip(rows, before, strict=True)]
+        rows = [(*row, old[first]) for row, old in zip(rows, answer.previous, strict=True)]
     body = [
-        tag("tr", _label(view, columns[0], row[0]), [_number(value, c) for value, c in zip(row[1:], columns[1:], strict=True)])
+        tag(
+            "tr",
+            _label(view, columns[0], row[0]),
+            [_number(value, c) for value, c in zip(row[1:], columns[1:], strict=True)],
+        )
         for row in rows
     ]
     table = tag("table", tag("caption", answer.question.title), tag("thead", tag("tr", head)), tag("tbody", body))
@@ -71,9 +73,25 @@ def _draw_over_time(answer: Answer, view: View) -> Markup:
         tag("div", class_="chart"),
         tag("details", tag("summary", "Table of this chart"), _scroll(table), class_="behind"),
         data_draw=answer.question.draw,
-        data_label=_describe(answer, titles, rows),
+        data_label=described,
         data_releases=json.dumps([[release.day, release.version] for release in most]),
     )
+
+
+def _series_title(column: Column, *, before: bool = False) -> Markup:
+    """Return the head of a column that is a line of the chart; before: of the period before."""
+    title = f"{column.title}, period before" if before else column.title
+    unit = FORMATS.get(column.unit, "number")
+    return tag("th", title, scope="col", class_="number", data_format=unit, data_before=before)
+
+
+def name_group(name: str) -> str:
+    """Return the caption of a group of rows.
+
+    >>> name_group("ci"), name_group("command")
+    ('CI', 'Command')
+    """
+    return AUDIENCE_NAMES.get(name.lower(), name[:1].upper() + name[1:])
 
 
 def _describe(answer: Answer, titles: Sequence[str], rows: Sequence[Row]) -> str:
@@ -132,18 +150,20 @@ def _draw_ranking(answer: Answer, view: View, most_rows: int, *, brief: bool, of
     groups: dict[object, list[Row]] = {}
     for row in answer.rows:
         groups.setdefault(row[series] if series is not None else "", []).append(row)
+    if len(groups) > MOST_GROUPS or question.series == "version":  # then the series is a column like any other
+        groups, series = {"": list(answer.rows)}, None
     others = [place for place in range(len(names)) if place not in (label, series)]
     if brief:
-        others = [place for place in others if place == measure or answer.columns[place].unit == "share"][:2]
+        others = [place for place in others if place == measure or names[place] in (question.series, "share")][:3]
+        groups = dict(list(groups.items())[:BRIEF_GROUPS])
+        most_rows = max(3, most_rows // len(groups))
     tables = []
     for group, rows in groups.items():
-        caption = answer.columns[label].title if series is None else f"{str(group).capitalize()}"
+        caption = answer.columns[label].title if series is None else name_group(str(group))
         shown = rows[:most_rows]
         tables.append(_rank(view, answer.columns, shown, caption, (label, measure, others), of_first=of_first))
         if len(rows) > len(shown) and not brief:
             tables.append(tag("p", f"{len(rows) - len(shown)} more rows are in the CSV file.", class_="muted"))
-        if brief:
-            break
     return tag("div", tables, class_="stack")
 
 
@@ -164,7 +184,9 @@ def _rank(
     body = []
     for row, number in zip(rows, numbers, strict=True):
         width = f"{min(100.0, 100 * number / longest):.2f}%"
-        bar = tag("svg", tag("rect", width=width, height="100%", rx=4), class_="bar", aria_hidden="true", focusable="false")
+        bar = tag(
+            "svg", tag("rect", width=width, height="100%", rx=4), class_="bar", aria_hidden="true", focusable="false"
+        )
         cell = _label(view, columns[label], row[label], bar)
         body.append(tag("tr", cell, [_number(row[place], columns[place]) for place in others]))
     table = tag(
@@ -191,7 +213,11 @@ def _draw_cohorts(answer: Answer, view: View) -> Markup:
     unit = answer.columns[y].unit
     numbers = [value for row in cells.values() for value in row.values() if isinstance(value, (int, float))]
     top = 1.0 if unit == "share" else (max(numbers, default=1) or 1)
-    head = tag("tr", _title(answer.columns[series]), [tag("th", write(step, answer.columns[x].unit), scope="col") for step in steps])
+    head = tag(
+        "tr",
+        _title(answer.columns[series]),
+        [tag("th", write(step, answer.columns[x].unit), scope="col") for step in steps],
+    )
     body = [
         tag("tr", _label(view, answer.columns[series], key), [_shade(by_step.get(step), unit, top) for step in steps])
         for key, by_step in cells.items()
@@ -212,24 +238,28 @@ def _shade(value: object, unit: str, top: float) -> Markup:
 # Tables.
 
 
-def _draw_table(answer: Answer, view: View, most_rows: int) -> Markup:
+def _draw_table(answer: Answer, view: View, most_rows: int, *, brief: bool) -> Markup:
     head = tag("tr", [_title(column) for column in answer.columns])
     body = [
-        tag("tr", _label(view, answer.columns[0], row[0]), [_number(v, c) for v, c in zip(row[1:], answer.columns[1:], strict=True)])
+        tag(
+            "tr",
+            _label(view, answer.columns[0], row[0]),
+            [_number(v, c) for v, c in zip(row[1:], answer.columns[1:], strict=True)],
+        )
         for row in answer.rows[:most_rows]
     ]
     caption = tag("caption", answer.question.title, class_="visually-hidden")
     more = len(answer.rows) - most_rows
     return join(
         _scroll(tag("table", caption, tag("thead", head), tag("tbody", body))),
-        tag("p", f"{more:,} more rows are in the CSV file.", class_="muted") if more > 0 else None,
+        tag("p", f"{more:,} more rows are in the CSV file.", class_="muted") if more > 0 and not brief else None,
     )
 
 
 def _scroll(table: Markup) -> Markup:
     """Return a table in a box that scrolls, by the keyboard too, where the table is wider or longer."""
     tall = " tall" if table.count("<tr") > 16 else ""
-    return tag("div", table, class_=f"scroll{tall}", tabindex=0, role="region", aria_label="Table")
+    return tag("div", table, class_=f"scroll{tall}", tabindex=0, role="group", aria_label="Table")
 
 
 def _title(column: Column) -> Markup:
@@ -239,7 +269,7 @@ def _title(column: Column) -> Markup:
 def _label(view: View, column: Column, value: object, before: Markup | None = None) -> Markup:
     """Return the cell that names a row: a version and a day are links that filter by them."""
     text = write(value, column.unit) or "(none)"
-    content: object = text
+    content: Markup | str = text
     if column.name == "version" and value and value != view.filters.version:
         content = tag("a", text, href=view.link(version=value), title=f"Only version {value}")
     elif column.name == "audience":
@@ -251,11 +281,14 @@ def _label(view: View, column: Column, value: object, before: Markup | None = No
 
 def _number(value: object, column: Column) -> Markup:
     if column.unit in ("text", "day"):
-        return tag("td", write(value, column.unit))
+        is_day = column.unit == "day" or _DAY.fullmatch(str(value))
+        return tag(
+            "td", write_day(str(value)) if is_day else write(value, column.unit), class_="day" if is_day else None
+        )
     raw = f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
     return tag("td", write(value, column.unit), class_="number", data_value=raw)
 
 
-def list_rows(rows: Iterable[tuple[str, object]]) -> Markup:
+def list_rows(rows: Iterable[tuple[str, str]]) -> Markup:
     """Return a list of terms and what is said of each."""
-    return join(*(join(tag("dt", term), tag("dd", text)) for term, text in rows))  # type: ignore[arg-type]  # any content
+    return join(*(join(tag("dt", term), tag("dd", text)) for term, text in rows))

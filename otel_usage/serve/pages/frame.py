@@ -9,10 +9,9 @@ from ..questions import AUDIENCES, QUESTIONS
 from .asset_files import asset
 from .markup import Markup, escape, join, tag
 from .view import PERIODS, THEMES, View
-from .wording import write_day
+from .wording import AUDIENCE_NAMES, write_day
 
 SCRIPTS = ("echarts.js", "pages.js")
-AUDIENCE_NAMES = {"people": "People", "ci": "CI", "agents": "Agents", "services": "Services", "all": "All"}
 
 
 def begin(view: View, title: str, *, bare: bool = False, live: bool = False) -> Markup:
@@ -60,11 +59,15 @@ def _ribbon(view: View) -> Markup:
 
 
 def _brand() -> Markup:
-    return tag("a", tag("img", src=_address("icon.svg"), alt="", width=26, height=26), "otel-usage", class_="brand", href="/")
+    return tag(
+        "a", tag("img", src=_address("icon.svg"), alt="", width=26, height=26), "otel-usage", class_="brand", href="/"
+    )
 
 
 def _side(view: View) -> Markup:
-    return tag("div", _brand(), _menu(view, "Pages"), tag("div", _theme(view), _leave(view), class_="foot"), class_="side")
+    return tag(
+        "div", _brand(), _menu(view, "Pages"), tag("div", _theme(view), _leave(view), class_="foot"), class_="side"
+    )
 
 
 def _top(view: View) -> Markup:
@@ -125,7 +128,9 @@ def _filters(view: View) -> Iterator[Markup]:
     yield tag(
         "nav",
         [
-            _segment(AUDIENCE_NAMES.get(name, name), view.link(audience=name), view.filters.audience == name, title=text)
+            _segment(
+                AUDIENCE_NAMES.get(name, name), view.link(audience=name), view.filters.audience == name, title=text
+            )
             for name, text in AUDIENCES.items()
         ],
         class_="segments",
@@ -136,8 +141,12 @@ def _filters(view: View) -> Iterator[Markup]:
         versions.append((view.filters.version, view.filters.version))
     if versions:
         yield _choice(view, "version", "Version", [("", "All versions"), *versions], view.filters.version)
-    compares = "Without comparison" if view.compares else "Compare with the period before"
-    yield tag("a", compares, class_="chip", href=view.link(compares=not view.compares))
+    yield tag(
+        "nav",
+        _segment("✓ Compare" if view.compares else "Compare", view.link(compares=not view.compares), view.compares),
+        class_="segments",
+        aria_label="Comparison with the period before",
+    )
     if view.filters.version:
         yield tag(
             "a",

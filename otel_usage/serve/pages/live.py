@@ -31,21 +31,23 @@ TITLES = ("Time (UTC)", "What", "Kind", "Outcome", "Duration", "Version", "Who",
 Cells = tuple[Sequence[str], str]
 # µs of ``received`` in the SQL of DuckDB; the live page reads the store that this server writes, which is one.
 _SELECT = (
-    "SELECT app, at, kind, name, outcome, duration_us, version, ci, ci_system, agent, surface, os, arch, "
+    'SELECT app, "at", kind, name, outcome, duration_us, version, ci, ci_system, agent, surface, os, arch, '
     "epoch_us(received) FROM events"
 )
 
 
 def live_page(view: View, rows: Sequence[Cells]) -> Markup:
     """Return the page; rows: of the latest events, the newest first."""
-    head = tag("tr", [tag("th", title, scope="col", class_="number" if title == "Duration" else None) for title in TITLES])
+    head = tag(
+        "tr", [tag("th", title, scope="col", class_="number" if title == "Duration" else None) for title in TITLES]
+    )
     body = tag("tbody", [_row(cells, outcome) for cells, outcome in rows])
     table = tag("table", tag("caption", "The latest events", class_="visually-hidden"), tag("thead", head), body)
     nothing = tag("p", "Nothing has arrived yet.", class_="muted", data_nothing=True) if not rows else None
     panel = tag(
         "section",
         tag("p", "Reload the page to see what is new.", class_="pulse", role="status", data_state="still"),
-        tag("div", table, nothing, class_="scroll", tabindex=0, role="region", aria_label="Latest events"),
+        tag("div", table, nothing, class_="scroll", tabindex=0, role="group", aria_label="Latest events"),
         class_="panel wide",
         data_live="/live/events",
     )
@@ -78,7 +80,9 @@ def _row(cells: Sequence[str], outcome: str) -> Markup:
     for n, text in enumerate(cells):
         number = "number" if TITLES[n] == "Duration" else None
         parts.append(
-            tag("th", text, scope="row") if n == 1 else tag("td", text, class_=f"outcome {outcome}" if n == 3 else number)
+            tag("th", text, scope="row")
+            if n == 1
+            else tag("td", text, class_=f"outcome {outcome}" if n == 3 else number)
         )
     return tag("tr", parts)
 
@@ -86,7 +90,7 @@ def _row(cells: Sequence[str], outcome: str) -> Markup:
 def latest(reading: Reading, after_us: int = 0, most: int = SHOWN) -> list[Cells]:
     """Return the rows of the latest events that were received after a time, the newest first."""
     where = f" WHERE received > make_timestamp({after_us:d})" if after_us else ""
-    rows = reading.execute(f"{_SELECT}{where} ORDER BY received DESC, at DESC LIMIT {most:d}", {})  # noqa: S608 numbers
+    rows = reading.execute(f'{_SELECT}{where} ORDER BY received DESC, "at" DESC LIMIT {most:d}', {})
     return [_cells(row) for row in rows]
 
 

@@ -21,7 +21,7 @@ class Markup(str):
     __slots__ = ()
 
 
-Content = Union[str, int, None, Iterable["Content"]]
+Content = Union[str, int, None, Iterable["Content"]]  # noqa: UP007  a name that is not yet there
 
 
 def escape(text: object) -> Markup:
@@ -40,7 +40,7 @@ def join(*contents: Content) -> Markup:
     return Markup("".join(parts))
 
 
-def tag(name: str, *contents: Content, **attributes: object) -> Markup:
+def tag(name: str, /, *contents: Content, **attributes: object) -> Markup:
     """Return an element. ``class_`` is class, ``aria_label`` is aria-label; None and False leave an attribute out.
 
     Raises ValueError for an address that is not one of these pages: it must begin with one slash, "?" or "#".

@@ -8,18 +8,34 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from ..questions import QUESTIONS, Answer, Headline, Question
+from ..questions import QUESTIONS, Answer, Question
 from .frame import begin, end, filter_bar, heading
-from .markup import tag
-from .panel import draw_cards, draw_failure, draw_panel
+from .panel import Card, draw_audience, draw_cards, draw_failure, draw_panel
 from .reading import Reading
 from .view import View
 
 log = logging.getLogger("otel_usage.serve")
-# (question, which of its headlines, by title): the cards, in this order.
-CARDS = (("active", "active"), ("active", "new"))
-# (question, is it as wide as the page): the panels, in this order. What is not among the questions is left out.
-PANELS = (("active", True), ("commands", False))
+# (question, which of its headlines, by title, and how a card calls it): the cards, in this order.
+CARDS = (
+    ("runs", "runs", "Runs"),
+    ("active", "active", "Active installations"),
+    ("active", "new", "New installations"),
+    ("failures", "failure rate", "Runs that failed"),
+    ("durations", "p90", "90 % of runs end within"),
+)
+# (question, is it as wide as the page): the panels, in this order.
+PANELS = (
+    ("runs", True),
+    ("active", False),
+    ("versions", False),
+    ("commands", False),
+    ("failures", False),
+    ("platforms", False),
+    ("audience", False),
+    ("activation", False),
+    ("durations", False),
+    ("cohorts", True),
+)
 
 
 def overview(reading: Reading, view: View) -> Iterator[str]:
@@ -28,7 +44,10 @@ def overview(reading: Reading, view: View) -> Iterator[str]:
     yield heading(view.filters.app)
     yield filter_bar(view)
     answers: dict[str, Answer | None] = {}
-    cards = [card for id_, title in CARDS if (card := _card(ask(reading, view, id_, answers), title, view))]
+    first = ask(reading, view, PANELS[0][0], answers)
+    if first:
+        yield draw_audience(first, view)
+    cards = [card for id_, title, name in CARDS if (card := _card(ask(reading, view, id_, answers), title, name, view))]
     yield draw_cards(cards, view)
     yield '<div class="panels">'
     for id_, wide in PANELS:
@@ -56,8 +75,9 @@ def ask_safely(reading: Reading, view: View, question: Question) -> Answer | Non
         return None
 
 
-def _card(answer: Answer | None, title: str, view: View) -> tuple[Headline, str, str] | None:
+def _card(answer: Answer | None, title: str, name: str, view: View) -> Card | None:
     if answer is None:
         return None
-    chosen = next((headline for headline in answer.headlines if headline.title == title), None)
-    return (chosen, "", view.link(f"/questions/{answer.question.id}")) if chosen else None
+    headline = next((one for one in answer.headlines if one.title == title), None)
+    address = view.link(f"/questions/{answer.question.id}")
+    return Card(headline, name, answer.question.definition, address) if headline else None

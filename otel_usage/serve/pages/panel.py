@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-from ..questions import Answer, Headline
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..questions import AUDIENCES, Answer, Headline
 from .drawing import draw, list_rows
 from .frame import short_title
-from .markup import Markup, join, tag
+from .markup import Content, Markup, join, tag
 from .view import View
-from .wording import write, write_change
+from .wording import AUDIENCE_NAMES, write, write_change
 
 BRIEF_ROWS = 7
+_PLURALS = {"people": "people", "ci": "CI", "agents": "agents", "services": "services"}
 
 
-def draw_cards(headlines: list[tuple[Headline, str, str]], view: View) -> Markup:
-    """Return cards of (headline, of whom, address of the page that explains it)."""
-    return tag("div", [_card(*row, view) for row in headlines], class_="cards")
+@dataclass(frozen=True)
+class Card:
+    """A headline, the name that it has here, what it is, and the address of its question ("" on that question's page)."""
+
+    headline: Headline
+    name: str
+    definition: str = ""
+    address: str = ""
 
 
-def _card(headline: Headline, of_whom: str, address: str, view: View) -> Markup:
-    title = headline.title[:1].upper() + headline.title[1:]
+def draw_cards(cards: Sequence[Card], view: View) -> Markup:
+    """Return the cards, each with its change from the period before."""
+    return tag("div", [_draw_card(card, view) for card in cards], class_="cards")
+
+
+def _draw_card(card: Card, view: View) -> Markup:
+    headline = card.headline
     change, meaning = write_change(headline)
     compared = None
     if view.compares:
         before = write(headline.previous, headline.unit)
         full = f"{before} in the {view.filters.days} days before"
-        compared = tag("span", change, tag("span", f" ({full})", class_="visually-hidden"), class_=f"change {meaning}", title=full)
-    return tag(
-        "section",
-        tag("h2", tag("a", title, href=address) if address else title),
-        tag("span", write(headline.value, headline.unit), class_="value"),
-        compared,
-        tag("small", of_whom) if of_whom else None,
-        class_="card",
-    )
+        spoken = tag("span", f" ({full})", class_="visually-hidden")
+        compared = tag("span", change, spoken, class_=f"change {meaning}".strip(), title=full)
+    name = tag("a", card.name, href=card.address, title=card.definition) if card.address else card.name
+    value = tag("span", write(headline.value, headline.unit), class_="value")
+    return tag("section", tag("h2", name), value, compared, class_="card")
 
 
 def draw_panel(answer: Answer, view: View, *, wide: bool = False) -> Markup:
@@ -49,6 +59,20 @@ def draw_panel(answer: Answer, view: View, *, wide: bool = False) -> Markup:
     return tag("section", header, drawing, draw_about(answer), class_=f"panel{wide_}", aria_labelledby=id_)
 
 
+def draw_audience(answer: Answer, view: View) -> Markup:
+    """Return the line below the filters: whose runs are counted on this page, and how many of others are not."""
+    chosen = view.filters.audience
+    text = f"{AUDIENCE_NAMES[chosen]}: {AUDIENCES[chosen]}."
+    others = [(name, runs) for name, runs in answer.apart.items() if chosen not in (name, "all") and runs]
+    apart: list[Content] = [" Not counted here: "] if others else []
+    for place, (name, runs) in enumerate(others):
+        apart += [
+            ", " if place else "",
+            tag("a", f"{write(runs, 'count')} runs of {_PLURALS[name]}", href=view.link(audience=name)),
+        ]
+    return tag("p", text, apart, "." if others else None, class_="audience")
+
+
 def draw_failure(title: str, wide: bool) -> Markup:
     """Return a panel whose question could not be answered; the log has the reason."""
     text = "This question could not be answered. The server's log says why."
@@ -61,7 +85,12 @@ def links(answer: Answer, view: View) -> Markup:
     return tag(
         "span",
         [
-            tag("a", kind.upper(), href=view.link(f"/questions/{answer.question.id}.{kind}"), aria_label=f"{name} as {kind.upper()}")
+            tag(
+                "a",
+                kind.upper(),
+                href=view.link(f"/questions/{answer.question.id}.{kind}"),
+                aria_label=f"{name} as {kind.upper()}",
+            )
             for kind in ("json", "csv")
         ],
         class_="links",
@@ -70,7 +99,9 @@ def links(answer: Answer, view: View) -> Markup:
 
 def draw_about(answer: Answer, *, opened: bool = False) -> Markup:
     """Return what the number is. The first line is always to be seen."""
-    rows: list[tuple[str, object]] = [("What it is", answer.question.definition), ("Why ask", answer.question.why)]
-    rows += [("Excluded", answer.excluded), ("Missing", answer.missing)]
-    details = tag("details", tag("summary", "What this number is"), tag("dl", list_rows(rows)), class_="about", open=opened)
-    return join(tag("p", answer.of_whom, class_="of-whom"), details)
+    rows: list[tuple[str, str]] = [("What it is", answer.question.definition), ("Why ask", answer.question.why)]
+    rows += [("Of whom", answer.of_whom), ("Excluded", answer.excluded), ("Missing", answer.missing)]
+    details = tag(
+        "details", tag("summary", "What this number is"), tag("dl", list_rows(rows)), class_="about", open=opened
+    )
+    return join(tag("p", answer.question.of_whom, class_="of-whom"), details)

@@ -6,7 +6,7 @@ from ..questions import Answer, Question
 from .drawing import draw
 from .frame import begin, end, filter_bar, heading
 from .markup import Markup, join, tag
-from .panel import draw_about, draw_cards, draw_failure, links
+from .panel import Card, draw_about, draw_audience, draw_cards, draw_failure, links
 from .view import View
 
 
@@ -15,9 +15,11 @@ def question_page(question: Question, answer: Answer | None, view: View) -> Mark
     if answer is None:
         content = draw_failure(question.title, True)
     else:
-        cards = draw_cards([(headline, "", "") for headline in answer.headlines], view) if answer.headlines else None
+        named = [Card(headline, headline.title[:1].upper() + headline.title[1:]) for headline in answer.headlines]
+        cards = draw_cards(named, view) if named else None
         header = tag("header", tag("h2", "The answer"), links(answer, view))
         panel = tag("section", header, draw(answer, view), class_="panel wide")
         about = tag("section", tag("h2", "What this number is"), draw_about(answer, opened=True), class_="panel wide")
-        content = join(cards, tag("div", panel, about, class_="panels"))
+        whose = None if question.every_audience else draw_audience(answer, view)
+        content = join(whose, cards, tag("div", panel, about, class_="panels"))
     return join(begin(view, question.title), heading(question.title, question.why), filter_bar(view), content, end())

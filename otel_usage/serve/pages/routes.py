@@ -94,7 +94,10 @@ class Pages:
             ("/erase", self.answer_erase, "POST"),
         ]
         return [
-            *(Route(path, self._protect(answerer, admit=False), methods=[method]) for path, answerer, method in open_to_all),
+            *(
+                Route(path, self._protect(answerer, admit=False), methods=[method])
+                for path, answerer, method in open_to_all
+            ),
             *(Route(path, self._protect(answerer, admit=True), methods=[method]) for path, answerer, method in pages),
         ]
 
@@ -179,7 +182,9 @@ class Pages:
         if kind == "json":
             return Response(answer.as_json(), media_type=media_type)
         name = f"{question.id}-{view.filters.start}-{view.filters.end}.csv"
-        return Response(answer.as_csv(), media_type=media_type, headers={"content-disposition": f'attachment; filename="{name}"'})
+        return Response(
+            answer.as_csv(), media_type=media_type, headers={"content-disposition": f'attachment; filename="{name}"'}
+        )
 
     async def answer_app(self, request: Request) -> Response:
         """Answer with the page of one program."""
@@ -227,7 +232,9 @@ class Pages:
         form = await _read_form(request)
         response = RedirectResponse(own_path(form.get("next", "/")), 303)
         theme = form.get("theme", "")
-        response.set_cookie(THEME_COOKIE, theme if theme in ("light", "dark") else "auto", 31_536_000, samesite="strict")
+        response.set_cookie(
+            THEME_COOKIE, theme if theme in ("light", "dark") else "auto", 31_536_000, samesite="strict"
+        )
         return response
 
     async def answer_erase(self, request: Request) -> Response:
@@ -236,7 +243,11 @@ class Pages:
         request.scope["query_string"] = b""
         app, installation = form.get("app", ""), read_installation(form.get("installation", ""))
         store: Any = self.reading.store  # Any: what erasure returns is the store's own
-        erased = f"Everything of installation {installation} was erased." if installation else "That is no id of an installation."
+        erased = (
+            f"Everything of installation {installation} was erased."
+            if installation
+            else "That is no id of an installation."
+        )
         if installation:
             await run_in_threadpool(store.erase, app, installation)
         view = await self._view(request)

@@ -58,9 +58,7 @@ class Gate:
         response = RedirectResponse(own_path(next_page), 303)
         encrypted = request.url.scheme == "https"
         value = _hash(token.encode()).decode()
-        response.set_cookie(
-            COOKIE, value, COOKIE_AGE_S, path="/", secure=encrypted, httponly=True, samesite="strict"
-        )
+        response.set_cookie(COOKIE, value, COOKIE_AGE_S, path="/", secure=encrypted, httponly=True, samesite="strict")
         return response
 
 

@@ -10,6 +10,7 @@ from ..questions import Headline
 NOTHING = "–"
 # {unit of a column: how pages.js writes it on a chart}
 FORMATS = {"count": "number", "share": "percent", "seconds": "seconds", "hours": "number", "days": "number"}
+AUDIENCE_NAMES = {"people": "People", "ci": "CI", "agents": "Agents", "services": "Services", "all": "All"}
 # Headlines of which less is better; of any other, more is neither.
 _LESS_IS_BETTER = re.compile(r"fail|error|gone|lost|drop|p50|p90|p99|duration", re.IGNORECASE)
 _MORE_IS_BETTER = re.compile(r"active|new|installations|returning|activated|stay|success", re.IGNORECASE)
@@ -52,7 +53,7 @@ def write_change(headline: Headline) -> tuple[str, str]:
     """
     now, before = headline.value, headline.previous
     if not isinstance(now, (int, float)) or not isinstance(before, (int, float)):
-        return "nothing to compare with", ""
+        return "none before", ""
     if now == before:
         return "= as before", ""
     if headline.unit == "share":

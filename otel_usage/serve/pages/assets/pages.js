@@ -39,7 +39,8 @@ function read(figure) {
 function options(figure) {
   const [columns, rows] = read(figure);
   const stacked = figure.dataset.draw === "stacked";
-  const bars = figure.dataset.draw === "columns" || rows.length < 3;
+  const bars = rows.length < 3 || (stacked && rows.length <= 100); // a day is a column, as long as it is wide enough
+  const dark = getComputedStyle(root).colorScheme === "dark";
   const muted = colour("--muted");
   const format = columns[1].format;
   const releases = JSON.parse(figure.dataset.releases || "[]").filter(([day]) => rows.some((row) => row[0] === day));
@@ -54,10 +55,10 @@ function options(figure) {
       color: own,
       showSymbol: false,
       symbolSize: 7,
-      smooth: 0.15,
       barMaxWidth: 44,
+      barCategoryGap: "18%",
       lineStyle: { width: column.before ? 1.5 : 2.2, type: column.before ? [4, 4] : "solid" },
-      areaStyle: stacked ? { opacity: 0.75 } : n === 0 && !bars ? { opacity: 0.09 } : undefined,
+      areaStyle: stacked ? { opacity: 0.85 } : n === 0 && !bars ? { opacity: 0.09 } : undefined,
       emphasis: { disabled: true },
       // Release markers belong to the panel, so the first series carries them.
       markLine: n === 0 && releases.length ? {
@@ -72,7 +73,7 @@ function options(figure) {
     animation: !still.matches,
     animationDuration: 250,
     textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
-    aria: { enabled: true, label: { enabled: false }, decal: { show: stacked } },
+    aria: { enabled: true, label: { enabled: false }, decal: { show: stacked, decals: patterns(dark) } },
     grid: { left: 4, right: 12, top: releases.length ? 48 : 36, bottom: 2, outerBoundsMode: "same" },
     legend: { show: series.length > 1, top: 0, left: 0, type: "plain", icon: "roundRect", itemWidth: 14, itemHeight: 4,
       itemGap: 16, textStyle: { color: colour("--text"), fontSize: 12 } },
@@ -96,6 +97,15 @@ function options(figure) {
     },
     series,
   };
+}
+
+// Patterns beside the colours, for those who can't tell these apart: plain, stripes, dots, and so on.
+function patterns(dark) {
+  const ink = { color: dark ? "rgb(0 0 0 / 32%)" : "rgb(255 255 255 / 42%)" };
+  const stripes = (rotation) => ({ ...ink, symbol: "rect", dashArrayX: [1, 0], dashArrayY: [1.5, 5], rotation });
+  const dots = (size) => ({ ...ink, symbol: "circle", symbolSize: size, dashArrayX: [[5, 5], [0, 5, 5, 0]], dashArrayY: [5, 0] });
+  return [{ symbol: "none", color: "transparent" }, stripes(Math.PI / 4), dots(0.6), stripes(-Math.PI / 4), stripes(0),
+    stripes(Math.PI / 2), dots(0.9), stripes(Math.PI / 8)];
 }
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -123,6 +133,18 @@ function redraw() {
 
 document.querySelectorAll("figure[data-draw]").forEach(draw);
 darker.addEventListener("change", redraw);
+
+// A box is a stop of the Tab key only while there is something to scroll in it.
+const boxes = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const scrolls = target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight;
+    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", "Table"]]) {
+      if (scrolls) target.setAttribute(name, value);
+      else target.removeAttribute(name);
+    }
+  }
+});
+document.querySelectorAll(".scroll").forEach((box) => boxes.observe(box));
 
 // The theme: said by a cookie, which the server reads, so that no page flashes in the other one.
 document.querySelectorAll(".theme").forEach((form) => {
