@@ -15,6 +15,9 @@ help:
 	@echo "make tracers    install Sentry, ddtrace and others, from which the exporters hide their keys"
 	@echo "make destinations  install Segment's own destinations, by which our messages are judged (needs node)"
 	@echo "make frozen     install PyInstaller, shiv and others, which pack programs that tests then run"
+	@echo "make front-end  make the charts of the pages of otel-usage serve, from npm's packages"
+	@echo "make test-pages run the tests of the pages, in a real browser (Debian: apt-get install chromium)"
+	@echo "make screenshots  write docs/screenshots/"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure what we promise, beside others"
 	@echo "make bench-outside  run real programs with us and without, and compare"
@@ -27,7 +30,15 @@ $(VENV)/installed: pyproject.toml requirements-dev.txt
 	$(BIN)/python -m compileall -q $(VENV)/lib otel_usage exporters || true
 	@touch $@
 
-install: $(VENV)/installed
+# Node is on the path, or comes with requirements-dev.txt.
+FRONT_END := otel_usage/serve/pages/assets/echarts.js
+$(FRONT_END): $(VENV)/installed front-end/build.py front-end/charts.js front-end/package.json front-end/package-lock.json
+	$(BIN)/python front-end/build.py
+	@touch $@
+
+install: $(VENV)/installed $(FRONT_END)
+
+front-end: $(FRONT_END)
 
 demo: install
 	$(BIN)/otel-usage demo
@@ -79,6 +90,13 @@ frozen: install
 	$(PYTHON) -m venv --clear build/frozen
 	build/frozen/bin/python -m pip install --quiet --disable-pip-version-check build/frozen-wheel/*.whl -r requirements-frozen.txt
 
+# A browser that is missing is a failure here; in `make test` those tests are skipped.
+test-pages: install
+	OTEL_USAGE_BROWSER=required $(BIN)/python -m pytest tests/serve/pages
+
+screenshots: install
+	$(BIN)/python -m docs.screenshots
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -100,4 +118,4 @@ collector:
 clean:
 	rm -rf $(VENV) build dist
 
-.PHONY: help install demo test test-model test-wheel test-oldest test-all tracers destinations frozen lint bench bench-outside docs collector clean
+.PHONY: help install demo test test-model test-wheel test-oldest test-all tracers destinations frozen front-end test-pages screenshots lint bench bench-outside docs collector clean

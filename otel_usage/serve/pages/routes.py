@@ -45,17 +45,17 @@ def routes(
     schemas: Mapping[str, Mapping[str, object]] | None = None,
     *,
     tokens: Sequence[str] = (),
-    hosts: Sequence[str] = (),
+    local: bool = True,
     notice: str = "",
     closing: Callable[[], bool] = lambda: False,
 ) -> list[BaseRoute]:
     """Return the routes of the pages.
 
-    schemas: {app: what it declares}. tokens: any of them opens the pages; without one, everybody who reaches the server under
-    a local name or one of *hosts*. notice: what every page says. closing: true once the server is to end, so that live pages
+    schemas: {app: what it declares}. tokens: any of them opens the pages; without one, everybody on this machine may look if
+    the server listens there alone, which *local* says. notice: what every page says. closing: true once the server is to end, so that live pages
     let go of it.
     """
-    return Pages(store, schemas or {}, Gate(tokens, hosts), notice, closing).routes()
+    return Pages(store, schemas or {}, Gate(tokens, local=local), notice, closing).routes()
 
 
 class Pages:
@@ -122,7 +122,7 @@ class Pages:
 
     def _refuse(self, request: Request) -> Response:
         if not self.gate.is_locked:
-            return PlainTextResponse("these pages are open to this machine alone: name the host, or set a token\n", 421)
+            return PlainTextResponse("nobody may look here: use localhost, or start the server with tokens of viewers\n", 403)
         if request.method != "GET" or request.url.path.endswith((".json", ".csv", "/events")):
             return PlainTextResponse("a token is needed\n", 401, {"www-authenticate": "Bearer"})
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")

@@ -1,8 +1,8 @@
 """Who may look: a page opened without a token asks for it, once per browser.
 
 ALGORITHM
-1. Without tokens everybody who reaches the server may look, under a name of this machine alone: a page of somebody
-   else's, whose name was pointed at 127.0.0.1 (DNS rebinding), is refused.
+1. Without tokens nobody may look, unless the server listens on this machine alone; then everybody who asks it by a name
+   of this machine may: a page of somebody else's, whose name was pointed at 127.0.0.1 (DNS rebinding), is refused.
 2. With tokens, a request is admitted by ``Authorization: Bearer TOKEN`` or by the cookie that `sign_in` sets.
 3. The cookie does not hold the token but a keyed hash of it, so that it opens these pages and can't send events. It
    lives as long as the token, across restarts. Scripts can't read it, and other sites' pages can't send it.
@@ -20,21 +20,19 @@ from urllib.parse import urlsplit
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 
+from otel_usage.settings.endpoint import is_loopback
+
 COOKIE = "otel_usage_session"
 COOKIE_AGE_S = 90 * 86_400
-LOCAL_NAMES = {"localhost", "127.0.0.1", "::1", "testserver"}
 
 
 class Gate:
-    """Admits to the pages those who know one of *tokens*, or everybody here if there are none.
+    """Admits to the pages those who know one of *tokens*; without tokens, everybody here if the server is *local*."""
 
-    hosts: further names under which the server may be asked without a token.
-    """
-
-    def __init__(self, tokens: Sequence[str], hosts: Sequence[str] = ()) -> None:
+    def __init__(self, tokens: Sequence[str], *, local: bool = True) -> None:
         self._tokens = [token.encode() for token in tokens]
         self._cookies = [_hash(token) for token in self._tokens]
-        self._hosts = LOCAL_NAMES | set(hosts)
+        self._local = local
 
     @property
     def is_locked(self) -> bool:
@@ -44,7 +42,7 @@ class Gate:
     def admits(self, request: HTTPConnection) -> bool:
         """True if *request* may see the pages."""
         if not self._tokens:
-            return _name_of(request) in self._hosts
+            return self._local and is_loopback(urlsplit("//" + request.headers.get("host", "")).hostname or "")
         scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
         bearer = token.strip() if scheme.lower() == "bearer" else ""
         return self.knows(bearer) | _is_one_of(request.cookies.get(COOKIE, ""), self._cookies)
@@ -78,10 +76,6 @@ def own_path(address: str) -> str:
     """
     plain = address.isprintable() and "\\" not in address
     return address if plain and address[:1] == "/" and address[1:2] != "/" else "/"
-
-
-def _name_of(request: HTTPConnection) -> str:
-    return urlsplit("//" + request.headers.get("host", "")).hostname or ""
 
 
 def _hash(token: bytes) -> bytes:

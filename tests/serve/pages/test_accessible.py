@@ -1,0 +1,71 @@
+"""What axe-core has to say of every kind of page, in both themes: contrast, names, roles, landmarks, order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .conftest import AXE
+from .serving import run_now, serving
+from .test_browser_pages import wait_for_charts
+
+PAGES = (
+    "/?app=digest", "/?app=digest&days=90&compare=no&version=1.2.0", "/questions/commands", "/questions/cohorts?days=90",
+    "/questions/durations", "/app?app=digest", "/app?app=todo", "/live", "/questions/nothing",
+)  # fmt: skip
+
+
+def find_violations(page: Any) -> list[str]:
+    """Return what axe-core finds, of all its rules, best practices too."""
+    if not AXE.exists():
+        pytest.skip(
+            f"no axe-core: rm otel_usage/serve/pages/assets/echarts.js && make front-end, which brings {AXE.name}"
+        )
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found_rules = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then((result) => result.violations)")
+    return [
+        f"{rule['id']}: {rule['help']}: {rule['nodes'][0]['html'][:160]} ({len(rule['nodes'])})" for rule in found_rules
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_has_nothing_to_say(open_page: Any, digest: str, scheme: str) -> None:
+    """No page breaks a rule, with everything that can be opened open."""
+    violations = {}
+    for path in PAGES:
+        page = open_page(digest + path, color_scheme=scheme)
+        wait_for_charts(page)
+        page.evaluate("document.querySelectorAll('main details').forEach((details) => { details.open = true; })")
+        violations[path] = find_violations(page)
+        page.context.close()
+
+    assert {} == {path: rules for path, rules in violations.items() if rules}
+
+
+@pytest.mark.parametrize("width", [390, 800])
+def test_nor_on_narrow_screens(open_page: Any, digest: str, width: int) -> None:
+    """The menu of narrow screens is open."""
+    for path in ("/?app=digest", "/questions/cohorts"):
+        page = open_page(digest + path, viewport={"width": width, "height": 800})
+        wait_for_charts(page)
+        page.get_by_text("Menu").click()
+
+        assert [] == find_violations(page)
+
+
+def test_nor_while_there_is_nothing(open_page: Any, tmp_path) -> None:
+    """An empty store, signing in, and one event."""
+    with serving(tmp_path, tokens=["a-token-of-viewers"]) as (address, store):
+        page = open_page(address)
+        page.keyboard.type("wrong")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("[role=alert]")
+        assert [] == find_violations(page)
+        page.keyboard.type("a-token-of-viewers")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".pulse[data-state=open]")
+        assert [] == find_violations(page)
+        store.write([run_now()])
+        page.wait_for_selector(".cards")
+        assert [] == find_violations(page)
