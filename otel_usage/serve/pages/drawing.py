@@ -96,7 +96,8 @@ def name_group(name: str) -> str:
 
 def _describe(answer: Answer, titles: Sequence[str], rows: Sequence[Row]) -> str:
     """Return what a chart shows, for those who do not see it: of what to what, and the first, last and highest number."""
-    parts = [f"{answer.question.title} {titles[0]}s from {write(rows[0][0], 'day')} to {write(rows[-1][0], 'day')}."]
+    first_day, last_day = write(rows[0][0], "day"), write(rows[-1][0], "day")
+    parts = [f"{answer.question.title} {titles[0]}: {first_day} to {last_day}."]
     for place, title in enumerate(titles[1:], 1):
         numbers = [value for row in rows if isinstance(value := row[place], (int, float))]
         if numbers:

@@ -32,7 +32,7 @@ POLICY = (
 HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
@@ -122,7 +122,9 @@ class Pages:
 
     def _refuse(self, request: Request) -> Response:
         if not self.gate.is_locked:
-            return PlainTextResponse("nobody may look here: use localhost, or start the server with tokens of viewers\n", 403)
+            return PlainTextResponse(
+                "nobody may look here: use localhost, or start the server with tokens of viewers\n", 403
+            )
         if request.method != "GET" or request.url.path.endswith((".json", ".csv", "/events")):
             return PlainTextResponse("a token is needed\n", 401, {"www-authenticate": "Bearer"})
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -197,9 +199,11 @@ class Pages:
         view = await self._view(request)
         return _html(live_page(view, await run_in_threadpool(latest, self.reading)))
 
-    async def answer_stream(self, _: Request) -> Response:
-        """Answer with events as they arrive, until either side ends it."""
-        return StreamingResponse(stream(self.reading, self.closing), media_type="text/event-stream")
+    async def answer_stream(self, request: Request) -> Response:
+        """Answer with events as they arrive, until either side ends it. A lost connection goes on where it ended."""
+        after = request.headers.get("last-event-id") or request.query_params.get("after", "")
+        after_us = int(after[:20]) if after.isascii() and after.isdigit() else 0
+        return StreamingResponse(stream(self.reading, after_us, self.closing), media_type="text/event-stream")
 
     # What is not a page.
 

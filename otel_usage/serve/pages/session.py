@@ -7,7 +7,8 @@ ALGORITHM
 3. The cookie does not hold the token but a keyed hash of it, so that it opens these pages and can't send events. It
    lives as long as the token, across restarts. Scripts can't read it, and other sites' pages can't send it.
 4. Every token is compared, each in constant time.
-5. What changes something is asked for by POST, from a page of ours: its Origin is compared with the Host.
+5. What changes something is asked for by POST, from a page of ours: the browser says so by Sec-Fetch-Site, or by an Origin
+   that is the Host. (With a Referrer-Policy of no-referrer a browser would say "null".)
 """
 
 from __future__ import annotations
@@ -62,10 +63,11 @@ class Gate:
 
 def is_from_here(request: Request) -> bool:
     """True if a form of ours sent *request*, as far as its browser says; programs, which say nothing, may too."""
-    origin = request.headers.get("origin")
-    if origin is None:
-        return request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
-    return urlsplit(origin).netloc == request.headers.get("host", "")
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = request.headers.get("origin")  # of a browser that is old, or reaches us without https
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host", "")
 
 
 def own_path(address: str) -> str:

@@ -67,5 +67,7 @@ def test_nor_while_there_is_nothing(open_page: Any, tmp_path) -> None:
         page.wait_for_selector(".pulse[data-state=open]")
         assert [] == find_violations(page)
         store.write([run_now()])
-        page.wait_for_selector(".cards")
+        page.wait_for_selector(".pulse[data-state=arrived]")
+        assert [] == find_violations(page)
+        page.goto(address)
         assert [] == find_violations(page)

@@ -115,6 +115,6 @@ def test_every_answer_forbids_what_pages_do_not_need(locked: str, digest: str) -
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert {"'none'", "'self'"} == {word for part in policy.split(";") for word in part.split()[1:]}
-        assert ("no-store", "nosniff", "no-referrer") == (
+        assert ("no-store", "nosniff", "same-origin") == (
             headers["cache-control"], headers["x-content-type-options"], headers["referrer-policy"],
         )  # fmt: skip

@@ -15,9 +15,12 @@
   source.addEventListener("open", () => say("open", "Listening. What arrives is shown here within a second."));
   source.addEventListener("error", () => say("lost", "The connection is lost; trying again."));
   source.addEventListener("usage", (event) => {
-    const { cells, outcome, page } = JSON.parse(event.data);
-    if (!body) { // the first event of all: there is something to look at now
-      location.assign(page);
+    const { cells, outcome } = JSON.parse(event.data);
+    if (!body) { // the first event of all: the page stays, and says what to look at now
+      const [time, what, kind, ended, took] = cells;
+      say("arrived", `Arrived at ${time}: ${[what, kind, ended, took].filter((text) => text !== "–").join(", ")}`);
+      document.querySelector("[data-then]").hidden = false;
+      source.close();
       return;
     }
     const row = document.createElement("tr");
