@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from . import activation, active, audience, cohorts, commands, durations, failures, platforms, trust, versions
 from .ask import Execute, answer
+from .declared import declared_questions, unused_fields
 from .dialect import CLICKHOUSE, DIALECTS, DUCKDB, Dialect
 from .filters import AUDIENCES, FilterError, Filters
 from .question import Answer, Column, Headline, Question
@@ -31,4 +32,6 @@ __all__ = [
     "Headline",
     "Question",
     "answer",
+    "declared_questions",
+    "unused_fields",
 ]

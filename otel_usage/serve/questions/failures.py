@@ -60,16 +60,15 @@ def _shape(results: Results, _filters: Filters) -> Table:
 
 def _find_rates_before(results: Results) -> dict[tuple[str, str], float | None]:
     """Return {(command, version): the failure rate of that command in the next lower version with runs}."""
-    rates: dict[str, dict[str, float]] = defaultdict(dict)
+    rates: dict[str, dict[str, float | None]] = defaultdict(dict)
     for name, version, ended, failed, *_ in results["runs"]:
-        if ended:
-            rates[name][version] = int(failed) / int(ended)
+        rates[name][version] = share(int(failed), int(ended))
     before: dict[tuple[str, str], float | None] = {}
     for name, by_version in rates.items():
         rate = None
         for version in sorted(by_version, key=version_key):
             before[name, version] = rate
-            rate = by_version[version]
+            rate = rate if by_version[version] is None else by_version[version]
     return before
 
 

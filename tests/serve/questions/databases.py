@@ -61,11 +61,16 @@ def insert(
     """Insert rows, many at a time: row by row would take twenty times as long."""
     rows = list(rows)
     columns = TABLES[table]
-    casts = [type_of(table, column) for column in columns]
     for first in range(0, len(rows), batch):
-        lists = [list(column) for column in zip(*rows[first : first + batch], strict=True)]
-        values = ", ".join(f"unnest(CAST(? AS {kind}[]))" for kind in casts)
-        connection.execute(f"INSERT INTO {table} SELECT {values}", lists)
+        lists, values = [], []
+        for name, column in zip(columns, zip(*rows[first : first + batch], strict=True), strict=True):
+            if type_of(table, name) == MAP:  # a list of dicts would be taken for one of structs
+                lists += [[list(fields) for fields in column], [list(fields.values()) for fields in column]]
+                values.append(f"map(unnest(CAST(? AS {TEXT}[][])), unnest(CAST(? AS {TEXT}[][])))")
+            else:
+                lists.append(list(column))
+                values.append(f"unnest(CAST(? AS {type_of(table, name)}[]))")
+        connection.execute(f"INSERT INTO {table} SELECT {', '.join(values)}", lists)
 
 
 def store(events: Iterable[Sequence[Any]] = (), **others: Iterable[Sequence[Any]]) -> duckdb.DuckDBPyConnection:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from otel_usage.serve.questions import AUDIENCES, CLICKHOUSE, DUCKDB, QUESTIONS, Filters, answer
-from otel_usage.serve.questions.sample_year import counts, drops, rows
+from otel_usage.serve.questions import AUDIENCES, CLICKHOUSE, DUCKDB, QUESTIONS, Filters, answer, declared_questions
+from otel_usage.serve.questions.sample_year import SCHEMA, counts, drops, rows
 
 from .clickhouse import ClickHouse
 from .databases import event, execute_on, installation, store
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
     not (os.environ.get("OTEL_USAGE_SLOW") and importlib.util.find_spec("chdb")),
     reason="OTEL_USAGE_SLOW is not set, or chdb is not installed",
 )
-ALL = QUESTIONS
+ALL = {**QUESTIONS, **declared_questions(SCHEMA)}
 END = date(2024, 3, 31)
 NAMES = [
     "it's",
