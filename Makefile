@@ -23,7 +23,7 @@ help:
 
 $(VENV)/installed: pyproject.toml requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[instrument,relay]' -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[instrument,relay,server]' -r requirements-dev.txt
 	$(BIN)/python -m compileall -q $(VENV)/lib otel_usage exporters || true
 	@touch $@
 
@@ -51,7 +51,7 @@ test-oldest:
 	mkdir -p build
 	$(OLDEST) -m venv build/oldest
 	grep -v opentelemetry-configuration requirements-dev.txt > build/oldest/requirements.txt
-	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[instrument,relay]' -r build/oldest/requirements.txt -c tests/oldest.txt
+	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[instrument,relay,server]' -r build/oldest/requirements.txt -c tests/oldest.txt
 	build/oldest/bin/python -m pytest -n 2 tests/exporters tests/delivery tests/outside tests/server
 
 # Random lives of senders, beyond the 2,000 of the suite: see tests/delivery/world.py.
