@@ -1,4 +1,4 @@
-"""ClickHouse's engine in this process, with the tables of the contract, filled from a DuckDB of `databases`."""
+"""ClickHouse's engine in this process, with the store's tables, filled from a DuckDB of `databases`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ from typing import Any
 
 import duckdb
 
-from .databases import TABLES, type_of
-
-TYPES = {
-    "VARCHAR": "LowCardinality(String)", "TIMESTAMP": "DateTime64(6)", "BOOLEAN": "Bool", "INTEGER": "Nullable(Int64)",
-    "BIGINT": "Int64", "UBIGINT": "UInt64", "UUID": "Nullable(UUID)", "DATE": "Date32", "VARCHAR[]": "Array(String)",
-    "MAP(VARCHAR, VARCHAR)": "Map(String, String)",
-}  # fmt: skip
+from otel_usage.serve.store.tables import TABLES, clickhouse_ddl, names_of
 
 
 def _spell(value: Any) -> Any:
@@ -33,26 +27,21 @@ class ClickHouse:
 
     def fill(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Replace what the tables hold by what those of *connection* hold."""
-        self.session.query("CREATE DATABASE IF NOT EXISTS usage")
+        self.session.query("DROP DATABASE IF EXISTS usage")
+        self.session.query("CREATE DATABASE usage")
+        self.session.query("USE usage")
+        for statement in clickhouse_ddl():
+            self.session.query(statement)
         for table, columns in TABLES.items():
-            named = ", ".join(f'"{column}" {TYPES[type_of(table, column)]}' for column in columns)
-            order = "day" if "day" in columns else '"at"'
-            self.session.query(f"DROP TABLE IF EXISTS usage.{table}")
-            self.session.query(f"CREATE TABLE usage.{table} ({named}) ENGINE = MergeTree ORDER BY (app, {order})")
             rows = connection.execute(f"SELECT * FROM {table}").fetchall()
             file = self.folder / f"{table}.jsonl"
             with file.open("w", encoding="utf-8") as out:
                 for row in rows:
-                    out.write(json.dumps(dict(zip(columns, row, strict=True)), default=_spell) + "\n")
+                    out.write(json.dumps(dict(zip(names_of(table), row, strict=True)), default=_spell) + "\n")
             if rows:
-                self.session.query(
-                    f"INSERT INTO usage.{table} SELECT * FROM file('{file}', JSONEachRow, '{self._shape(table)}')"
-                )
-
-    def _shape(self, table: str) -> str:
-        return ", ".join(f"`{column}` {TYPES[type_of(table, column)]}" for column in TABLES[table])
+                shape = ", ".join(f"`{column.name}` {column.clickhouse}" for column in columns)
+                self.session.query(f"INSERT INTO {table} SELECT * FROM file('{file}', JSONEachRow, '{shape}')")
 
     def execute(self, sql: str, values: dict[str, str]) -> list[list[Any]]:
         """Run a query, and return its rows, as `answer` takes them."""
-        self.session.query("USE usage")
         return json.loads(str(self.session.query(sql, "JSONCompact", params=values)))["data"]

@@ -59,7 +59,7 @@ def test_an_action_by_its_fields() -> None:
 def test_a_count_adds_amounts() -> None:
     """Of everybody, services too: a count has no audience of its own."""
     row = ("mycli", "2026-11-10 00:00:00", "events.handled", A, False, "1.0", False, "service")
-    counts = [(*row, 40, {"channel": "slack"}, row[1]), (*row, 2, {"channel": "discord"}, row[1])]
+    counts = [(*row, 40, {"channel": "slack"}, 1, row[1]), (*row, 2, {"channel": "discord"}, 2, row[1])]
 
     result = answer(execute_on(store(counts=counts)), DUCKDB, QUESTIONS_OF_SCHEMA["event.events.handled"], WEEK)
 

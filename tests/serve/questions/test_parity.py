@@ -60,7 +60,7 @@ def odd_events() -> list[tuple[Any, ...]]:
             )
     events += [
         event("2024-03-05", event=900, received="2024-03-04 01:00:00", installation=installation(1)),
-        event("2199-12-31", event=901, received="2024-03-04 01:00:00", installation=installation(1)),
+        event("2148-12-31", event=901, received="2024-03-04 01:00:00", installation=installation(1)),
         event("1980-01-01", event=902, received="2024-03-04 01:00:00", installation=installation(2)),
         event("2024-03-05", event=903, received="2024-03-09 01:00:00", outcome="unfinished", exit_code=None),
     ]
@@ -70,7 +70,9 @@ def odd_events() -> list[tuple[Any, ...]]:
 STORES = {
     "no data": lambda: store(),
     "one event": lambda: store([event("2024-02-29", installation=installation(1))]),
-    "edges": lambda: store(odd_events(), drops=[("mycli", "2024-02-29 00:00:00", "it's", "1.0", 3)]),
+    "edges": lambda: store(
+        odd_events(), drops=[("mycli", "2024-02-29 00:00:00", "it's", "1.0", 3, 1, "2024-02-29 00:00:00")]
+    ),
     "a year": lambda: store(
         rows("mycli", 3000, 400, 5, END),
         counts=counts("mycli", 3000, 400, 5, END),
