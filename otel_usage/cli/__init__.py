@@ -14,6 +14,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+# {command of an outer ring: its module}
+SERVERS = {
+    "relay": "otel_usage.server.serve",
+    "serve": "otel_usage.serve.command",
+    "publish": "otel_usage.serve.publish.command",
+}
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser. Each sub-command sets ``call``, the function that runs it."""
@@ -36,6 +43,11 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers.add_parser(
         "serve", add_help=False, help="receive OTLP, keep it, show it in a browser, pass it on (extra: server)"
     )
+    subparsers.add_parser(
+        "publish",
+        add_help=False,
+        help="write numbers for everybody as static files, from a store of serve (extra: server)",
+    )
     return top
 
 
@@ -44,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ..setting_error import SettingError
 
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] in (["relay"], ["serve"]):
+    if words[:1] and words[0] in SERVERS:
         return _run_server(words[0], words[1:])
     try:
         if words[:1] == ["run"]:  # without argparse: the program that it starts shall not wait for us
@@ -91,12 +103,11 @@ def _run_command(words: Sequence[str]) -> int:
 
 
 def _run_server(command: str, words: Sequence[str]) -> int:
-    """Run ``otel-usage relay`` or ``otel-usage serve``, which have parsers of their own.
+    """Run a command of `SERVERS`, which have parsers of their own.
 
     They are found by name and not imported: they belong to an outer ring, and need an extra, ``relay`` or ``server``.
     """
     import importlib
 
-    modules = {"relay": "otel_usage.server.serve", "serve": "otel_usage.serve.command"}
-    exit_code: int = importlib.import_module(modules[command]).main(words)
+    exit_code: int = importlib.import_module(SERVERS[command]).main(words)
     return exit_code

@@ -27,21 +27,26 @@ def _queries(scope: Scope) -> dict[str, str]:
 def _shape(results: Results, _filters: Filters) -> Table:
     counts: dict[str, Counter[str]] = {what: Counter() for what in WHATS}
     total = 0
-    for runtime, runtime_version, system, system_version, arch, count in results["platforms"]:
+    for *platform, count in results["platforms"]:
         total += int(count)
-        names = (
-            f"{runtime} {_first_parts(runtime_version, 2)}",
-            system,
-            f"{system} {_first_parts(system_version, 1 if system == 'darwin' else 2)}",
-            arch,
-        )
-        for what, name in zip(WHATS, names, strict=True):
-            counts[what][name.strip() or "(not sent)"] += int(count)
+        for what, name in zip(WHATS, name_platforms(*platform), strict=True):
+            counts[what][name] += int(count)
     rows: list[Row] = []
     for what in WHATS:
         for name, count in sorted(counts[what].items(), key=lambda pair: (-pair[1], pair[0])):
             rows.append((what, name, count, share(count, total)))
     return Table(rows, [Headline("installations", total)])
+
+
+def name_platforms(runtime: str, runtime_version: str, system: str, system_version: str, arch: str) -> tuple[str, ...]:
+    """Return the names of what an installation runs on, one for each of `WHATS`: versions with their first parts."""
+    names = (
+        f"{runtime} {_first_parts(runtime_version, 2)}",
+        system,
+        f"{system} {_first_parts(system_version, 1 if system == 'darwin' else 2)}",
+        arch,
+    )
+    return tuple(name.strip() or "(not sent)" for name in names)
 
 
 def _first_parts(version: str, parts: int) -> str:

@@ -120,8 +120,9 @@ def test_the_same_on_both(databases: tuple[str, Any, Any], question: str) -> Non
         for start, end, audience in PERIODS + MORE.get(name, [])
     ]
     if name == "edges":
-        queries += [{"app": odd, "start": "2024-02-12", "end": "2024-03-10"} for odd in NAMES]
-        queries += [{"app": "mycli", "start": "2024-02-12", "end": "2024-03-10", "version": odd} for odd in NAMES]
+        period = {"start": "2024-02-12", "end": "2024-03-10"}
+        queries += [{"app": odd, **period} for odd in NAMES[::2]]
+        queries += [{"app": "mycli", "version": odd, **period} for odd in NAMES[1::2]]
 
     for query in queries:
         filters = Filters.from_query(query)
