@@ -48,15 +48,19 @@ class Access:
             raise RefusedError(401, why, www_authenticate="Bearer")
         return matching[0] if matching else frozenset()
 
+    def admit_reader(self, _: HTTPConnection) -> None:
+        """Raise RefusedError where nobody may look; else the pages ask for the token themselves."""
+        if not self.viewers and not self.local:
+            raise RefusedError(403, "nobody may look here: start the server with --viewer-token-file")
+
     def admit_viewer(self, request: HTTPConnection) -> None:
         """Raise RefusedError unless *request* may look, and change what can be changed from a page."""
         if self.viewers:
             token = _read_bearer(request) or _read_password(request)
             if not sum([_is_same(token, accepted) for accepted in self.viewers]):
                 raise RefusedError(401, "a viewer's token is needed", www_authenticate='Basic realm="otel-usage"')
-        elif not self.local:
-            raise RefusedError(403, "nobody may look here: start the server with --viewer-token-file")
-        elif not is_loopback(urlsplit(f"//{request.headers.get('host', '')}").hostname or ""):
+        self.admit_reader(request)
+        if not self.viewers and not is_loopback(urlsplit(f"//{request.headers.get('host', '')}").hostname or ""):
             # A page of somebody else's whose name leads to this machine: a browser would let it read everything.
             raise RefusedError(403, "this address is for this machine alone: use localhost")
         if request.scope["method"] not in SAFE_METHODS:

@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
-from . import active, commands
+from . import activation, active, audience, cohorts, commands, durations, failures, platforms, trust, versions
 from .ask import Execute, answer
+from .declared import declared_questions, unused_fields
 from .dialect import CLICKHOUSE, DIALECTS, DUCKDB, Dialect
 from .filters import AUDIENCES, FilterError, Filters
 from .question import Answer, Column, Headline, Question
 
-QUESTIONS: dict[str, Question] = {module.QUESTION.id: module.QUESTION for module in (active, commands)}
+# In the order in which a page shows them.
+_MODULES = (active, versions, commands, failures, platforms, audience, activation, cohorts, durations, trust)
+QUESTIONS: dict[str, Question] = {module.QUESTION.id: module.QUESTION for module in _MODULES}
 
 __all__ = [
     "AUDIENCES",
@@ -29,4 +32,6 @@ __all__ = [
     "Headline",
     "Question",
     "answer",
+    "declared_questions",
+    "unused_fields",
 ]

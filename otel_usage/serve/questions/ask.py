@@ -87,21 +87,19 @@ def _bind_filters(filters: Filters) -> dict[str, str]:
 
 def _run(execute: Execute, dialect: Dialect, sql: str, values: Mapping[str, str]) -> Sequence[Sequence[Any]]:
     """Run a query with the values that it names: a driver refuses others. Any: see `Execute`."""
-    return execute(sql, {name: values[name] for name in dialect.names(sql)})
+    return execute(sql, dialect.bind(sql, values))
 
 
 def _count_runs(execute: Execute, dialect: Dialect, filters: Filters) -> dict[str, int]:
     """Return {audience: its runs in the period}, of every audience."""
-    where = Scope(dialect, "all").days()
-    cases = " ".join(f"WHEN {_of_run_days(sql)} THEN '{name}'" for name, sql in AUDIENCE_SQL.items())
+    cases = " ".join(
+        f"WHEN {Scope(dialect, name).of_audience_of_run_days().removeprefix(' AND ')} THEN '{name}'"
+        for name in AUDIENCE_SQL
+    )
+    where = Scope(dialect, "all").days(audience=False)
     sql = f"SELECT CASE {cases} END AS audience, sum(runs) FROM run_days WHERE {where} GROUP BY audience"
     counted = {str(name): int(runs) for name, runs in _run(execute, dialect, sql, _bind_filters(filters))}
     return {name: counted.get(name, 0) for name in AUDIENCE_SQL}
-
-
-def _of_run_days(sql: str) -> str:
-    """Return a condition for ``run_days``, whose ``agent`` is true or false."""
-    return sql.replace("agent = ''", "NOT agent").replace("agent <> ''", "agent")
 
 
 def _find_oldest(execute: Execute, dialect: Dialect, question: Question, filters: Filters) -> dict[str, date]:

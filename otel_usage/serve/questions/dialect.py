@@ -11,6 +11,7 @@ TRAPS  ClickHouse's ``min`` and ``quantile`` of no rows are 0 and NaN where Duck
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Protocol
 
 
@@ -61,6 +62,12 @@ class Dialect(Protocol):
     def value_at_last(self, value: str, by: str) -> str:
         """Return *value* of the row in which *by* is largest."""
 
+    def value_at_first(self, value: str, by: str) -> str:
+        """Return *value* of the row in which *by* is smallest."""
+
+    def min_if(self, value: str, condition: str) -> str:
+        """Return the smallest value where *condition* holds; of no rows, whatever the database makes of them."""
+
     def unnested(self, table: str, array: str, alias: str) -> str:
         """Return what follows FROM so that each element of *array* is a row, called *alias*."""
 
@@ -70,8 +77,8 @@ class Dialect(Protocol):
     def field_elements(self, table: str, parameter: str, alias: str) -> str:
         """Return what follows FROM so that each of a declared field's values, joined by commas, is a row called *alias*."""
 
-    def names(self, sql: str) -> set[str]:
-        """Return the parameters that a query has."""
+    def bind(self, sql: str, values: Mapping[str, str]) -> dict[str, str]:
+        """Return the values of the parameters that a query names, no others, as a driver takes them."""
 
 
 class _DuckDB:
@@ -119,6 +126,12 @@ class _DuckDB:
     def value_at_last(self, value: str, by: str) -> str:
         return f"arg_max({value}, {by})"
 
+    def value_at_first(self, value: str, by: str) -> str:
+        return f"arg_min({value}, {by})"
+
+    def min_if(self, value: str, condition: str) -> str:
+        return f"min({value}) FILTER (WHERE {condition})"
+
     def unnested(self, table: str, array: str, alias: str) -> str:
         return f"{table}, unnest({array}) AS elements({alias})"
 
@@ -128,8 +141,11 @@ class _DuckDB:
     def field_elements(self, table: str, parameter: str, alias: str) -> str:
         return f"{table}, unnest(string_split({self.field(parameter)}, ',')) AS elements({alias})"
 
-    def names(self, sql: str) -> set[str]:
-        return set(re.findall(r"\$(\w+)", sql))
+    def bind(self, sql: str, values: Mapping[str, str]) -> dict[str, str]:
+        return {name: values[name] for name in re.findall(r"\$(\w+)", sql)}
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"})
 
 
 class _ClickHouse:
@@ -151,7 +167,7 @@ class _ClickHouse:
         return f"toDate32({time}, 'UTC')"
 
     def week(self, day: str) -> str:
-        return f"toMonday({day})"
+        return f"addDays(toDate32({day}), 1 - toDayOfWeek({day}))"  # toMonday() ends in 2149
 
     def days_between(self, first: str, last: str) -> str:
         return f"dateDiff('day', {first}, {last})"
@@ -177,6 +193,12 @@ class _ClickHouse:
     def value_at_last(self, value: str, by: str) -> str:
         return f"argMax({value}, {by})"
 
+    def value_at_first(self, value: str, by: str) -> str:
+        return f"argMin({value}, {by})"
+
+    def min_if(self, value: str, condition: str) -> str:
+        return f"minIf({value}, {condition})"
+
     def unnested(self, table: str, array: str, alias: str) -> str:
         return f"{table} ARRAY JOIN {array} AS {alias}"
 
@@ -186,8 +208,9 @@ class _ClickHouse:
     def field_elements(self, table: str, parameter: str, alias: str) -> str:
         return f"{table} ARRAY JOIN splitByChar(',', {self.field(parameter)}) AS {alias}"
 
-    def names(self, sql: str) -> set[str]:
-        return set(re.findall(r"\{(\w+):", sql))
+    def bind(self, sql: str, values: Mapping[str, str]) -> dict[str, str]:
+        # ClickHouse reads the value of a parameter as a field of TSV, in which these are escaped.
+        return {name: values[name].translate(_ESCAPES) for name in re.findall(r"\{(\w+):", sql)}
 
 
 DUCKDB: Dialect = _DuckDB()

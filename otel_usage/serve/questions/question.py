@@ -79,6 +79,14 @@ class Scope:
         """Return the condition of all rows of a program, of whatever day."""
         return f"app = {self.dialect.text('app')}" + self._narrow(audience, version)
 
+    def of_audience(self) -> str:
+        """Return the condition that a row of ``events`` or ``installation_days`` is of the audience."""
+        return AUDIENCE_SQL.get(self.audience, "1 = 1")
+
+    def of_audience_of_run_days(self) -> str:
+        """Return the same of ``run_days``, whose ``agent`` is true or false, to stand behind other conditions."""
+        return " AND " + self.of_audience().replace("agent = ''", "NOT agent").replace("agent <> ''", "agent")
+
     def of_version(self) -> str:
         """Return the condition that a row is of the version that is filtered by, to stand behind others."""
         return self._narrow(audience=False, version=True)

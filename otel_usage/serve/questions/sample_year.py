@@ -247,9 +247,10 @@ def _uuid(chance: random.Random) -> str:
 
 # The columns of the other two tables that events do not fill, in the order of their rows.
 COUNT_COLUMNS = (
-    "app", "at", "name", "installation", "ephemeral", "version", "ci", "surface", "amount", "fields", "received",
+    "app", "at", "name", "installation", "ephemeral", "version", "ci", "surface", "amount", "fields", "point",
+    "received",
 )  # fmt: skip
-DROP_COLUMNS = ("app", "at", "reason", "version", "amount")
+DROP_COLUMNS = ("app", "at", "reason", "version", "amount", "point", "received")
 
 
 def counts(app: str, installations: int, days: int, seed: int, end: date | None = None) -> Iterator[tuple[object, ...]]:
@@ -260,21 +261,9 @@ def counts(app: str, installations: int, days: int, seed: int, end: date | None 
         for one in services:
             at = midnight + timedelta(seconds=chance.random() * 86_000)
             fields = {"channel": chance.choice(["slack", "discord"])}
-            version = VERSIONS[n // RELEASE_DAYS]
-            amount = _about(chance, 400)
-            yield (
-                app,
-                at,
-                "events.handled",
-                one,
-                False,
-                version,
-                False,
-                "service",
-                amount,
-                fields,
-                _receive(chance, at),
-            )
+            who = (one, False, VERSIONS[n // RELEASE_DAYS], False, "service")
+            arrived = (chance.getrandbits(62), _receive(chance, at))
+            yield (app, at, "events.handled", *who, _about(chance, 400), fields, *arrived)
 
 
 def drops(app: str, installations: int, days: int, seed: int, end: date | None = None) -> Iterator[tuple[object, ...]]:
@@ -283,7 +272,9 @@ def drops(app: str, installations: int, days: int, seed: int, end: date | None =
     for n, midnight in _each_day(days, end):
         for reason in ("undeclared", "value", "limit", "age"):
             if chance.random() < 0.2:
-                yield (app, midnight, reason, VERSIONS[n // RELEASE_DAYS], 1 + _about(chance, installations / 500))
+                amount = 1 + _about(chance, installations / 500)
+                arrived = (chance.getrandbits(62), midnight + timedelta(hours=1))
+                yield (app, midnight, reason, VERSIONS[n // RELEASE_DAYS], amount, *arrived)
 
 
 def _each_day(days: int, end: date | None) -> Iterator[tuple[int, datetime]]:

@@ -17,6 +17,7 @@ from .tables import SCHEMA_VERSION, duckdb_ddl
 
 # {version: the statements that make a file of the version before one of it}
 MIGRATIONS: Mapping[int, Sequence[str]] = {}
+HANDED_OVER = "handed_over."
 _META = "CREATE TABLE IF NOT EXISTS meta (key VARCHAR, value VARCHAR)"
 
 
@@ -43,7 +44,7 @@ def bring_up_to_date(
     try:
         if not stored:
             connection.execute(_META)
-            for statement in (*duckdb_ddl(), *OUTBOX_DDL):
+            for statement in (*duckdb_ddl(), OUTBOX_DDL):
                 connection.execute(statement)
         else:
             for step in range(int(stored) + 1, version + 1):
@@ -54,6 +55,11 @@ def bring_up_to_date(
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def handed_over_key(vendor: str) -> str:
+    """Return the key under which ``meta`` has how far the outbox was handed over to *vendor*."""
+    return HANDED_OVER + vendor
 
 
 def read_meta(connection: duckdb.DuckDBPyConnection, key: str) -> str:

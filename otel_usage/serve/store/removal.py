@@ -17,6 +17,8 @@ from .migrations import read_meta
 from .rollup import MARK
 from .tables import RAW, ROLLUPS
 
+MAX_OUTBOX = 1_000_000  # records that wait for a vendor that is down: about a GB; beyond it the oldest go
+
 
 def expire(cursor: duckdb.DuckDBPyConnection, now: datetime, *, raw_days: int, rollup_days: int) -> dict[str, int]:
     """Remove what is older than its days, and return how many rows of each table that were. now: UTC, naive.
@@ -33,6 +35,9 @@ def expire(cursor: duckdb.DuckDBPyConnection, now: datetime, *, raw_days: int, r
         removed[table] = _count(
             cursor, f"DELETE FROM {table} WHERE day < ?", [(now - timedelta(days=rollup_days)).date()]
         )
+    removed["outbox"] = _count(
+        cursor, "DELETE FROM outbox WHERE number <= (SELECT max(number) FROM outbox) - ?", [MAX_OUTBOX]
+    )
     return {table: n for table, n in removed.items() if n}
 
 

@@ -43,13 +43,10 @@ INSERT_EVENTS = _insert_events()
 INSERT_COUNTS = _insert_plain("counts")
 INSERT_DROPS = _insert_plain("drops")
 # What waits to be passed on to vendors, numbered as it comes: see forwarding.py.
-OUTBOX_DDL = (
-    "CREATE SEQUENCE IF NOT EXISTS outbox_number",
-    "CREATE TABLE IF NOT EXISTS outbox (number BIGINT, signal VARCHAR, installation UUID, line VARCHAR)",
-)
+OUTBOX_DDL = "CREATE TABLE IF NOT EXISTS outbox (number BIGINT, signal VARCHAR, installation UUID, line VARCHAR)"
 INSERT_OUTBOX = (
-    "INSERT INTO outbox SELECT nextval('outbox_number'), signal, installation, line FROM (SELECT "
-    "unnest($signal::VARCHAR[]) AS signal, unnest($installation::UUID[]) AS installation, unnest($line::VARCHAR[]) AS line)"
+    "INSERT INTO outbox SELECT unnest($number::BIGINT[]), unnest($signal::VARCHAR[]), unnest($installation::UUID[]), "
+    "unnest($line::VARCHAR[])"
 )
 
 

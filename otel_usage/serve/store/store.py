@@ -24,9 +24,10 @@ from uuid import UUID
 import duckdb
 
 from otel_usage.setting_error import SettingError
+from otel_usage.spool.layout import BACKUP_SUFFIX
 
 from . import removal, rollup
-from .migrations import bring_up_to_date
+from .migrations import HANDED_OVER, bring_up_to_date
 from .rows import EventRow, rows_from_columns
 from .window import IdWindow
 from .writer import Batch, Stored, Writer, Written
@@ -65,7 +66,13 @@ class Store:
         self._waiting = threading.Condition()
         self._latest_us = 0
         id_window, last_us = _load_window(self._connection, window)
-        self.writer = Writer(self._connection.cursor(), id_window, last_us, on_commit=self._announce)
+        self.writer = Writer(
+            self._connection.cursor(),
+            id_window,
+            last_us,
+            next_number=_next_number(self._connection),
+            on_commit=self._announce,
+        )
 
     def __enter__(self) -> Store:
         return self
@@ -111,6 +118,10 @@ class Store:
             ).fetchall()
         return [app for (app,) in rows]
 
+    def size_bytes(self) -> int:
+        """Return how much of the disk the file takes, with what is not in its place yet."""
+        return sum(os.path.getsize(path) for path in (self.path, self.path + ".wal") if os.path.exists(path))
+
     # What works beside the writer, one at a time.
 
     def roll_up(self) -> int:
@@ -131,10 +142,12 @@ class Store:
             cursor.execute("CHECKPOINT") if removed else None
             return removed
 
-    def back_up(self, path: str) -> None:
-        """Write a copy of the store to *path*, while it is in use. Raises OSError or duckdb.Error."""
+    def back_up(self, path: str = "") -> str:
+        """Write a copy of the store to *path*, or beside it, while it is in use; return where. Raises OSError or duckdb.Error."""
+        path = path or self.path + BACKUP_SUFFIX
         with self.maintenance, self.reader() as cursor:
             removal.back_up(cursor, path)
+        return path
 
     # Who waits for events as they arrive.
 
@@ -189,6 +202,16 @@ def _explain_refusal(text: str) -> str:
     if "version" in text:
         return "was written by a newer DuckDB: pip install --upgrade duckdb"
     return "can't be opened: is it a file that you may read and write?"
+
+
+def _next_number(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return the number of the next record of the outbox: above all that are in it, and all that left it."""
+    row = connection.execute(
+        "SELECT greatest((SELECT coalesce(max(number), 0) FROM outbox), (SELECT coalesce(max(value::BIGINT), 0) FROM meta "
+        "WHERE starts_with(key, ?)))",
+        [HANDED_OVER],
+    ).fetchone()
+    return int(row[0]) + 1 if row else 1
 
 
 def _load_window(connection: duckdb.DuckDBPyConnection, size: int) -> tuple[IdWindow, int]:

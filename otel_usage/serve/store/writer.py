@@ -90,7 +90,7 @@ class Stored:
 class Writer:
     """Commits batches in a thread of its own. Concurrency: `submit` may be called from many threads.
 
-    cursor: the thread's own. on_commit: called in the writer's thread, after each commit.
+    cursor: the thread's own. next_number: of a record in the outbox. on_commit: called in the writer's thread, after each commit.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class Writer:
         window: IdWindow,
         last_received_us: int,
         *,
+        next_number: int = 1,
         on_commit: Callable[[Stored], None] | None = None,
     ) -> None:
         self.cursor = cursor
@@ -107,6 +108,7 @@ class Writer:
         self.failing = ""  # why the last commit failed
         self.commits = 0
         self._last_received_us = last_received_us
+        self._next_number = next_number
         self._on_commit = on_commit
         self._batches: deque[tuple[Batch, Future[Written]]] = deque()
         self._changed = threading.Condition()
@@ -210,12 +212,15 @@ class Writer:
                 self.cursor.execute(INSERT_DROPS, _columns_of(drops, received_us))
             if lines:
                 signals, texts, installations = (list(column) for column in zip(*lines, strict=True))
-                self.cursor.execute(INSERT_OUTBOX, {"signal": signals, "line": texts, "installation": installations})
+                numbers = list(range(self._next_number, self._next_number + len(lines)))
+                outbox = {"number": numbers, "signal": signals, "line": texts, "installation": installations}
+                self.cursor.execute(INSERT_OUTBOX, outbox)
             self.cursor.execute("COMMIT")
         except BaseException:
             self._roll_back()
             raise
         self._last_received_us = received_us
+        self._next_number += len(lines)
         self.commits += 1
         self.window.add((row.event for row in events), received_us)
         self.window.add((row.point for row in counts), received_us)
