@@ -11,7 +11,7 @@ from otel_usage.server.received import Received
 
 from .conversion import ReceivedRows
 from .store.store import Store
-from .store.writer import FullError, UnwritableError, Written
+from .store.writer import FullError, UnfitRowsError, UnwritableError, Written
 
 NAME = "store"
 
@@ -48,6 +48,9 @@ class StoreDestination:
             exc = written.exception()
             if exc is None:
                 outcome.set_result(_judge(received, written.result()))
+                return
+            if isinstance(exc, UnfitRowsError):
+                outcome.set_result(RelayOutcome(dropped={"fault": len(received.ids)}, reason="fault", failed=True))
                 return
             why = str(exc) if isinstance(exc, UnwritableError) else type(exc).__name__
             outcome.set_result(
