@@ -66,9 +66,4 @@ class StoreDestination:
 
 
 def _judge(received: ReceivedRows, written: Written) -> RelayOutcome:
-    return RelayOutcome(
-        sent=written.stored,
-        known=written.known,
-        dropped={"value": received.unfit} if received.unfit else {},
-        skipped=received.unwanted,
-    )
+    return RelayOutcome(sent=written.stored, known=written.known, skipped=received.unwanted)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-
 # Ids are of one table: each has a range of its own in the window.
 OFFSETS = {"events": 0, "counts": 1 << 64, "drops": 2 << 64}
 
