@@ -91,7 +91,7 @@ def load_pages(
             raise
         return [Route("/", _answer_without_pages)]
     pages: Sequence[BaseRoute] = routes(
-        app.store, schemas, tokens=access.viewers, notice=notice, closing=lambda: app.is_closing
+        app.store, schemas, tokens=access.viewers, local=access.local, notice=notice, closing=lambda: app.is_closing
     )
     return pages
 

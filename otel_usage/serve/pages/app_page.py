@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
+from ..questions import unused_fields
+from ..questions.declared import PREFIX
 from .frame import begin, end, filter_bar, heading
 from .markup import Markup, join, tag
 from .reading import Reading
@@ -33,16 +37,19 @@ def uses(reading: Reading, view: View) -> list[Use]:
     return [(str(kind), str(name), int(users), int(times), str(day)[:10]) for kind, name, users, times, day in rows]
 
 
-def app_page(view: View, rows: Sequence[Use], message: str = "") -> Markup:
+def app_page(reading: Reading, view: View, message: str = "") -> Markup:
     """Return the page. message: what became of an erasure."""
     name = view.filters.app
-    declared: Mapping[str, object] = view.declared
+    declared = view.schema
+    rows = uses(reading, view)
     seen = {row[1]: row for row in rows}
     panels = [tag("p", message, class_="panel wide", role="status")] if message else []
     panels.append(_versions(view))
     if declared:
-        body = [_declaration(key, row, seen.get(key)) for key, row in declared.items()]
+        body = [_declaration(view, key, row, seen.get(key)) for key, row in declared.items()]
         text = "The schema of the program: nothing else can arrive. What was not used may be more than is needed."
+        if unused := unused_fields(reading.execute, reading.dialect, declared, view.filters):
+            text += f" Fields that nobody sent in this period: {', '.join(unused)}."
         panels.append(_table("What it declares", text, ("Name", "Kind", "Why", "Installations", "Times", "Last"), body))
     else:
         body = [_use(row) for row in rows]
@@ -74,14 +81,19 @@ def _versions(view: View) -> Markup:
     return _table("Versions", text, ("Version", "First seen", "Days"), body)
 
 
-def _declaration(key: str, row: object, use: Use | None) -> Markup:
-    row = row if isinstance(row, Mapping) else {}
+def _declaration(view: View, key: str, row: Mapping[str, Any], use: Use | None) -> Markup:
+    """Return the row of what is declared as *key*. Any: a schema's."""
     numbers = [write(use[2], "count"), write(use[3], "count"), write_day(use[4])] if use else ["none", NOTHING, NOTHING]
     fields = row.get("fields")
     names = ", ".join(fields) if isinstance(fields, Mapping) else ""
     return tag(
         "tr",
-        tag("th", key, tag("span", f" ({names})", class_="muted") if names else None, scope="row"),
+        tag(
+            "th",
+            tag("a", key, href=view.link(f"/questions/{PREFIX}{quote(key)}")),
+            tag("span", f" ({names})", class_="muted") if names else None,
+            scope="row",
+        ),
         tag("td", str(row.get("kind", "action"))),
         tag("td", str(row.get("why", NOTHING))),
         [tag("td", text, class_="number") for text in numbers],

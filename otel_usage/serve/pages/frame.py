@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from ..questions import AUDIENCES, QUESTIONS
+from ..questions.declared import PREFIX
 from .asset_files import asset
 from .markup import Markup, escape, join, tag
 from .view import PERIODS, THEMES, View
@@ -79,7 +80,10 @@ def _top(view: View) -> Markup:
 def _menu(view: View, label: str) -> Markup:
     here = [("/", "Overview"), ("/live", "Live"), ("/app", "This program")]
     asked = [(f"/questions/{question.id}", short_title(question.id)) for question in QUESTIONS.values()]
-    return tag("nav", _list(view, here), tag("h2", "Questions"), _list(view, asked), class_="menu", aria_label=label)
+    declared = [(f"/questions/{PREFIX}{quote(name)}", name) for name in view.schema]
+    events = [tag("h2", "What it declares"), _list(view, declared)] if declared else []
+    questions = tag("h2", "Questions"), _list(view, asked)
+    return tag("nav", _list(view, here), questions, events, class_="menu", aria_label=label)
 
 
 def _list(view: View, rows: list[tuple[str, str]]) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from ..questions import AUDIENCES, Answer, Headline
 from .drawing import draw, list_rows
@@ -51,7 +52,7 @@ def draw_panel(answer: Answer, view: View, *, wide: bool = False) -> Markup:
     id_ = f"q-{question.id}"
     header = tag(
         "header",
-        tag("h2", tag("a", question.title, href=view.link(f"/questions/{question.id}")), id=id_),
+        tag("h2", tag("a", question.title, href=view.link(f"/questions/{quote(question.id)}")), id=id_),
         links(answer, view),
     )
     drawing = draw(answer, view, most_rows=BRIEF_ROWS, brief=True)
@@ -88,7 +89,7 @@ def links(answer: Answer, view: View) -> Markup:
             tag(
                 "a",
                 kind.upper(),
-                href=view.link(f"/questions/{answer.question.id}.{kind}"),
+                href=view.link(f"/questions/{quote(answer.question.id)}.{kind}"),
                 aria_label=f"{name} as {kind.upper()}",
             )
             for kind in ("json", "csv")

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from ..questions import QUESTIONS, FilterError
-from .app_page import app_page, read_installation, uses
+from ..questions import FilterError
+from .app_page import app_page, read_installation
 from .asset_files import asset
 from .live import latest, live_page, stream, welcome_page
 from .overview import ask_safely, overview
@@ -42,7 +42,7 @@ Answerer = Callable[[Request], Awaitable[Response]]
 
 def routes(
     store: Readable,
-    schemas: Mapping[str, Mapping[str, object]] | None = None,
+    schemas: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     tokens: Sequence[str] = (),
     local: bool = True,
@@ -51,9 +51,9 @@ def routes(
 ) -> list[BaseRoute]:
     """Return the routes of the pages.
 
-    schemas: {app: what it declares}. tokens: any of them opens the pages; without one, everybody on this machine may look if
-    the server listens there alone, which *local* says. notice: what every page says. closing: true once the server is to end, so that live pages
-    let go of it.
+    schemas: {app: what it declares}. Any: a schema's rows. tokens: any of them opens the pages; without one, everybody on this
+    machine may look if the server listens there alone, which *local* says. notice: what every page says. closing: true once
+    the server is to end, so that live pages let go of it.
     """
     return Pages(store, schemas or {}, Gate(tokens, local=local), notice, closing).routes()
 
@@ -64,7 +64,7 @@ class Pages:
     def __init__(
         self,
         store: Readable,
-        schemas: Mapping[str, Mapping[str, object]],
+        schemas: Mapping[str, Mapping[str, Any]],
         gate: Gate,
         notice: str,
         closing: Callable[[], bool],
@@ -143,8 +143,8 @@ class Pages:
         view = with_theme(view, request.cookies.get(THEME_COOKIE, ""))
         app = view.filters.app
         releases = self.reading.releases(app) if app else []
-        declared = self.schemas.get(app, {})
-        return replace(view, releases=releases, declared=declared, locked=self.gate.is_locked, notice=self.notice)
+        schema = self.schemas.get(app, {})
+        return replace(view, releases=releases, schema=schema, locked=self.gate.is_locked, notice=self.notice)
 
     async def _view(self, request: Request) -> View:
         return await run_in_threadpool(self._look, request)
@@ -158,10 +158,10 @@ class Pages:
 
     async def answer_question(self, request: Request) -> Response:
         """Answer with the page of one question."""
-        question = QUESTIONS.get(request.path_params["id"])
+        view = await self._view(request)
+        question = view.question(request.path_params["id"])
         if question is None:
             return _html(message_page(self._bare(request), "No such question", "Its address may be mistyped."), 404)
-        view = await self._view(request)
         answer = await run_in_threadpool(ask_safely, self.reading, view, question)
         return _html(question_page(question, answer, view), 200 if answer else 500)
 
@@ -174,16 +174,17 @@ class Pages:
         return await self._file(request, "text/csv", "csv")
 
     async def _file(self, request: Request, media_type: str, kind: str) -> Response:
-        question = QUESTIONS.get(request.path_params["id"])
+        view = await self._view(request)
+        question = view.question(request.path_params["id"])
         if question is None:
             return PlainTextResponse("there is no such question\n", 404)
-        view = await self._view(request)
         answer = await run_in_threadpool(ask_safely, self.reading, view, question)
         if answer is None:
             return PlainTextResponse("this question could not be answered; the server's log says why\n", 500)
         if kind == "json":
             return Response(answer.as_json(), media_type=media_type)
-        name = f"{question.id}-{view.filters.start}-{view.filters.end}.csv"
+        name = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in question.id)
+        name += f"-{view.filters.start}-{view.filters.end}.csv"
         return Response(
             answer.as_csv(), media_type=media_type, headers={"content-disposition": f'attachment; filename="{name}"'}
         )
@@ -191,8 +192,7 @@ class Pages:
     async def answer_app(self, request: Request) -> Response:
         """Answer with the page of one program."""
         view = await self._view(request)
-        rows = await run_in_threadpool(uses, self.reading, view)
-        return _html(app_page(view, rows))
+        return _html(await run_in_threadpool(app_page, self.reading, view))
 
     async def answer_live(self, request: Request) -> Response:
         """Answer with the latest events."""
@@ -256,8 +256,8 @@ class Pages:
             await run_in_threadpool(store.erase, app, installation)
         view = await self._view(request)
         view = replace(view, path="/app", filters=replace(view.filters, app=app))
-        rows = await run_in_threadpool(uses, self.reading, view)
-        return _html(app_page(view, rows, erased), 200 if installation else 400)
+        page = await run_in_threadpool(app_page, self.reading, view, erased)
+        return _html(page, 200 if installation else 400)
 
 
 async def _read_form(request: Request) -> dict[str, str]:

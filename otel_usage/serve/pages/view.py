@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
+from typing import Any
 from urllib.parse import urlencode
 
-from ..questions import FilterError, Filters
+from ..questions import QUESTIONS, FilterError, Filters, Question, declared_questions
 
 PERIODS = {7: "7 days", 28: "28 days", 90: "90 days", 365: "12 months"}
 USUAL_DAYS = 28
@@ -32,7 +33,7 @@ class View:
     """What a page is made for.
 
     days: the period if it is one that ends today, else 0. path: of the page itself. notice: what every page says, such as
-    that this is a demonstration. theme: one of `THEMES`.
+    that this is a demonstration. theme: one of `THEMES`. schema: what the program declares, as far as the server knows.
     """
 
     filters: Filters
@@ -44,7 +45,11 @@ class View:
     theme: str = "auto"
     locked: bool = False
     notice: str = ""
-    declared: Mapping[str, object] = field(default_factory=dict)
+    schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # Any: a schema's rows
+
+    def question(self, id_: str) -> Question | None:
+        """Return the question *id_*: one of all programs, or of what this one declares; None if there is none."""
+        return QUESTIONS.get(id_) or declared_questions(self.schema).get(id_)
 
     def link(self, path: str | None = None, **changes: object) -> str:
         """Return the address of *path*, or of this page, with these filters but for *changes*.

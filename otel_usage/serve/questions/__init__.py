@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from . import activation, active, audience, cohorts, commands, durations, failures, platforms, trust, versions
+from . import activation, active, audience, cohorts, commands, durations, failures, platforms, runs, trust, versions
 from .ask import Execute, answer
 from .declared import declared_questions, unused_fields
 from .dialect import CLICKHOUSE, DIALECTS, DUCKDB, Dialect
@@ -14,7 +14,7 @@ from .filters import AUDIENCES, FilterError, Filters
 from .question import Answer, Column, Headline, Question
 
 # In the order in which a page shows them.
-_MODULES = (active, versions, commands, failures, platforms, audience, activation, cohorts, durations, trust)
+_MODULES = (runs, active, versions, commands, failures, platforms, audience, activation, cohorts, durations, trust)
 QUESTIONS: dict[str, Question] = {module.QUESTION.id: module.QUESTION for module in _MODULES}
 
 __all__ = [

@@ -16,40 +16,21 @@ from starlette.applications import Starlette
 
 from otel_usage.serve.pages import routes
 from otel_usage.serve.questions.sample_year import COLUMNS, rows
+from otel_usage.serve.store.rollup import roll_up
 from otel_usage.serve.store.store import Store
 from tests.collector.harness import DEADLINE_S, free_port
-from tests.serve.questions.databases import ROLL_UP, event, type_of
+from tests.serve.questions.databases import event
+
+MOST_AT_ONCE = 5_000  # rows of one commit
 
 
 def fill(store: Store, events: Sequence[Sequence[Any]]) -> None:
-    """Store *events*, and what a day has of them."""
+    """Store *events*, and roll them up."""
+    for first in range(0, len(events), MOST_AT_ONCE):
+        store.write(events[first : first + MOST_AT_ONCE])
     with store.reader() as cursor:
-        _insert(cursor, events)
-        for table in ("installation_days", "run_days"):
-            cursor.execute(f"DELETE FROM {table}")
-        for statement in ROLL_UP:
-            cursor.execute(statement)
-
-
-def _insert(cursor: Any, events: Sequence[Sequence[Any]]) -> None:
-    """Insert many rows at once. Fields are bound as keys and values: a list of maps has no type where one is empty."""
-    columns: dict[str, list[Any]] = {
-        name: list(column) for name, column in zip(COLUMNS, zip(*events, strict=True), strict=False)
-    }
-    if not columns:
-        return
-    fields = columns["fields"]
-    columns["fields"] = [list(one) for one in fields]
-    values = [
-        "map(unnest(CAST(? AS VARCHAR[][])), unnest(CAST(? AS VARCHAR[][])))"
-        if name == "fields"
-        else f"unnest(CAST(? AS {type_of('events', name)}[]))"
-        for name in COLUMNS
-    ]
-    place = COLUMNS.index("fields") + 1
-    lists = list(columns.values())
-    lists.insert(place, [list(one.values()) for one in fields])
-    cursor.execute(f"INSERT INTO events SELECT {', '.join(values)}", lists)
+        while roll_up(cursor):
+            pass
 
 
 def year(app: str = "digest", installations: int = 120, days: int = 365) -> list[tuple[object, ...]]:
