@@ -95,6 +95,7 @@ test-pages: install
 	OTEL_USAGE_BROWSER=required $(BIN)/python -m pytest tests/serve/pages
 
 screenshots: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pillow
 	$(BIN)/python -m docs.screenshots
 
 lint: install

@@ -128,7 +128,6 @@ def _filters(view: View) -> Iterator[Markup]:
         class_="segments",
         aria_label="Period",
     )
-    yield _range(view)
     yield tag(
         "nav",
         [
@@ -140,6 +139,7 @@ def _filters(view: View) -> Iterator[Markup]:
         class_="segments",
         aria_label="Whose runs",
     )
+    yield _range(view)
     versions = [(release.version, release.version) for release in view.releases]
     if view.filters.version and view.filters.version not in dict(versions):
         versions.append((view.filters.version, view.filters.version))

@@ -21,7 +21,7 @@ CARDS = (
     ("active", "active", "Active installations"),
     ("active", "new", "New installations"),
     ("failures", "failure rate", "Runs that failed"),
-    ("durations", "p90", "90 % of runs end within"),
+    ("durations", "p90", "Duration, p90"),
 )
 # (question, is it as wide as the page): the panels, in this order.
 PANELS = (

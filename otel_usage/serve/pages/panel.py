@@ -11,7 +11,7 @@ from .drawing import draw, list_rows
 from .frame import short_title
 from .markup import Content, Markup, join, tag
 from .view import View
-from .wording import AUDIENCE_NAMES, write, write_change
+from .wording import write, write_change
 
 BRIEF_ROWS = 7
 _PLURALS = {"people": "people", "ci": "CI", "agents": "agents", "services": "services"}
@@ -63,7 +63,7 @@ def draw_panel(answer: Answer, view: View, *, wide: bool = False) -> Markup:
 def draw_audience(answer: Answer, view: View) -> Markup:
     """Return the line below the filters: whose runs are counted on this page, and how many of others are not."""
     chosen = view.filters.audience
-    text = f"{AUDIENCE_NAMES[chosen]}: {AUDIENCES[chosen]}."
+    text = f"Counted: {AUDIENCES[chosen]}."
     others = [(name, runs) for name, runs in answer.apart.items() if chosen not in (name, "all") and runs]
     apart: list[Content] = [" Not counted here: "] if others else []
     for place, (name, runs) in enumerate(others):

@@ -66,7 +66,7 @@ def test_filters_are_links_and_stay_in_the_address(open_page: Any, digest: str) 
     page.get_by_role("link", name="90 days").click()
     page.get_by_role("link", name="CI", exact=True).click()
     assert "app=digest&days=90&audience=ci" == page.url.partition("?")[2]
-    assert "CI: continuous integration." in page.inner_text(".audience")
+    assert "Counted: continuous integration." in page.inner_text(".audience")
 
     page.goto(f"{digest}/app?app=digest")
     page.locator("tbody th a").first.click()

@@ -20,7 +20,7 @@
       const [time, what, kind, ended, took] = cells;
       say("arrived", `Arrived at ${time}: ${[what, kind, ended, took].filter((text) => text !== "–").join(", ")}`);
       document.querySelector("[data-then]").hidden = false;
-      source.close();
+      if (kind !== "first_run") source.close(); // that one comes before the run itself
       return;
     }
     const row = document.createElement("tr");

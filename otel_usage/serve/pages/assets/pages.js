@@ -39,7 +39,7 @@ function read(figure) {
 function options(figure) {
   const [columns, rows] = read(figure);
   const stacked = figure.dataset.draw === "stacked";
-  const bars = rows.length < 3 || (stacked && rows.length <= 100); // a day is a column, as long as it is wide enough
+  const bars = rows.length <= 14 || (stacked && rows.length <= 100); // a day is a column, as long as it is wide enough
   const dark = getComputedStyle(root).colorScheme === "dark";
   const muted = colour("--muted");
   const format = columns[1].format;
