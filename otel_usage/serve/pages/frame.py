@@ -67,14 +67,14 @@ def _brand() -> Markup:
 
 def _side(view: View) -> Markup:
     return tag(
-        "div", _brand(), _menu(view, "Pages"), tag("div", _theme(view), _leave(view), class_="foot"), class_="side"
+        "header", _brand(), _menu(view, "Pages"), tag("div", _theme(view), _leave(view), class_="foot"), class_="side"
     )
 
 
 def _top(view: View) -> Markup:
     """Return the navigation of narrow screens."""
     menu = tag("div", _menu(view, "Pages, narrow"), _theme(view), _leave(view))
-    return tag("div", _brand(), tag("details", tag("summary", "Menu"), menu), class_="top")
+    return tag("header", _brand(), tag("details", tag("summary", "Menu"), menu), class_="top")
 
 
 def _menu(view: View, label: str) -> Markup:
