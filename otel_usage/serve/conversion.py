@@ -7,8 +7,9 @@ Most spans of an app share what they say but for ids and times, and the decoder 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -56,12 +57,12 @@ _NAMES = {"run": "usage.command", "action": "usage.action", "error": "usage.erro
 class ReceivedRows(Received):
     """What one request asks to keep: as `Received`, and as rows.
 
-    unwanted: data points that become no row, and no loss: they repeat the spans. unfit: those that can't be added up.
+    unwanted: data points that become no row, and no loss: they repeat the spans. source: as the decoder returned it.
     """
 
     batch: Batch = field(default_factory=Batch)
     unwanted: int = 0
-    unfit: int = 0
+    source: Received = field(default_factory=lambda: Received("traces"))
 
 
 class RowMaker:
@@ -79,7 +80,15 @@ class RowMaker:
 
     def convert(self, received: Received) -> ReceivedRows:
         """Return *received* with its rows."""
-        rows = ReceivedRows(*(getattr(received, one.name) for one in fields(received)))
+        rows = ReceivedRows(
+            received.signal,
+            received.spans,
+            received.metrics,
+            received.ids,
+            Counter(received.rejected),
+            received.skipped,
+            source=received,
+        )
         if received.metrics is None:
             events = [self._event_of(span) for span in received.spans]
             rows.batch = Batch(events=events, lines=partial(_trace_lines, received) if self._passing_on else None)
@@ -121,14 +130,17 @@ class RowMaker:
         drops: list[DropRow] = []
         of_counts: list[int] = []  # their positions
         of_drops: list[int] = []
+        ids: list[int] = []
         for position, (resource, metric, point) in enumerate(_points_of(received)):
             if metric.name in DERIVED:
                 rows.unwanted += 1
+                ids.append(received.ids[position])
                 continue
             amount = _amount_of(metric.data, point)
             if amount is None:
-                rows.unfit += 1
+                rows.reject("value", 1)
                 continue
+            ids.append(received.ids[position])
             columns, installation = self._read_resource(resource)
             attributes = point.attributes or {}
             app, version, at_us = columns["app"], columns["version"], point.time_unix_nano // 1_000
@@ -141,6 +153,7 @@ class RowMaker:
             values = (at_us, app, name, installation, columns["ephemeral"], version, ci, "", amount)
             counts.append(CountRow(*values, _fields_of(attributes), number))
             of_counts.append(position)
+        rows.ids = ids
         lines = partial(_metrics_lines, received, (*of_counts, *of_drops)) if self._passing_on else None
         rows.batch = Batch(counts=counts, drops=drops, lines=lines)
 
@@ -156,15 +169,17 @@ class RowDecoder(Decoder):
         """Return what *body* holds, with its rows. Raises as `Decoder.decode` does."""
         return self._maker.convert(super().decode(signal, body, as_json=as_json))
 
-    def restrict(self, received: Received, apps: Collection[str]) -> Received:
-        """Return what *received* has of *apps*. What is another app's is rejected, as ``app``."""
+    def restrict(self, rows: Received, apps: Collection[str]) -> Received:
+        """Return what *rows* has of *apps*. What is another app's is rejected, as ``app``."""
+        assert isinstance(rows, ReceivedRows)
+        received = rows.source
         resources: Iterable[Resource] = (span.resource for span in received.spans)
         if received.metrics is not None:
             resources = (resource for resource, _, _ in _points_of(received))
         allowed = [at for at, resource in enumerate(resources) if resource.attributes.get("service.name") in apps]
         if len(allowed) == len(received.ids):
-            return received
-        part = Received(received.signal, rejected=received.rejected, skipped=received.skipped)
+            return rows
+        part = Received(received.signal, rejected=Counter(received.rejected), skipped=received.skipped)
         part.reject("app", len(received.ids) - len(allowed))
         selected: Any = select(received, allowed)
         if received.metrics is None:

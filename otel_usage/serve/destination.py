@@ -11,7 +11,7 @@ from otel_usage.server.received import Received
 
 from .conversion import ReceivedRows
 from .store.store import Store
-from .store.writer import FullError, UnwritableError, Written
+from .store.writer import FullError, UnfitRowsError, UnwritableError, Written
 
 NAME = "store"
 
@@ -49,6 +49,9 @@ class StoreDestination:
             if exc is None:
                 outcome.set_result(_judge(received, written.result()))
                 return
+            if isinstance(exc, UnfitRowsError):
+                outcome.set_result(RelayOutcome(dropped={"fault": len(received.ids)}, reason="fault", failed=True))
+                return
             why = str(exc) if isinstance(exc, UnwritableError) else type(exc).__name__
             outcome.set_result(
                 RelayOutcome(again=len(received.ids), reason="fault", explanation=f"the store can't write: {why}")
@@ -63,9 +66,4 @@ class StoreDestination:
 
 
 def _judge(received: ReceivedRows, written: Written) -> RelayOutcome:
-    return RelayOutcome(
-        sent=written.stored,
-        known=written.known,
-        dropped={"value": received.unfit} if received.unfit else {},
-        skipped=received.unwanted,
-    )
+    return RelayOutcome(sent=written.stored, known=written.known, skipped=received.unwanted)

@@ -10,7 +10,12 @@ _EVENTS = _TYPES["events"]
 
 
 def _unnest(name: str, kind: str) -> str:
-    """Return a column of a list that is bound as *name*. Times are bound as microseconds."""
+    """Return a column of a list that is bound as *name*. Times are bound as microseconds, maps as lists of keys and values.
+
+    DuckDB would take a dict for a struct, and two with other keys for two types.
+    """
+    if kind == "MAP(VARCHAR, VARCHAR)":
+        return f'map(unnest(${name}_keys::VARCHAR[][]), unnest(${name}_values::VARCHAR[][])) AS "{name}"'
     if kind == "TIMESTAMP":
         return f'make_timestamp(unnest(${name}::BIGINT[])) AS "{name}"'
     return f'unnest(${name}::{kind}[]) AS "{name}"'

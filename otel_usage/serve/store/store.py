@@ -232,5 +232,5 @@ def _load_window(connection: duckdb.DuckDBPyConnection, size: int) -> tuple[IdWi
             f"SELECT {key} FROM {table} WHERE received >= make_timestamp(?)",
             [since_us],
         )
-        window.add((one for (one,) in cursor.fetchall()), since_us)
+        window.add_from(table, (one for (one,) in cursor.fetchall()), since_us)
     return window, last_us

@@ -15,6 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+# Ids are of one table: each has a range of its own in the window.
+OFFSETS = {"events": 0, "counts": 1 << 64, "drops": 2 << 64}
+
 
 class IdWindow:
     """Concurrency: used by the writer's thread alone. since_us: see ALGORITHM; everything before *since_us* may be unknown."""
@@ -25,6 +28,11 @@ class IdWindow:
         self._older: set[int] = set()
         self._recent_since_us = since_us
         self.since_us = since_us
+
+    def add_from(self, table: str, ids: Iterable[int], received_us: int) -> None:
+        """Remember ids of *table* that a commit at *received_us* stored."""
+        offset = OFFSETS[table]
+        self.add((one + offset for one in ids), received_us)
 
     def __len__(self) -> int:
         return len(self._recent) + len(self._older)

@@ -10,7 +10,9 @@ ALGORITHM
 FAULTS
   1. The disk is full, or memory: the commit is rolled back, every batch of it fails with `UnwritableError`, and the next one
      is tried all the same. Nothing acknowledged is lost by it, as nothing of it was.
-  2. The process dies before the commit: nobody was told. After it, before the answer: the client comes again, and the
+  2. A row that DuckDB can't take, which the tables in `otel_usage.schema` should have rejected: the batches are committed one
+     by one, and that of the row alone fails, with `UnfitRowsError`. It must not come again, or it would fail all others.
+  3. The process dies before the commit: nobody was told. After it, before the answer: the client comes again, and the
      rows are known.
 RACES
   1. Two batches bring one id: they are in one commit, where the first one counts, or in two, and the window has it.
@@ -32,13 +34,31 @@ import duckdb
 
 from .rows import SHARED, CountRow, DropRow, EventRow, Shape
 from .statements import INSERT_COUNTS, INSERT_DROPS, INSERT_EVENTS, INSERT_OUTBOX, find_known
-from .window import IdWindow
+from .window import OFFSETS, IdWindow
 
 log = logging.getLogger("otel_usage.serve")
 
 MAX_QUEUED = 40_000  # rows
 MAX_COMMIT = 10_000
-PAUSE_S = 0.02
+PAUSE_S = 0.04
+FULL = (
+    "No space left",
+    "File too large",
+    "quota exceeded",
+    "max_temp_directory_size",
+)  # of errors of the system, and of DuckDB
+UNFIT = (
+    duckdb.DataError,
+    duckdb.InvalidInputException,
+    duckdb.TypeMismatchException,
+    TypeError,
+    ValueError,
+    OverflowError,
+)
+
+
+class UnfitRowsError(Exception):
+    """A batch has a row that DuckDB does not take. Its text is the class of the error."""
 
 
 Line = tuple[str, str, str | None]  # (signal, OTLP JSON, installation)
@@ -152,24 +172,35 @@ class Writer:
     def _work(self) -> None:
         while taken := self._take():
             began_s = time.monotonic()
-            batches = [batch for batch, _ in taken]
-            try:
-                results = self._commit(batches)
-                self.failing = ""
-            except Exception as exc:  # whatever DuckDB can't do: the clients come again, and the thread goes on
-                why = explain_fault(exc)
-                if why != self.failing:
-                    log.error("the store can't write: %s", why)
-                self.failing = why
-                for _, future in taken:
-                    future.set_exception(UnwritableError(why))
-                continue
-            for (_, future), written in zip(taken, results, strict=True):
-                future.set_result(written)
-            del batches, taken, results  # else the last ones stay in memory while nothing comes
+            self._write(taken)
+            del taken  # else the last ones stay in memory while nothing comes
             left_s = PAUSE_S - (time.monotonic() - began_s)
             if left_s > 0 and not self._closed:
                 time.sleep(left_s)
+
+    def _write(self, taken: Sequence[tuple[Batch, Future[Written]]]) -> None:
+        """Commit what was taken, together or else one by one, and tell each future."""
+        try:
+            results = self._commit([batch for batch, _ in taken])
+        except UNFIT as exc:
+            if len(taken) > 1:
+                for one in taken:
+                    self._write([one])
+                return
+            log.error("the store does not take a row: %s", type(exc).__name__)
+            taken[0][1].set_exception(UnfitRowsError(type(exc).__name__))
+            return
+        except Exception as exc:  # whatever DuckDB can't do: the clients come again, and the thread goes on
+            why = explain_fault(exc)
+            if why != self.failing:
+                log.error("the store can't write: %s", why)
+            self.failing = why
+            for _, future in taken:
+                future.set_exception(UnwritableError(why))
+            return
+        self.failing = ""
+        for (_, future), written in zip(taken, results, strict=True):
+            future.set_result(written)
 
     def _commit(self, batches: Sequence[Batch]) -> list[Written]:
         """Store what is new of *batches*, in one transaction, and return what became of each."""
@@ -222,9 +253,9 @@ class Writer:
         self._last_received_us = received_us
         self._next_number += len(lines)
         self.commits += 1
-        self.window.add((row.event for row in events), received_us)
-        self.window.add((row.point for row in counts), received_us)
-        self.window.add((row.point for row in drops), received_us)
+        self.window.add_from("events", (row.event for row in events), received_us)
+        self.window.add_from("counts", (row.point for row in counts), received_us)
+        self.window.add_from("drops", (row.point for row in drops), received_us)
         if self._on_commit is not None:
             self._on_commit(Stored(received_us, events, counts, drops))
         return results
@@ -239,11 +270,12 @@ class Writer:
     def _find_known(self, table: str, key: str, rows: Sequence[Any]) -> set[int]:
         """Return those ids of *rows* that are stored."""
         window, since_us, now_us = self.window, self.window.since_us, time.time_ns() // 1_000
+        offset = OFFSETS[table]
         position = EventRow._fields.index(key) if table == "events" else -1
         ids, late = set(), []
         for row in rows:
             one = row[position]
-            if one in window:
+            if one + offset in window:
                 ids.add(one)
             elif not since_us <= row[0] <= now_us:
                 late.append(row)
@@ -273,19 +305,29 @@ def _columns_of_events(events: Sequence[EventRow], received_us: int) -> dict[str
     at_us, installation, duration_us, event_ids, _ = zip(*events, strict=True)
     columns |= {"at": at_us, "installation": installation, "duration_us": duration_us, "event": event_ids}
     columns |= dict(zip(SHARED, zip(*shapes, strict=True), strict=True))
+    _split_fields(columns)
     return {name: list(values) if isinstance(values, tuple) else values for name, values in columns.items()}
 
 
 def _columns_of(rows: Sequence[CountRow] | Sequence[DropRow], received_us: int) -> dict[str, Any]:
     """Return what the statement for counts or drops binds. Any: as above."""
     columns = {name: [row[at] for row in rows] for at, name in enumerate(rows[0]._fields)}
+    if "fields" in columns:
+        _split_fields(columns)
     return {"received": received_us, "at": columns.pop("at_us"), **columns}
+
+
+def _split_fields(columns: dict[str, Any]) -> None:
+    """Replace the dicts of ``fields`` by lists of their keys and of their values: see statements.py. Any: as above."""
+    dicts = columns.pop("fields")
+    columns["fields_keys"] = [list(one) for one in dicts]
+    columns["fields_values"] = [list(one.values()) for one in dicts]
 
 
 def explain_fault(exc: BaseException) -> str:
     """Return why DuckDB could not write, in a word or two. Its own text may hold what was to be written."""
     text = str(exc)
-    if "No space left" in text or "ENOSPC" in text or "max_temp_directory_size" in text:
+    if any(word in text for word in FULL):
         return "the disk is full"
     if isinstance(exc, (duckdb.OutOfMemoryException, MemoryError)):
         return "memory is full"
