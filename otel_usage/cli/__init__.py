@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SERVERS = {
     "relay": "otel_usage.server.serve",
     "serve": "otel_usage.serve.command",
+    "ask": "otel_usage.serve.questions.command",
     "publish": "otel_usage.serve.publish.command",
 }
 
@@ -42,6 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     subparsers.add_parser(
         "serve", add_help=False, help="receive OTLP, keep it, show it in a browser, pass it on (extra: server)"
+    )
+    subparsers.add_parser(
+        "ask", add_help=False, help="answer a question about usage, from serve or its store (extra: server)"
     )
     subparsers.add_parser(
         "publish",

@@ -153,11 +153,6 @@ class Serve(Relay):
             if part is not None:
                 part.close()
 
-    @property
-    def is_closing(self) -> bool:
-        """True once the server is to end."""
-        return self._closing
-
 
 def raise_bad(why: str) -> NoReturn:
     """Refuse a request whose body is none of ours."""

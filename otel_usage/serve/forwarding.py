@@ -40,8 +40,9 @@ from otel_usage.delivery.queue import Queue
 from otel_usage.delivery.stop import Stop
 from otel_usage.otlp import merge
 from otel_usage.recording.fingerprint import fingerprint
+from otel_usage.server.workers import share_memory
 from otel_usage.setting_error import SettingError
-from otel_usage.spool.layout import METRICS, QUEUES_SUFFIX, TRACES
+from otel_usage.spool.layout import MEMORY_SUFFIX, METRICS, QUEUES_SUFFIX, TRACES
 
 from .store.migrations import HANDED_OVER, handed_over_key, read_meta, write_meta
 from .store.store import Store
@@ -102,8 +103,8 @@ class Forwarding:
         """Return how each vendor is doing."""
         with self._store.reader() as cursor:
             return {
-                vendor.name: VendorState(
-                    _count_after(cursor, _read_mark(cursor, vendor.name)),
+                vendor.queue.name: VendorState(
+                    _count_after(cursor, _read_mark(cursor, vendor.queue.name)),
                     bool(vendor.queue.paused_until_s(time.time())),
                 )
                 for vendor in self._vendors
@@ -133,7 +134,9 @@ class _Vendor(threading.Thread):
         self.ledger = Ledger(self.spool)
         self._store = store
         self._names = names
-        self._destination = build_destination(name, None, home=self.spool, schema=schema)
+        self._destination = build_destination(name, None, schema=schema)
+        # As the relay's: of many installations, and of both signals.
+        share_memory(self._destination.exporters, os.path.join(self.spool, name + MEMORY_SUFFIX))
 
     # What Dispatch asks.
 
@@ -172,12 +175,15 @@ class _Vendor(threading.Thread):
                     more = self._hand_over()
                     dispatch.send()
                 except (OSError, duckdb.Error, MemoryError) as exc:  # a full disk, most likely
-                    log.error("%s: passing on failed: %s", self.name, explain_fault(exc))
+                    log.error("%s: passing on failed: %s", self.queue.name, explain_fault(exc))
                     more = False
                 if not more:
                     self.changed.wait(self._pause_s())
         finally:
             self._destination.close()
+            for exporter in self._destination.exporters.values():
+                if hasattr(exporter, "close_memory"):
+                    exporter.close_memory()
 
     def _pause_s(self) -> float:
         """Return how long to wait for more: no longer than until the vendor's pause ends."""

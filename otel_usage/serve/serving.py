@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from otel_usage.server.http_server import build_http_server
+from otel_usage.server.http_server import HttpServer, build_http_server
 from otel_usage.server.options import Options
 
 from .access import Access
@@ -67,8 +67,17 @@ def serve(
             forwarding = Forwarding(store, vendors, schema=_merge(options.schemas))
         upkeep = Upkeep(store, raw_days=limits.raw_days, rollup_days=limits.rollup_days)
         app = Serve(store, options, access, forwarding=forwarding, upkeep=upkeep)
-        door = build_app(app, load_pages(app, access, options.schemas, notice=DEMO_NOTICE if demo else ""))
+        servers: list[HttpServer] = []  # the one that serves, once it is there
+        pages = load_pages(
+            store,
+            access,
+            options.schemas,
+            notice=DEMO_NOTICE if demo else "",
+            closing=lambda: any(server.should_exit for server in servers),
+        )
+        door = build_app(app, pages)
         server = build_http_server(door, path, host=host, port=port, deadline_s=options.deadline_s, tls=tls)
+        servers.append(server)
         try:
             server.run()
         except SystemExit:  # uvicorn's way of saying that it can't listen; it has logged why
@@ -81,18 +90,21 @@ def serve(
 
 
 def load_pages(
-    app: Serve, access: Access, schemas: Mapping[str, Mapping[str, Any]], *, notice: str
+    store: Store,
+    access: Access,
+    schemas: Mapping[str, Mapping[str, Any]],
+    *,
+    notice: str,
+    closing: Callable[[], bool],
 ) -> Sequence[BaseRoute]:
-    """Return the routes of the pages."""
+    """Return the routes of the pages. closing: true once the server is to end, so that live pages let go of it."""
     try:
         routes = importlib.import_module("otel_usage.serve.pages.routes").routes
     except ModuleNotFoundError as exc:
         if not str(exc.name).startswith("otel_usage.serve."):
             raise
         return [Route("/", _answer_without_pages)]
-    pages: Sequence[BaseRoute] = routes(
-        app.store, schemas, tokens=access.viewers, local=access.local, notice=notice, closing=lambda: app.is_closing
-    )
+    pages: Sequence[BaseRoute] = routes(store, schemas, tokens=access.viewers, notice=notice, closing=closing)
     return pages
 
 

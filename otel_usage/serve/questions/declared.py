@@ -41,12 +41,11 @@ def unused_fields(
 
 
 def unused_columns(columns: tuple[str, ...], questions: Mapping[str, Question]) -> list[str]:
-    """Return those of *columns*, of ``events``, that no query of *questions* names."""
+    """Return those of *columns*, of ``events``, that no query of *questions* names, of whatever table."""
     words: set[str] = set()
     for question in questions.values():
-        if "events" in question.rows_of:
-            for sql in question.queries(Scope(DUCKDB, "people")).values():
-                words.update(re.findall(r"\w+", sql))
+        for sql in question.queries(Scope(DUCKDB, "people")).values():
+            words.update(re.findall(r"\w+", sql))
     return [column for column in columns if column not in words]
 
 

@@ -24,7 +24,7 @@ def _queries(scope: Scope) -> dict[str, str]:
         "ahead": f"SELECT {d.count_if(ahead)} FROM events WHERE {arrived} HAVING count(*) > 0",
         "once": f"""
             SELECT count(*), {d.count_if("seen_days = 1")} FROM (
-                SELECT installation, {d.distinct("day")} AS seen_days FROM installation_days
+                SELECT installation, count(*) AS seen_days FROM installation_days
                 WHERE {scope.days()} AND {LASTING_DAYS} GROUP BY installation) AS installations
             HAVING count(*) > 0""",
         "drops": f"""

@@ -18,11 +18,18 @@ def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
     for part in _PART.findall(version.lower().removeprefix("v").split("+")[0]):
         if part.isdecimal():
             key.append((1, int(part), ""))
-        elif part in _BEFORE_RELEASE:
+            continue
+        _drop_zeros(key)
+        if part in _BEFORE_RELEASE:
             # Below the end of a version that has nothing more; "dev" comes first, and the others are in alphabetical order.
             key.append((-1, _BEFORE_RELEASE.index(part), part))
         else:
             key.append((2, 0, part))
-    while key and key[-1] == (1, 0, ""):  # 2.0 is 2
-        key.pop()
+    _drop_zeros(key)
     return (*key, (0, 0, ""), (0, 0, version))  # two that are equal by number have an order, too
+
+
+def _drop_zeros(key: list[tuple[int, int, str]]) -> None:
+    """Take the zeros off the end: 2.0 is 2, and 2.0rc1 is 2rc1."""
+    while key and key[-1] == (1, 0, ""):
+        key.pop()

@@ -40,7 +40,7 @@ log = logging.getLogger("otel_usage.serve")
 
 MAX_QUEUED = 40_000  # rows
 MAX_COMMIT = 10_000
-PAUSE_S = 0.02
+PAUSE_S = 0.04
 FULL = (
     "No space left",
     "File too large",

@@ -88,8 +88,4 @@ def test_columns_that_no_question_uses() -> None:
     """They are few, and listed in docs/questions.md."""
     everything = {**QUESTIONS, **QUESTIONS_OF_SCHEMA}
 
-    assert ["exit_code", "first_week", "cluster", "tty", "event"] == [
-        column
-        for column in unused_columns(COLUMNS, everything)
-        if column not in ("os", "os_version", "arch", "runtime", "runtime_version")
-    ]
+    assert ["exit_code", "first_week", "cluster", "tty", "event"] == unused_columns(COLUMNS, everything)

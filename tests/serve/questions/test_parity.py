@@ -18,10 +18,13 @@ from otel_usage.serve.questions.sample_year import SCHEMA, counts, drops, rows
 from .clickhouse import ClickHouse
 from .databases import event, execute_on, installation, store
 
-pytestmark = pytest.mark.skipif(
-    not (os.environ.get("OTEL_USAGE_SLOW") and importlib.util.find_spec("chdb")),
-    reason="OTEL_USAGE_SLOW is not set, or chdb is not installed",
-)
+pytestmark = [
+    pytest.mark.timeout(1_200),
+    pytest.mark.skipif(
+        not (os.environ.get("OTEL_USAGE_SLOW") and importlib.util.find_spec("chdb")),
+        reason="OTEL_USAGE_SLOW is not set, or chdb is not installed",
+    ),
+]
 ALL = {**QUESTIONS, **declared_questions(SCHEMA)}
 END = date(2024, 3, 31)
 NAMES = [
@@ -74,9 +77,9 @@ STORES = {
         odd_events(), drops=[("mycli", "2024-02-29 00:00:00", "it's", "1.0", 3, 1, "2024-02-29 00:00:00")]
     ),
     "a year": lambda: store(
-        rows("mycli", 3000, 400, 5, END),
-        counts=counts("mycli", 3000, 400, 5, END),
-        drops=drops("mycli", 3000, 400, 5, END),
+        rows("mycli", 1500, 400, 5, END),
+        counts=counts("mycli", 1500, 400, 5, END),
+        drops=drops("mycli", 1500, 400, 5, END),
     ),
 }
 # (first day, last day, audience): with a leap day; of one day; longer than a year.
