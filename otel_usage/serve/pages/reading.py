@@ -11,6 +11,8 @@ from ..questions import DUCKDB, Answer, Dialect, Filters, Question, answer
 from .view import Release
 
 MOST_VERSIONS = 60
+FRESH_S = 5.0  # rollups are as late: an overview, its questions and their files are asked for one after the other
+MOST_ANSWERS = 60
 REMEMBERED_S = 15.0  # the list of versions changes rarely, and every page needs it
 
 
@@ -33,6 +35,8 @@ class Reading:
     def __init__(self, store: Readable, dialect: Dialect = DUCKDB) -> None:
         self.store = store
         self.dialect = dialect
+        # Each is replaced, never changed, so threads may read it meanwhile; at worst a question is asked twice.
+        self._answers: dict[tuple[str, Filters], tuple[float, Answer]] = {}
         self._releases: dict[str, tuple[float, list[Release]]] = {}
 
     def execute(self, query: str, parameters: Mapping[str, str]) -> Sequence[Sequence[Any]]:
@@ -42,8 +46,19 @@ class Reading:
         return rows
 
     def ask(self, question: Question, filters: Filters) -> Answer:
-        """Return the answer to *question*."""
-        return answer(self.execute, self.dialect, question, filters)
+        """Return the answer to *question*, as it was at most `FRESH_S` ago."""
+        now, key = time.monotonic(), (question.id, filters)
+        until, recent = self._answers.get(key, (0.0, None))
+        if recent is None or now >= until:
+            recent = answer(self.execute, self.dialect, question, filters)
+            fresh = {other: row for other, row in list(self._answers.items())[-MOST_ANSWERS:] if now < row[0]}
+            self._answers = {**fresh, key: (now + FRESH_S, recent)}
+        return recent
+
+    def forget(self) -> None:
+        """Ask anew from now on: something was erased."""
+        self._answers = {}
+        self._releases = {}
 
     def apps(self) -> list[str]:
         """Return the names of the programs, in order."""

@@ -254,6 +254,7 @@ class Pages:
         )
         if installation:
             await run_in_threadpool(store.erase, app, installation)
+            self.reading.forget()
         view = await self._view(request)
         view = replace(view, path="/app", filters=replace(view.filters, app=app))
         page = await run_in_threadpool(app_page, self.reading, view, erased)

@@ -14,7 +14,7 @@ from .filters import AUDIENCES, FilterError, Filters
 from .question import Answer, Column, Headline, Question
 
 # In the order in which a page shows them.
-_MODULES = (runs, active, versions, commands, failures, platforms, audience, activation, cohorts, durations, trust)
+_MODULES = (active, versions, runs, commands, failures, platforms, audience, activation, cohorts, durations, trust)
 QUESTIONS: dict[str, Question] = {module.QUESTION.id: module.QUESTION for module in _MODULES}
 
 __all__ = [

@@ -63,6 +63,13 @@ def active(events: list[Event], filters: Filters) -> Rows:
     return rows
 
 
+def runs(events: list[Event], filters: Filters) -> Rows:
+    seen = days_of_people(events)
+    begun = Counter(day_of(event) for event in events if event["kind"] == "run" and is_person(event))
+    days = [filters.start + timedelta(n) for n in range(filters.days)]
+    return [(day.isoformat(), begun[day], sum(day in of for of in seen.values())) for day in days]
+
+
 def versions(events: list[Event], filters: Filters) -> Rows:
     weeks: dict[date, dict[str, str]] = defaultdict(dict)
     for one, days in days_of_people(events).items():
