@@ -27,6 +27,7 @@ from .question import (
 # Runs a query with its parameters bound, and returns its rows. Any: what a driver makes of a column.
 Execute = Callable[[str, Mapping[str, str]], Sequence[Sequence[Any]]]
 TIMES = {"events": AT, "counts": AT, "drops": AT, "installation_days": "day", "run_days": "day"}
+WORDS = {"events": "events", "counts": "counts", "installation_days": "rows per installation and day"}
 BLIND_SPOT = (
     "Installations that said no, or never saw a notice (with opt-out nothing is recorded before a notice was shown on a "
     "terminal), are in no number: each is a lower bound."
@@ -47,7 +48,7 @@ def answer(execute: Execute, dialect: Dialect, question: Question, filters: Filt
         Headline(h.title, h.value, h.unit, old[place] if place < len(old) else None)
         for place, h in enumerate(table.headlines)
     ]
-    missing = [table.missing, _explain_oldest(oldest, filters), BLIND_SPOT]
+    missing = [table.missing, _explain_oldest(oldest, question, filters), BLIND_SPOT]
     return Answer(
         question,
         filters,
@@ -114,10 +115,10 @@ def _find_oldest(execute: Execute, dialect: Dialect, question: Question, filters
     return oldest
 
 
-def _explain_oldest(oldest: Mapping[str, date], filters: Filters) -> str:
-    day = max(oldest.values(), default=None)
-    if day is None:
-        return "Nothing of this program is stored."
+def _explain_oldest(oldest: Mapping[str, date], question: Question, filters: Filters) -> str:
+    if absent := [WORDS[table] for table in question.rows_of if table not in oldest]:
+        return f"No {' and no '.join(absent)} of this program are stored: none came, or they have expired."
+    day = max(oldest.values())
     if day <= filters.start:
         return ""
     return f"Nothing before {day} is stored (not received, or expired): the period counts from there."

@@ -17,7 +17,7 @@ TEXT, MAP = "VARCHAR", "MAP(VARCHAR, VARCHAR)"
 
 def empty() -> duckdb.DuckDBPyConnection:
     """Return a database in memory that has the store's tables."""
-    connection = duckdb.connect()
+    connection = duckdb.connect(config={"threads": "1"})  # small, and many at a time
     bring_up_to_date(connection, ":memory:")
     return connection
 

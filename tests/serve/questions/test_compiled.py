@@ -6,6 +6,7 @@ import re
 from datetime import date
 
 import pytest
+import sqlglot
 
 from otel_usage.serve.questions import (
     AUDIENCES,
@@ -47,6 +48,14 @@ def test_queries_bind_their_values(question: str, audience: str) -> None:
             assert sql.count("(") == sql.count(")")
             for other in DIALECTS.keys() - {name}:
                 assert [] == [word for word in OF_ONE[other] if word in sql]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_queries_are_sql(dialect: str) -> None:
+    """A parser of each dialect takes every query; what databases say of them is in test_parity.py."""
+    for question in ALL.values():
+        for sql in question.queries(Scope(DIALECTS[dialect])).values():
+            assert 1 == len(sqlglot.parse(sql, read=dialect, error_level=sqlglot.ErrorLevel.RAISE))
 
 
 @pytest.mark.parametrize("question", ALL.values(), ids=list(ALL))

@@ -77,7 +77,7 @@ def test_nothing_is_stored(question: str) -> None:
     """Of no events each question has an answer, which says that there are none."""
     result = ask(question, [])
 
-    assert "Nothing of this program is stored." in result.missing
+    assert "of this program are stored: none came, or they have expired." in result.missing
     assert result.as_json()
     assert result.as_csv()
 
@@ -235,6 +235,7 @@ def test_durations_exact_and_rounded_up() -> None:
     assert [("scan", "1.0", 4, 2.5, pytest.approx(3.7), pytest.approx(3.97))] == list(exact.rows)
     assert [("scan", "1.0", 4, 2.097152, 4.194304, 4.194304)] == list(rounded_up.rows)
     assert "rounded up" in rounded_up.missing
+    assert "No events of this program are stored" in rounded_up.missing
     assert "rounded up" not in exact.missing
 
 
@@ -259,3 +260,13 @@ def test_what_is_missing() -> None:
         "runs whose end is not known": (1, 1 / 6), "dropped: age": (3, 3 / 9), "dropped: it's": (1, 1 / 7),
     } == {row[0]: (row[1], row[2]) for row in result.rows}  # fmt: skip
     assert "it waited too long" in records(result)[-2]["meaning"]
+
+
+def test_from_which_day_it_counts() -> None:
+    """A period that begins before the first row says so; one that does not, does not."""
+    events = [event("2026-11-11", installation=A), event("2026-11-16", installation=A)]
+    later = Filters.from_query({"app": "mycli", "start": "2026-11-11", "end": "2026-11-16"})
+
+    for question in ("active", "commands"):
+        assert "Nothing before 2026-11-11 is stored" in ask(question, events).missing
+        assert "Nothing before" not in ask(question, events, later).missing
