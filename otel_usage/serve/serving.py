@@ -104,7 +104,9 @@ def load_pages(
         if not str(exc.name).startswith("otel_usage.serve."):
             raise
         return [Route("/", _answer_without_pages)]
-    pages: Sequence[BaseRoute] = routes(store, schemas, tokens=access.viewers, notice=notice, closing=closing)
+    pages: Sequence[BaseRoute] = routes(
+        store, schemas, tokens=access.viewers, asks_clients=bool(access.clients), notice=notice, closing=closing
+    )
     return pages
 
 

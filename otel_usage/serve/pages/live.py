@@ -69,15 +69,22 @@ def live_page(view: View, rows: Sequence[Row]) -> Markup:
 
 def welcome_page(view: View, address: str) -> Markup:
     """Return what is shown while there are no events: what to do next. address: where this server takes them."""
-    token = "OTEL_EXPORTER_OTLP_HEADERS='authorization=Bearer TOKEN' " if view.locked else ""
-    line = f"{token}OTEL_USAGE_SEND_DELAY_S=0 otel-usage run --app hello --to {address} -- ls"
-    code = f'otel_usage.init("mycli", version="1.4", consent="opt-out", destinations={{"otlp": "{address}"}})'
+    program = "otel-usage run --app hello"
+    line = f"OTEL_USAGE_SEND_DELAY_S=0 {program} --to {address} -- ls"
+    if view.asks_clients:
+        headers = "OTEL_EXPORTER_OTLP_HEADERS='authorization=Bearer TOKEN'"  # beside --to they would not be sent
+        line = f"OTEL_USAGE_SEND_DELAY_S=0 OTEL_EXPORTER_OTLP_ENDPOINT={address} {headers} {program} -- ls"
+    destination = f'"{address}"'
+    if view.asks_clients:
+        destination = f'{{"endpoint": "{address}", "headers": {{"authorization": "Bearer TOKEN"}}}}'
+    code = f'otel_usage.init("mycli", version="1.4", consent="opt-out", destinations={{"otlp": {destination}}})'
     content = tag(
         "section",
         tag("h1", "Waiting for the first event"),
         tag("p", "Nothing has arrived yet. Paste this line into a terminal; its run appears below by itself:"),
         tag("code", line, class_="paste", id="line"),
         tag("button", "Copy", class_="button copy", type="button", hidden=True, data_copies="line"),
+        tag("p", "TOKEN is one of those that clients send with.") if view.asks_clients else None,
         tag("p", "Then have your own program send here, by one line in it:"),
         tag("code", code, class_="paste", id="code"),
         tag("p", "Reload the page to see what is new.", class_="pulse", role="status", data_state="still"),

@@ -46,16 +46,17 @@ def routes(
     *,
     tokens: Sequence[str] = (),
     local: bool = True,
+    asks_clients: bool = False,
     notice: str = "",
     closing: Callable[[], bool] = lambda: False,
 ) -> list[BaseRoute]:
     """Return the routes of the pages.
 
     schemas: {app: what it declares}. Any: a schema's rows. tokens: any of them opens the pages; without one, everybody on this
-    machine may look if the server listens there alone, which *local* says. notice: what every page says. closing: true once
-    the server is to end, so that live pages let go of it.
+    machine may look if the server listens there alone, which *local* says. asks_clients: programs need a token to send.
+    notice: what every page says. closing: true once the server is to end, so that live pages let go of it.
     """
-    return Pages(store, schemas or {}, Gate(tokens, local=local), notice, closing).routes()
+    return Pages(store, schemas or {}, Gate(tokens, local=local), notice, closing, asks_clients).routes()
 
 
 class Pages:
@@ -68,12 +69,14 @@ class Pages:
         gate: Gate,
         notice: str,
         closing: Callable[[], bool],
+        asks_clients: bool,
     ) -> None:
         self.reading = Reading(store)
         self.schemas = schemas
         self.gate = gate
         self.notice = notice
         self.closing = closing
+        self.asks_clients = asks_clients
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes."""
@@ -144,7 +147,8 @@ class Pages:
         app = view.filters.app
         releases = self.reading.releases(app) if app else []
         schema = self.schemas.get(app, {})
-        return replace(view, releases=releases, schema=schema, locked=self.gate.is_locked, notice=self.notice)
+        view = replace(view, releases=releases, schema=schema, notice=self.notice)
+        return replace(view, locked=self.gate.is_locked, asks_clients=self.asks_clients)
 
     async def _view(self, request: Request) -> View:
         return await run_in_threadpool(self._look, request)

@@ -24,7 +24,7 @@ def sign_in_page(view: View, next_page: str, *, wrong: bool) -> Markup:
     content = tag(
         "section",
         tag("h1", "otel-usage"),
-        tag("p", "These pages need a token: one of those that the server was started with.", class_="muted"),
+        tag("p", "These pages need a token of those who look. It is not one that programs send with.", class_="muted"),
         tag("p", "That is none of its tokens.", class_="wrong", id="wrong", role="alert") if wrong else None,
         form,
         class_="panel narrow",

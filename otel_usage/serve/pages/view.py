@@ -33,7 +33,8 @@ class View:
     """What a page is made for.
 
     days: the period if it is one that ends today, else 0. path: of the page itself. notice: what every page says, such as
-    that this is a demonstration. theme: one of `THEMES`. schema: what the program declares, as far as the server knows.
+    that this is a demonstration. theme: one of `THEMES`. locked: people need a token; asks_clients: programs
+    that send do. schema: what the program declares, as far as the server knows.
     """
 
     filters: Filters
@@ -44,6 +45,7 @@ class View:
     releases: Sequence[Release] = ()
     theme: str = "auto"
     locked: bool = False
+    asks_clients: bool = False
     notice: str = ""
     schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # Any: a schema's rows
 
