@@ -6,21 +6,26 @@ The year is the same each time, so a picture changes where a page does (and with
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import requests
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from otel_usage.cli import demo
 from otel_usage.serve.questions.sample_year import SCHEMA
 from otel_usage.serve.serving import DEMO_NOTICE
 from tests.serve.pages.conftest import find_browser
 from tests.serve.pages.serving import run_now, serving, year
+from tests.serve.store.stores import ServeProcess
 
 FOLDER = Path(__file__).parent / "screenshots"
 INSTALLATIONS = 400
@@ -56,10 +61,28 @@ PICTURES = (
     Picture(
         "live", "year", "/live", MIDDLE, "dark", first=lambda page: page.wait_for_selector(".pulse[data-state=open]")
     ),
+    Picture("demo", "demo", "/live", MIDDLE, first=lambda page: page.wait_for_selector(".pulse[data-state=open]")),
     Picture("empty", "empty", "/", MIDDLE, first=lambda page: page.wait_for_selector(".pulse[data-state=open]")),
     Picture("one-event", "one", "/?app=hello&days=7", MIDDLE),
     Picture("sign-in", "locked", "/", MIDDLE, "dark"),
 )
+
+
+def run_demo(folder: Path, address: str) -> None:
+    """Run what ``otel-usage demo`` runs, but to the server at *address*, and return when all of it has arrived there."""
+    work = folder / "work"
+    work.mkdir()
+    (work / "notes.txt").write_text("remember the milk\n")
+    (work / "secret-plan.txt").write_text("x" * 2_000_000)
+    environ = demo._environment(folder, address)
+    environ.update(OTEL_TRACES_EXPORTER="otlp", OTEL_METRICS_EXPORTER="otlp")
+    for program, arguments in demo.RUNS:
+        command = [sys.executable, str(demo.examples_folder() / program), *arguments]
+        subprocess.run(command, env=environ, cwd=work, capture_output=True, check=False)
+    deadline = time.monotonic() + demo.DEADLINE_S
+    while requests.get(f"{address}/live", timeout=60).text.count(">run<") < len(demo.RUNS):
+        assert time.monotonic() < deadline, "not all runs of the demonstration arrived"
+        time.sleep(0.5)
 
 
 def shrink(picture: bytes, path: Path) -> None:
@@ -88,6 +111,10 @@ def main(names: Sequence[str]) -> None:
             ),
             "locked": start("locked", tokens=[TOKEN]),
         }
+        (folder / "demo").mkdir()
+        servers["demo"] = stack.enter_context(ServeProcess(folder / "demo" / "usage.duckdb")).url
+        if not names or "demo" in names:
+            run_demo(folder / "demo", servers["demo"])
         browser = stack.enter_context(sync_playwright()).chromium.launch(
             executable_path=find_browser(), args=["--no-sandbox"]
         )
