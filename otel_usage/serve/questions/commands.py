@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 from .filters import Filters
-from .question import AT, LASTING, Column, Headline, Question, Results, Scope, Table, share
+from .question import AT, Column, Headline, Question, Results, Scope, Table, share
+
+EVERYTHING = "all"  # in place of a kind: the row of all commands and actions together
 
 
 def _queries(scope: Scope) -> dict[str, str]:
     d = scope.dialect
-    counted = f"{d.distinct_if('installation', 'NOT ephemeral')}, count(*), max({d.day(AT)})"
+    users = d.distinct_if("installation", "NOT ephemeral")
+    counted = f"{users}, count(*), max({d.day(AT)})"
     options = d.unnested("events", "options", "option_name")
     return {
+        # Events are read once: the names, and all of them together, are counted from one row per name and installation.
         "names": f"""
-            SELECT kind, name, {counted} FROM events
-            WHERE {scope.events()} AND kind IN ('run', 'action') GROUP BY kind, name""",
+            WITH uses AS (
+                SELECT kind, name, installation, ephemeral, count(*) AS times, max({AT}) AS last_at FROM events
+                WHERE {scope.events()} AND kind IN ('run', 'action') GROUP BY kind, name, installation, ephemeral)
+            SELECT kind, name, {users}, sum(times), max({d.day("last_at")}) FROM uses GROUP BY kind, name
+            UNION ALL
+            SELECT '{EVERYTHING}', '', {users}, sum(CASE WHEN kind = 'run' THEN times ELSE 0 END), max({d.day("last_at")})
+            FROM uses HAVING count(*) > 0""",
         "options": f"""
             SELECT name, option_name, {counted} FROM {options}
             WHERE {scope.events()} AND kind = 'run' GROUP BY name, option_name""",
-        "all": f"""
-            SELECT {d.distinct_if("installation", LASTING)}, {d.count_if("kind = 'run'")} FROM events
-            WHERE {scope.events()} AND kind IN ('run', 'action') HAVING count(*) > 0""",
     }
 
 
 def _shape(results: Results, _filters: Filters) -> Table:
-    installations, runs = (int(n) for n in (results["all"] or [(0, 0)])[0])
+    total = next((row for row in results["names"] if row[0] == EVERYTHING), ("", "", 0, 0))
+    installations, runs = int(total[2]), int(total[3])
     what = {"run": "command", "action": "action"}
     rows = [
         (what[kind], name, users, share(users, installations), times, day)
         for kind, name, users, times, day in results["names"]
+        if kind != EVERYTHING
     ]
     rows += [
         ("option", f"{name} {option}", users, share(users, installations), times, day)
