@@ -88,7 +88,7 @@ def run_demo(folder: Path, address: str) -> None:
 def shrink(picture: bytes, path: Path) -> None:
     """Write a PNG with a palette: a page has few colours, and the repository keeps every version of it."""
     with Image.open(io.BytesIO(picture)) as image:
-        palette = image.convert("RGB").quantize(96, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        palette = image.convert("RGB").quantize(160, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         palette.save(path, optimize=True)
 
 

@@ -27,7 +27,13 @@ from .question import (
 # Runs a query with its parameters bound, and returns its rows. Any: what a driver makes of a column.
 Execute = Callable[[str, Mapping[str, str]], Sequence[Sequence[Any]]]
 TIMES = {"events": AT, "counts": AT, "drops": AT, "installation_days": "day", "run_days": "day"}
-WORDS = {"events": "events", "counts": "counts", "installation_days": "rows per installation and day"}
+WORDS = {
+    "events": "events",
+    "counts": "counts",
+    "drops": "counts of what was dropped",
+    "installation_days": "rows per installation and day",
+    "run_days": "rows per command and day",
+}
 BLIND_SPOT = (
     "Installations that said no, or never saw a notice (with opt-out nothing is recorded before a notice was shown on a "
     "terminal), are in no number: each is a lower bound."
