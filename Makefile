@@ -17,6 +17,9 @@ help:
 	@echo "make tracers    install Sentry, ddtrace and others, from which the exporters hide their keys"
 	@echo "make destinations  install Segment's own destinations, by which our messages are judged (needs node)"
 	@echo "make frozen     install PyInstaller, shiv and others, which pack programs that tests then run"
+	@echo "make front-end  make the charts of the pages of otel-usage serve, from npm's packages"
+	@echo "make test-pages run the tests of the pages, in a real browser (Debian: apt-get install chromium)"
+	@echo "make screenshots  write docs/screenshots/"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure what we promise, beside others"
 	@echo "make programs   install real programs from PyPI, some fifty, for make bench-outside"
@@ -26,11 +29,19 @@ help:
 
 $(VENV)/installed: pyproject.toml requirements-dev.txt requirements-frameworks.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[instrument,relay]' -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[instrument,relay,server]' -r requirements-dev.txt
 	$(BIN)/python -m compileall -q $(VENV)/lib otel_usage exporters || true
 	@touch $@
 
-install: $(VENV)/installed
+# Node is on the path, or comes with requirements-dev.txt.
+FRONT_END := otel_usage/serve/pages/assets/echarts.js
+$(FRONT_END): $(VENV)/installed front-end/build.py front-end/charts.js front-end/package.json front-end/package-lock.json
+	$(BIN)/python front-end/build.py
+	@touch $@
+
+install: $(VENV)/installed $(FRONT_END)
+
+front-end: $(FRONT_END)
 
 demo: install
 	$(BIN)/otel-usage demo
@@ -54,7 +65,7 @@ test-oldest:
 	mkdir -p build
 	$(OLDEST) -m venv build/oldest
 	grep -v opentelemetry-configuration requirements-dev.txt > build/oldest/requirements.txt
-	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[instrument,relay]' -r build/oldest/requirements.txt -c tests/oldest.txt
+	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[instrument,relay,server]' -r build/oldest/requirements.txt -c tests/oldest.txt
 	build/oldest/bin/python -m pytest -n 2 tests/exporters tests/delivery tests/outside tests/server
 
 # Random lives of senders, beyond the 2,000 of the suite: see tests/delivery/world.py.
@@ -91,6 +102,14 @@ frozen: install
 	$(PYTHON) -m venv --clear build/frozen
 	build/frozen/bin/python -m pip install --quiet --disable-pip-version-check build/frozen-wheel/*.whl -r requirements-frozen.txt
 
+# A browser that is missing is a failure here; in `make test` those tests are skipped.
+test-pages: install
+	OTEL_USAGE_BROWSER=required $(BIN)/python -m pytest tests/serve/pages
+
+screenshots: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pillow
+	$(BIN)/python -m docs.screenshots
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -119,4 +138,4 @@ collector:
 clean:
 	rm -rf $(VENV) build dist
 
-.PHONY: help install demo test test-model test-wheel test-oldest test-all tracers destinations frozen programs test-frameworks lint bench bench-outside docs collector clean
+.PHONY: help install demo test test-model test-wheel test-oldest test-all tracers destinations frozen programs test-frameworks front-end test-pages screenshots lint bench bench-outside docs collector clean

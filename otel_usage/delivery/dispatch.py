@@ -19,7 +19,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..otlp import Record
 from ..spool.layout import TRACES
@@ -33,18 +33,36 @@ from .segment_file import Points, Spans, count_records, parts_of
 from .stop import DeliveryCutError, Stop
 from .verdict import VALIDATED, Verdict
 
-if TYPE_CHECKING:
-    from .sender import Sender
-
 NO_DELTAS_PROBLEM = (
     "it takes no delta counters: send it spans alone ('metrics': 'none'), or through a gateway that converts them"
 )
 
 
+class Sending(Protocol):
+    """For whom a `Dispatch` sends: who says whether to go on, and builds destinations. `Sender`, or the server."""
+
+    ledger: Ledger
+    stop: Stop
+    spool: str
+    version: str
+
+    def may_send(self) -> bool:
+        """True if nobody has said off."""
+
+    def destination(self, queue: Queue) -> Destination | None:
+        """Return the destination of a queue; None if its settings are wrong: then the queue is paused."""
+
+    def destination_fingerprint(self, name: str) -> str:
+        """Return what changes with the settings of the destination *name*."""
+
+    def added_attributes(self) -> Mapping[str, str]:
+        """Return what is added to each resource as it is sent."""
+
+
 class Dispatch:
     """Sends what *queues* hold. sender: who says whether to go on, and builds destinations."""
 
-    def __init__(self, sender: Sender, queues: list[Queue], losses: Losses) -> None:
+    def __init__(self, sender: Sending, queues: list[Queue], losses: Losses) -> None:
         self.sender = sender
         self.queues = queues
         self.losses = losses

@@ -129,6 +129,11 @@ def is_allowed_on_run(key: str, value: object) -> bool:
     return CHECKS["run"][key](value)
 
 
+def is_allowed_on_resource(key: str, value: object) -> bool:
+    """True if a resource's attribute *key* may hold *value*."""
+    return CHECKS["resource"][key](value)
+
+
 def check_resource(attributes: Mapping[str, object]) -> bool:
     """True if every resource attribute is in the table and looks as it should."""
     checks = CHECKS["resource"]

@@ -31,7 +31,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from otel_usage.otlp import MalformedError
@@ -41,7 +41,7 @@ from .answers import JSON, RefusedError, build_refusal, build_success, format_re
 from .body import Body, NoRoomError
 from .body_reader import BodyReader, explain_no_room
 from .decode import Decoder
-from .fan_out import EVERYWHERE, FanOut, Rejected
+from .fan_out import EVERYWHERE, Deliverer, FanOut, Rejected
 from .operator_log import DestinationLog, HandshakeFailure, HandshakeLog, RefusalLog
 from .options import Options
 from .outcome import RelayOutcome, count_rejected
@@ -60,12 +60,12 @@ Result = TypeVar("Result")
 class Relay:
     """What the requests share, and the answers to them. Used from the event loop only."""
 
-    def __init__(self, destinations: Sequence[DestinationWorkers], options: Options) -> None:
+    def __init__(self, destinations: Sequence[Deliverer], options: Options) -> None:
         self.destinations = {destination.name: destination for destination in destinations}
         self.options = options
         self.metrics = RelayMetrics()
         self.reader = BodyReader(options)
-        self.decoder = Decoder(options.schemas, items=options.items)
+        self.decoder: Decoder = Decoder(options.schemas, items=options.items)
         # One: decoding is all Python, and what a hostile body expands to is in memory once, not once for each.
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix="relay-decode")
         self._tokens = [token.encode() for token in options.tokens]
@@ -127,7 +127,7 @@ class Relay:
         self.metrics.observe(time.monotonic() - began, destination=label)
         return answer
 
-    async def _deliver(self, request: Request, destinations: Sequence[DestinationWorkers], deadline: float) -> Rejected:
+    async def _deliver(self, request: Request, destinations: Sequence[Deliverer], deadline: float) -> Rejected:
         """Deliver *request*, and return what was rejected of it. Raises RefusedError."""
         signal = request.path_params["signal"]
         body = self.reader.open(request)
@@ -137,7 +137,9 @@ class Relay:
         try:
             await self.reader.read(body, request, deadline)
             fan_out.take_places()
-            received = await self._decode(signal, body, media_type_of(request) == JSON, deadline)
+            received = self.restrict(
+                request, await self._decode(signal, body, media_type_of(request) == JSON, deadline)
+            )
             submitted = True
             fan_out.submit(received, deadline, partial(self._count, received), body.close)
             to_all = "destination" not in request.path_params
@@ -146,6 +148,10 @@ class Relay:
             if not submitted:
                 fan_out.release()
                 body.close()
+
+    def restrict(self, request: Request, received: Received) -> Received:  # noqa: ARG002
+        """Return what *request* may deliver of *received*: here, all of it."""
+        return received
 
     async def _decode(self, signal: str, body: Body, as_json: bool, deadline: float) -> Received:
         """Return what *body* holds. A large one is decoded in the thread for it, so that others are answered.
@@ -178,7 +184,7 @@ class Relay:
             raise RefusedError(result.status, result.why, **result.headers)
         return result
 
-    def _count(self, received: Received, destination: DestinationWorkers, outcome: RelayOutcome) -> None:
+    def _count(self, received: Received, destination: Deliverer, outcome: RelayOutcome) -> None:
         labels = {"destination": destination.name, "signal": received.signal}
         self.metrics.add("received_total", received.count, **labels)
         self.metrics.add("sent_total", outcome.sent, **labels)
@@ -289,12 +295,17 @@ def make_app(destinations: Sequence[DestinationWorkers], options: Options | None
         app = make_app([load_destination("ga4", window=500_000, workers=4)], Options(waiting=64))
     """
     relay = Relay(destinations, options or Options())
+    return build_door(relay, [Route("/{destination}/v1/{signal}", relay.answer_otlp, methods=["POST"])])
+
+
+def build_door(relay: Relay, more_routes: Sequence[BaseRoute]) -> Door:
+    """Return the application of *relay*, with *more_routes* behind those that every server of ours has."""
     app = Door(
         routes=[
             Route(HEALTH, relay.answer_health),
             Route("/metrics", relay.answer_metrics),
             Route("/v1/{signal}", relay.answer_otlp, methods=["POST"]),
-            Route("/{destination}/v1/{signal}", relay.answer_otlp, methods=["POST"]),
+            *more_routes,
         ],
         exception_handlers={HTTPException: relay.answer_http_error},
         lifespan=relay.lifespan,

@@ -33,7 +33,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, SpanKind, Status, TraceFlags
 
 from otel_usage.otlp import span_of
-from otel_usage.schema.records import check_span
+from otel_usage.schema.records import check_span, is_allowed_on_resource
 
 from .envelope import MAX_RECORD_BYTES, METRIC_KINDS, message_class, open_envelope
 from .received import (
@@ -54,6 +54,7 @@ MAX_REMEMBERED_BYTES = 2_048  # of one of them on the wire, larger ones are read
 MIN_SPAN_BYTES = 46  # of ids and times alone, without which no span is one of ours
 
 _FIELDS_OF_ITS_OWN = ("trace_id", "span_id", "parent_span_id", "start_time_unix_nano", "end_time_unix_nano")
+INSTALLATION = "app.installation.id"
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _NO_RECORDED_VALUE = 1  # DataPointFlags: the mark that a series has ended
 
@@ -76,6 +77,7 @@ class ProtobufDecoder:
         self._schemas = schemas
         self._limit = limit
         self._resources: dict[bytes, CheckedResource | None] = {}
+        self._rests: dict[bytes, Mapping[str, Any]] = {}  # of resources, without the installation's id
         self._shapes: dict[tuple[str, bytes], SpanShape] = {}
 
     def decode_spans(self, body: bytes) -> Received:
@@ -155,12 +157,37 @@ class ProtobufDecoder:
         if len(resource) > MAX_RECORD_BYTES:
             return None, "attribute"
         try:
-            attributes = Resource.FromString(resource).attributes
+            message = Resource.FromString(resource)
         except DecodeError:
             return None, "malformed"
-        owner = accept_resource(_read_attributes(attributes))
+        owner = self._read_resource(message)
         _remember(self._resources, resource, owner, len(resource))
         return owner, "attribute"
+
+    def _read_resource(self, message: Any) -> CheckedResource | None:
+        """Return a new resource. What it has besides the installation's id is alike in many, and so is remembered."""
+        attributes = message.attributes
+        last = len(attributes) - 1
+        at = (
+            next((i for i in range(last, -1, -1) if attributes[i].key == INSTALLATION), None)
+            if last < MAX_ATTRIBUTES
+            else None
+        )
+        if at is None:
+            return accept_resource(_read_attributes(attributes))
+        own = _read_scalar(attributes[at].value)
+        del attributes[at]
+        key = message.SerializeToString()
+        rest = self._rests.get(key)
+        if rest is None:
+            rest = _read_attributes(attributes)
+            rest = rest if accept_resource(rest) else TOO_MANY_ATTRIBUTES
+            _remember(self._rests, key, rest, len(key))
+        if rest is TOO_MANY_ATTRIBUTES or not is_allowed_on_resource(INSTALLATION, own):
+            return None
+        pairs = list(rest.items())
+        pairs.insert(at, (INSTALLATION, own))  # where it was, so that equal requests stay equal, byte for byte
+        return CheckedResource(SDKResource(dict(pairs)), str(rest.get("service.name", "")))
 
     def decode_metrics(self, body: bytes) -> Received:
         """Return the metrics in *body*. Raises MalformedError or TooManyError."""

@@ -11,15 +11,39 @@ RULES of the answer, for a client that has one word for all destinations
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from otel_usage.delivery.verdict import VALIDATED
 
 from .answers import RefusedError, format_retry_after
 from .outcome import RelayOutcome
 from .received import Received
-from .workers import DestinationWorkers
+
+
+class Deliverer(Protocol):
+    """What a request is delivered to: workers.DestinationWorkers, or the store of ``otel-usage serve``.
+
+    exporters: its keys are the signals that it takes. Any: an exporter. waiting: requests accepted for it and not answered;
+    used from the event loop only.
+    """
+
+    name: str
+    exporters: Mapping[str, Any]
+    waiting: int
+
+    @property
+    def window(self) -> Sized:
+        """The ids it remembers."""
+
+    def submit(self, received: Received, deadline: float) -> Future[RelayOutcome]:
+        """Have *received* delivered before *deadline*, on the monotonic clock."""
+
+    def close(self) -> None:
+        """Finish what is under way."""
+
 
 EVERYWHERE = "*"  # stands for all destinations, where one is named in metrics
 
@@ -39,13 +63,13 @@ class FanOut:
           the last of them has ended.
     """
 
-    def __init__(self, destinations: Sequence[DestinationWorkers], *, waiting: int) -> None:
+    def __init__(self, destinations: Sequence[Deliverer], *, waiting: int) -> None:
         self._destinations = destinations
         self._waiting = waiting
-        self._held: list[DestinationWorkers] = []
+        self._held: list[Deliverer] = []
         self._deliveries: dict[str, asyncio.Future[RelayOutcome]] = {}
 
-    def check_places(self) -> list[DestinationWorkers]:
+    def check_places(self) -> list[Deliverer]:
         """Return the destinations that have a place. Raises RefusedError if there is none."""
         free = [one for one in self._destinations if one.waiting < self._waiting]
         if not free:
@@ -68,14 +92,14 @@ class FanOut:
         self,
         received: Received,
         deadline: float,
-        on_outcome: Callable[[DestinationWorkers, RelayOutcome], None],
+        on_outcome: Callable[[Deliverer, RelayOutcome], None],
         on_end: Callable[[], None],
     ) -> None:
         """Begin to deliver *received* wherever it has a place. deadline: on the monotonic clock."""
         held, self._held = self._held, []
         left = set(held)
 
-        def give_back(one: DestinationWorkers, ended: asyncio.Future[RelayOutcome]) -> None:
+        def give_back(one: Deliverer, ended: asyncio.Future[RelayOutcome]) -> None:
             one.waiting -= 1
             left.discard(one)
             if not left:
@@ -111,7 +135,8 @@ def judge(received: Received, outcomes: Mapping[str, RelayOutcome], *, to_all: b
         wait = format_retry_after(max(waits_s, default=None))
         if all(outcome.status == 429 for outcome in again):
             raise RefusedError(429, "the destination asks to slow down", retry_after=wait)
-        raise RefusedError(503, "the destination did not take all of it", retry_after=wait)
+        why = next((outcome.explanation for outcome in again if outcome.explanation), "")
+        raise RefusedError(503, why or "the destination did not take all of it", retry_after=wait)
     if any(outcome.failed for outcome in outcomes.values()):
         raise RefusedError(500, "the exporter failed")
     reasons = dict(received.rejected)

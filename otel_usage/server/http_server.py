@@ -1,4 +1,4 @@
-"""The HTTP server of the relay: uvicorn, with its ways of starting and stopping made those of a service."""
+"""The HTTP server of relay and serve: uvicorn, with its ways of starting and stopping made those of a service."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import math
 import signal
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+from starlette.applications import Starlette
 
-from .app import make_app
 from .connections import find_connection_limit, make_protocol
-from .options import Options
 from .tls import make_tls_protocol
-from .workers import DestinationWorkers
 
 log = logging.getLogger("otel_usage.relay")
 
@@ -33,12 +31,12 @@ KEEP_ALIVE_S = 75  # longer than a Collector remembers an idle connection
 class HttpServer(uvicorn.Server):
     """Serves until SIGTERM or SIGINT, answers what it has taken, and returns from `run`.
 
-    A second signal has what is under way answered with 503 at once. destinations: their names, for the log.
+    A second signal has what is under way answered with 503 at once. purpose: what it serves, for the log.
     """
 
-    def __init__(self, config: uvicorn.Config, destinations: Sequence[str]) -> None:
+    def __init__(self, config: uvicorn.Config, purpose: str) -> None:
         super().__init__(config)
-        self._destinations = destinations
+        self._purpose = purpose
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and log where."""
@@ -52,7 +50,7 @@ class HttpServer(uvicorn.Server):
                     same.listen(QUEUE)
             bound = [s.getsockname()[:2] for server in self.servers for s in server.sockets]
             addresses = ", ".join(f"{address}:{number}" for address, number in bound)
-            log.info("listening on %s for %s", addresses, ", ".join(self._destinations))
+            log.info("listening on %s for %s", addresses, self._purpose)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Stop; called again, hurry."""
@@ -79,14 +77,15 @@ class HttpServer(uvicorn.Server):
 
 
 def build_http_server(
-    destinations: Sequence[DestinationWorkers],
-    options: Options,
+    app: Starlette,
+    purpose: str,
     *,
     host: str,
     port: int,
+    deadline_s: float,
     tls: ssl.SSLContext | None = None,
 ) -> HttpServer:
-    """Return a server for *destinations*, not started. tls: None for plain HTTP."""
+    """Return a server of *app*, not started. purpose: for the log. deadline_s: of its requests. tls: None for plain HTTP."""
     limit = find_connection_limit()
     protocol = make_protocol(limit)
     app = make_app(destinations, options)
@@ -103,6 +102,6 @@ def build_http_server(
         server_header=False,
         ws="none",
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=math.ceil(options.deadline_s + GRACE_S),
+        timeout_graceful_shutdown=math.ceil(deadline_s + GRACE_S),
     )
-    return HttpServer(config, [destination.name for destination in destinations])
+    return HttpServer(config, purpose)

@@ -31,6 +31,7 @@ class RelayOutcome:
     status: the destination's last HTTP status, None if there was no answer.
     reason: why not all was delivered, in a word: see `otel_usage.delivery.verdict`.
     failed: the exporter raised, and what it had is dropped.
+    explanation: why it is to come again, for the client; "" if that is the destination's affair.
     """
 
     sent: int = 0
@@ -43,6 +44,7 @@ class RelayOutcome:
     status: int | None = None
     reason: str = ""
     failed: bool = False
+    explanation: str = ""
 
 
 def name_reason(verdict: Verdict) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from bisect import bisect_left
+from collections.abc import Mapping
 
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -42,13 +43,17 @@ Labels = tuple[tuple[str, str], ...]
 class RelayMetrics:
     """Counters, gauges and one histogram, by name and labels. Concurrency: safe in threads.
 
+    prefix: of their names; those of the process have none. more: ``{name: what it means}`` of a server's own besides `HELP`.
+
     >>> metrics = RelayMetrics()
     >>> metrics.add("sent_total", 3, destination="ga4")
     >>> metrics.value("sent_total")
     3
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = PREFIX, more: Mapping[str, str] | None = None) -> None:
+        self._prefix = prefix
+        self._help = {**HELP, **(more or {})}
         self._values: dict[tuple[str, Labels], float] = {}
         self._durations: dict[Labels, tuple[list[int], list[float]]] = {}  # (requests by bucket, [seconds in all])
         self._lock = threading.Lock()
@@ -83,9 +88,9 @@ class RelayMetrics:
             self.put(name, n)
         lines: list[str] = []
         with self._lock:
-            for name, meaning in HELP.items():
+            for name, meaning in self._help.items():
                 kind = "histogram" if name == _HISTOGRAM else "counter" if name.endswith("_total") else "gauge"
-                full = name if name.startswith("process_") else PREFIX + name
+                full = name if name.startswith("process_") else self._prefix + name
                 lines += [f"# HELP {full} {meaning}", f"# TYPE {full} {kind}"]
                 if name == _HISTOGRAM:
                     for labels, (counts, total) in self._durations.items():

@@ -21,6 +21,7 @@ from otel_usage.settings.endpoint import is_loopback
 from .options import MIB, Options, explain_error, read_schema, read_tokens
 
 MAX_DEADLINE_S = 3_600
+LIMITS = ("body_mib", "decoded_mib", "held_mib", "items", "waiting", "deadline_s", "window")
 
 log = logging.getLogger("otel_usage.relay")
 
@@ -56,45 +57,65 @@ def build_parser() -> argparse.ArgumentParser:
         help="keep there what GA4 was sent, and sessions and traits of "
         "installations, so that a restart repeats and forgets nothing",
     )
+    limits = add_limits(parser, default)
+    limits.add_argument("--workers", type=int, default=default.workers, help="deliveries at a time, per destination")
+    explain_limits(limits)
+    return parser
+
+
+def add_limits(parser: argparse.ArgumentParser, default: Options) -> argparse._ArgumentGroup:
+    """Add the options about limits to *parser*, with the values of *default*: `read_limits` reads them. Return their group."""
     limits = parser.add_argument_group("limits")
     limits.add_argument("--body-mib", type=float, default=default.body_bytes / MIB, help="of a request, as it comes")
     limits.add_argument("--decoded-mib", type=float, default=default.decoded_bytes / MIB, help="and decompressed")
     limits.add_argument("--held-mib", type=float, default=default.held_bytes / MIB, help="of all requests together")
     limits.add_argument("--items", type=int, default=default.items, help="spans or data points of a request")
     limits.add_argument("--waiting", type=int, default=default.waiting, help="requests waiting, per destination")
-    limits.add_argument("--workers", type=int, default=default.workers, help="deliveries at a time, per destination")
     limits.add_argument("--deadline-s", type=float, default=default.deadline_s, help="until a request is answered")
     limits.add_argument("--window", type=int, default=default.window, help="event ids remembered, per destination")
+    return limits
+
+
+def explain_limits(limits: argparse._ArgumentGroup) -> None:
+    """Have the help of each limit say its default."""
     for action in limits._group_actions:
         action.help = f"{action.help}; default: %(default)g"
         action.metavar = "N"
-    return parser
 
 
 def read_options(args: argparse.Namespace) -> Options:
     """Return what the command line and the environment say. Raises SettingError."""
-    for name in ("body_mib", "decoded_mib", "held_mib", "items", "waiting", "workers", "deadline_s", "window"):
+    options = replace(read_limits(args, ("workers",)), workers=args.workers)
+    tokens = os.environ.get("OTEL_USAGE_RELAY_TOKEN", "")
+    if args.token_file:
+        tokens += "\n" + read_token_file("--token-file", args.token_file)
+    return replace(options, tokens=read_tokens(tokens, args.token_file or "") if tokens or args.token_file else ())
+
+
+def read_token_file(option: str, path: str) -> str:
+    """Return what the file of *option* holds. Raises SettingError."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as exc:
+        raise SettingError(f"{option} {path!r} can't be read: {explain_error(exc)}") from exc
+
+
+def read_limits(args: argparse.Namespace, more: Sequence[str] = ()) -> Options:
+    """Return what the command line says of limits and schemas. more: a command's own numbers above 0. Raises SettingError."""
+    for name in (*LIMITS, *more):
         if not 0 < getattr(args, name) < math.inf:
             raise SettingError(f"--{name.replace('_', '-')} {getattr(args, name)!r} is not a number above 0")
     if args.deadline_s > MAX_DEADLINE_S:
         raise SettingError(f"--deadline-s {args.deadline_s:g} is more than {MAX_DEADLINE_S}: no client waits as long")
     if bool(args.tls_cert) != bool(args.tls_key):
         raise SettingError("--tls-cert and --tls-key go together: give both, or neither")
-    tokens = os.environ.get("OTEL_USAGE_RELAY_TOKEN", "")
-    if args.token_file:
-        try:
-            tokens += "\n" + Path(args.token_file).read_text(encoding="utf-8")
-        except (OSError, ValueError) as exc:
-            raise SettingError(f"--token-file {args.token_file!r} can't be read: {explain_error(exc)}") from exc
     options = Options(
-        tokens=read_tokens(tokens, args.token_file or "") if tokens or args.token_file else (),
         schemas=dict(map(read_schema, args.schema)),
         body_bytes=int(args.body_mib * MIB),
         decoded_bytes=int(args.decoded_mib * MIB),
         held_bytes=int(args.held_mib * MIB),
         items=args.items,
         waiting=args.waiting,
-        workers=args.workers,
         deadline_s=args.deadline_s,
         window=args.window,
     )
@@ -159,6 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     log.setLevel(logging.INFO)
     try:
+        from .app import make_app
         from .http_server import build_http_server
         from .workers import load_destination
     except ImportError as exc:
@@ -177,7 +199,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if not is_loopback(host) and not (options.tokens and args.tls_cert):
         log.warning("listening beyond this machine without %s", "TLS" if options.tokens else "a token")
-    server = build_http_server(destinations, options, host=host, port=port, tls=tls)
+    app = make_app(destinations, options)
+    server = build_http_server(app, ", ".join(names), host=host, port=port, deadline_s=options.deadline_s, tls=tls)
     try:
         server.run()
     except SystemExit:  # uvicorn's way of saying that it can't listen; it has logged why

@@ -257,12 +257,21 @@ def load_destination(name: str, *, window: int, workers: int, state: str = "") -
             os.makedirs(state, 0o700, exist_ok=True)
         except OSError as exc:
             raise SettingError(f"--state {state!r} can't be made: {exc.strerror}") from exc
-    if state and sharing:
-        sharing[0].remember_in(os.path.join(state, name + MEMORY_SUFFIX))
-    for exporter in sharing[1:]:
-        exporter.share_memory(sharing[0])
+    share_memory(exporters, os.path.join(state, name + MEMORY_SUFFIX) if state else "")
     path = os.path.join(state, name + WINDOW_SUFFIX) if state and at_most_once else ""
     return DestinationWorkers(name, exporters, window=window, workers=workers, path=path)
+
+
+def share_memory(exporters: Mapping[str, Any], path: str) -> None:
+    """Have exporters that remember installations share what they remember, in the file *path*, "" for in memory.
+
+    Any: of whatever distribution.
+    """
+    sharing = [exporter for exporter in exporters.values() if hasattr(exporter, "share_memory")]
+    if path and sharing:
+        sharing[0].remember_in(path)
+    for exporter in sharing[1:]:
+        exporter.share_memory(sharing[0])
 
 
 def _takes_one_client(exporters: Mapping[str, Any]) -> bool:

@@ -50,6 +50,8 @@ SETTINGS = (
             "`python -X dev`; a program at a terminal that is not installed (a checkout, an editable install) has wrong "
             "settings said on stderr"),
     Setting("", "OTEL_USAGE_RELAY_TOKEN", "", "the relay's bearer token; see relay.md"),
+    Setting("", "OTEL_USAGE_SERVE_TOKEN", "", "`otel-usage serve`: the token of clients; see serve.md"),
+    Setting("", "OTEL_USAGE_SERVE_VIEWER_TOKEN", "", "`otel-usage serve`: the token of those who look; see serve.md"),
     Setting("", "OTEL_USAGE_CHILD", "", "set by us in the sender and in what it starts: nothing is recorded there"),
     Setting("", "OTEL_USAGE_TRAP", "", "set by `otel-usage verify` for the program's start-up"),
     Setting("", "OTEL_USAGE_DOCTOR", "", "set by `otel-usage doctor` for the program's start-up, and removed there"),

@@ -78,6 +78,10 @@ HIDDEN = "."  # begins a file of open/ whose host has not finished its first wri
 DISCARDED = ".gone-"  # begins a folder that is being removed
 PROBE = ".otel-usage-"  # begins a folder that is made to see whether one can be made there, and removed at once
 
+# What otel-usage serve puts beside its store.
+QUEUES_SUFFIX = ".queues"  # <store>.queues/<vendor>/: a spool with one queue                     serve/forwarding.py
+BACKUP_SUFFIX = ".backup"  # <store>.backup: a copy                                             serve/store/removal.py
+
 # What the relay keeps in its --state folder.
 WINDOW_SUFFIX = ".window"  # <destination>.window                                                server/window.py
 WINDOW_LOCK_SUFFIX = ".lock"  # <destination>.window.lock: held by the relay that uses the file

@@ -9,7 +9,7 @@ from ..hosts import ROOT
 
 PACKAGES = {"otel_usage": ROOT / "otel_usage", "otel_usage_exporters": ROOT / "exporters" / "otel_usage_exporters"}
 # A folder is a ring. What is not named is ring 1.
-RINGS = {"otel_usage.consent": 0, "otel_usage.recording": 0, "otel_usage.server": 2}
+RINGS = {"otel_usage.consent": 0, "otel_usage.recording": 0, "otel_usage.server": 2, "otel_usage.serve": 2}
 # But for these modules, which lie where they belong by what they are about.
 EXCEPTIONS = {
     "otel_usage": 0,

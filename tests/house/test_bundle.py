@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -52,6 +53,17 @@ def test_the_parts_are_not_in_the_wheel_besides(wheel: Path) -> None:
     assert set() == {part for part in parts if (wheel / "otel_usage" / part).exists()}
     excluded = set(re.findall(r'^    "otel_usage/(\S+)",$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
     assert excluded == parts | set(hatch_build.BUNDLES) - {"recording/bundle.py"}
+
+
+def test_what_pages_refer_to_is_in_the_wheel(wheel: Path) -> None:
+    """Style, scripts, and the charts that front-end/build.py makes of what its lockfile names today, with their licences."""
+    assets = wheel / "otel_usage" / "serve" / "pages" / "assets"
+    sources = [ROOT / "front-end" / name for name in ("package.json", "package-lock.json", "charts.js", "build.py")]
+    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
+
+    assert {"pages.css", "pages.js", "live.js", "icon.svg"} <= {path.name for path in assets.iterdir()}
+    assert digest in (assets / "echarts.js").read_text(encoding="utf-8").partition("\n")[0]
+    assert "Apache License" in (assets / "echarts-licences.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("python", INTERPRETERS, ids=version_of)

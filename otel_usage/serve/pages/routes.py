@@ -1,0 +1,284 @@
+"""The routes of the pages, for the server to mount at ``/``. Every answer forbids what the pages do not need."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from ..questions import FilterError
+from .app_page import app_page, read_installation
+from .asset_files import asset
+from .live import latest, live_page, stream, welcome_page
+from .overview import ask_safely, overview
+from .question_page import question_page
+from .reading import Readable, Reading
+from .session import COOKIE, Gate, is_from_here, own_path
+from .sign_in import message_page, sign_in_page
+from .view import View, read_view, with_theme
+
+THEME_COOKIE = "otel_usage_theme"
+FORM_BYTES = 16 * 1024
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+Answerer = Callable[[Request], Awaitable[Response]]
+
+
+def routes(
+    store: Readable,
+    schemas: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    tokens: Sequence[str] = (),
+    local: bool = True,
+    asks_clients: bool = False,
+    notice: str = "",
+    closing: Callable[[], bool] = lambda: False,
+) -> list[BaseRoute]:
+    """Return the routes of the pages.
+
+    schemas: {app: what it declares}. Any: a schema's rows. tokens: any of them opens the pages; without one, everybody on this
+    machine may look if the server listens there alone, which *local* says. asks_clients: programs need a token to send.
+    notice: what every page says. closing: true once the server is to end, so that live pages let go of it.
+    """
+    return Pages(store, schemas or {}, Gate(tokens, local=local), notice, closing, asks_clients).routes()
+
+
+class Pages:
+    """Answers requests for pages. Used from the event loop; the store is read in threads."""
+
+    def __init__(
+        self,
+        store: Readable,
+        schemas: Mapping[str, Mapping[str, Any]],
+        gate: Gate,
+        notice: str,
+        closing: Callable[[], bool],
+        asks_clients: bool,
+    ) -> None:
+        self.reading = Reading(store)
+        self.schemas = schemas
+        self.gate = gate
+        self.notice = notice
+        self.closing = closing
+        self.asks_clients = asks_clients
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes."""
+        open_to_all: list[tuple[str, Answerer, str]] = [
+            ("/assets/{digest}/{name}", self.answer_asset, "GET"),
+            ("/sign-in", self.answer_sign_in, "POST"),
+            ("/theme", self.answer_theme, "POST"),
+        ]
+        pages: list[tuple[str, Answerer, str]] = [
+            ("/", self.answer_overview, "GET"),
+            ("/questions/{id}.json", self.answer_json, "GET"),
+            ("/questions/{id}.csv", self.answer_csv, "GET"),
+            ("/questions/{id}", self.answer_question, "GET"),
+            ("/app", self.answer_app, "GET"),
+            ("/live", self.answer_live, "GET"),
+            ("/live/events", self.answer_stream, "GET"),
+            ("/sign-out", self.answer_sign_out, "POST"),
+            ("/erase", self.answer_erase, "POST"),
+        ]
+        return [
+            *(
+                Route(path, self._protect(answerer, admit=False), methods=[method])
+                for path, answerer, method in open_to_all
+            ),
+            *(Route(path, self._protect(answerer, admit=True), methods=[method]) for path, answerer, method in pages),
+        ]
+
+    def _protect(self, answerer: Answerer, *, admit: bool) -> Answerer:
+        """Return *answerer* behind the gate, with the headers that every answer has."""
+
+        async def protected(request: Request) -> Response:
+            if request.method == "POST" and not is_from_here(request):
+                response: Response = PlainTextResponse("this form was sent from another page\n", 403)
+            elif admit and not self.gate.admits(request):
+                response = self._refuse(request)
+            else:
+                try:
+                    response = await answerer(request)
+                except FilterError as exc:
+                    response = _html(message_page(self._bare(request), "That can't be shown", f"{exc}."), 400)
+            for name, text in HEADERS.items():
+                response.headers.setdefault(name, text)
+            return response
+
+        return protected
+
+    def _refuse(self, request: Request) -> Response:
+        if not self.gate.is_locked:
+            return PlainTextResponse(
+                "nobody may look here: use localhost, or start the server with tokens of viewers\n", 403
+            )
+        if request.method != "GET" or request.url.path.endswith((".json", ".csv", "/events")):
+            return PlainTextResponse("a token is needed\n", 401, {"www-authenticate": "Bearer"})
+        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return _html(sign_in_page(self._bare(request), here, wrong=False), 401)
+
+    # Pages.
+
+    def _bare(self, request: Request) -> View:
+        """Return a view of nothing, for a page that has no filters."""
+        return with_theme(read_view("/", {}, ()), request.cookies.get(THEME_COOKIE, ""))
+
+    def _look(self, request: Request) -> View:
+        """Return what *request* looks at. Reads the store: called in a thread. Raises FilterError."""
+        apps = self.reading.apps()
+        view = read_view(request.url.path, request.query_params, apps)
+        view = with_theme(view, request.cookies.get(THEME_COOKIE, ""))
+        app = view.filters.app
+        releases = self.reading.releases(app) if app else []
+        schema = self.schemas.get(app, {})
+        view = replace(view, releases=releases, schema=schema, notice=self.notice)
+        return replace(view, locked=self.gate.is_locked, asks_clients=self.asks_clients)
+
+    async def _view(self, request: Request) -> View:
+        return await run_in_threadpool(self._look, request)
+
+    async def answer_overview(self, request: Request) -> Response:
+        """Answer with the overview, or with what to do first."""
+        view = await self._view(request)
+        if not view.apps:
+            return _html(welcome_page(view, str(request.base_url).rstrip("/")))
+        return StreamingResponse(_encoded(overview(self.reading, view)), media_type="text/html")
+
+    async def answer_question(self, request: Request) -> Response:
+        """Answer with the page of one question."""
+        view = await self._view(request)
+        question = view.question(request.path_params["id"])
+        if question is None:
+            return _html(message_page(self._bare(request), "No such question", "Its address may be mistyped."), 404)
+        answer = await run_in_threadpool(ask_safely, self.reading, view, question)
+        return _html(question_page(question, answer, view), 200 if answer else 500)
+
+    async def answer_json(self, request: Request) -> Response:
+        """Answer with one question's answer as JSON."""
+        return await self._file(request, "application/json", "json")
+
+    async def answer_csv(self, request: Request) -> Response:
+        """Answer with one question's answer as CSV, to be saved."""
+        return await self._file(request, "text/csv", "csv")
+
+    async def _file(self, request: Request, media_type: str, kind: str) -> Response:
+        view = await self._view(request)
+        question = view.question(request.path_params["id"])
+        if question is None:
+            return PlainTextResponse("there is no such question\n", 404)
+        answer = await run_in_threadpool(ask_safely, self.reading, view, question)
+        if answer is None:
+            return PlainTextResponse("this question could not be answered; the server's log says why\n", 500)
+        if kind == "json":
+            return Response(answer.as_json(), media_type=media_type)
+        name = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in question.id)
+        name += f"-{view.filters.start}-{view.filters.end}.csv"
+        return Response(
+            answer.as_csv(), media_type=media_type, headers={"content-disposition": f'attachment; filename="{name}"'}
+        )
+
+    async def answer_app(self, request: Request) -> Response:
+        """Answer with the page of one program."""
+        view = await self._view(request)
+        return _html(await run_in_threadpool(app_page, self.reading, view))
+
+    async def answer_live(self, request: Request) -> Response:
+        """Answer with the latest events."""
+        view = await self._view(request)
+        return _html(live_page(view, await run_in_threadpool(latest, self.reading)))
+
+    async def answer_stream(self, request: Request) -> Response:
+        """Answer with events as they arrive, until either side ends it. A lost connection goes on where it ended."""
+        after = request.headers.get("last-event-id") or request.query_params.get("after", "")
+        after_us = int(after[:20]) if after.isascii() and after.isdigit() else 0
+        return StreamingResponse(stream(self.reading, after_us, self.closing), media_type="text/event-stream")
+
+    # What is not a page.
+
+    async def answer_asset(self, request: Request) -> Response:
+        """Answer with a file that pages refer to; its address changes with its content."""
+        file = asset(request.path_params["name"])
+        if file is None or file.address != request.url.path:
+            return PlainTextResponse("there is no such file\n", 404)
+        headers = {"cache-control": "public, max-age=31536000, immutable", "vary": "accept-encoding"}
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(file.compressed, 200, {**headers, "content-encoding": "gzip"}, file.media_type)
+        return Response(file.content, 200, headers, file.media_type)
+
+    async def answer_sign_in(self, request: Request) -> Response:
+        """Let in whoever knows a token."""
+        form = await _read_form(request)
+        if self.gate.is_locked and not self.gate.knows(form.get("token", "")):
+            page = sign_in_page(self._bare(request), own_path(form.get("next", "/")), wrong=True)
+            return _html(page, 401)
+        return self.gate.sign_in(request, form.get("token", ""), form.get("next", "/"))
+
+    async def answer_sign_out(self, _: Request) -> Response:
+        """Forget the browser's session."""
+        response = RedirectResponse("/", 303)
+        response.delete_cookie(COOKIE, path="/")
+        return response
+
+    async def answer_theme(self, request: Request) -> Response:
+        """Remember a theme, in the browser."""
+        form = await _read_form(request)
+        response = RedirectResponse(own_path(form.get("next", "/")), 303)
+        theme = form.get("theme", "")
+        response.set_cookie(
+            THEME_COOKIE, theme if theme in ("light", "dark") else "auto", 31_536_000, samesite="strict"
+        )
+        return response
+
+    async def answer_erase(self, request: Request) -> Response:
+        """Erase an installation, and say what was removed."""
+        form = await _read_form(request)
+        request.scope["query_string"] = b""
+        app, installation = form.get("app", ""), read_installation(form.get("installation", ""))
+        store: Any = self.reading.store  # Any: what erasure returns is the store's own
+        erased = (
+            f"Everything of installation {installation} was erased."
+            if installation
+            else "That is no id of an installation."
+        )
+        if installation:
+            await run_in_threadpool(store.erase, app, installation)
+            self.reading.forget()
+        view = await self._view(request)
+        view = replace(view, path="/app", filters=replace(view.filters, app=app))
+        page = await run_in_threadpool(app_page, self.reading, view, erased)
+        return _html(page, 200 if installation else 400)
+
+
+async def _read_form(request: Request) -> dict[str, str]:
+    """Return the fields of a small form; of one that is too large, none."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > FORM_BYTES:
+            return {}
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def _html(page: str, status: int = 200) -> Response:
+    return Response(page.encode("utf-8", "replace"), status, media_type="text/html")
+
+
+def _encoded(pieces: Iterable[str]) -> Iterable[bytes]:
+    for piece in pieces:
+        yield piece.encode("utf-8", "replace")

@@ -1,0 +1,97 @@
+"""``otel-usage publish OUT``: write the numbers of whole months as static files, for everybody to see."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from datetime import date, datetime, timezone
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from otel_usage.setting_error import SettingError
+
+from .numbers import TABLES
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``otel-usage publish``."""
+    parser = argparse.ArgumentParser(
+        prog="otel-usage publish",
+        description="Write numbers of whole months as static files: a page, and JSON beside it, for each question. Groups of "
+        "fewer than ten installations are not shown, and counts are rounded, so that nobody can tell an installation from them. "
+        "Write into the same folder each time: months that stand there stay as they are. See docs/questions.md.",
+    )
+    parser.add_argument("out", metavar="OUT", help="a folder for these files alone, made if it is not there")
+    parser.add_argument(
+        "--store",
+        default="usage.duckdb",
+        metavar="FILE",
+        help="of a server that does not run, or a copy by `otel-usage serve backup`; default: %(default)s",
+    )
+    parser.add_argument("--app", metavar="NAME", help="the program; needed where the store has several")
+    parser.add_argument(
+        "--question", action="append", choices=list(TABLES), help="publish this one; repeatable; default: all of them"
+    )
+    parser.add_argument(
+        "--schema-page", default="", metavar="URL", help="of the page that says what is collected: a link to it"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, today: date | None = None) -> int:
+    """Write the files, and say which months they have; return 0, or 2 if a setting is wrong, 1 if OUT can't be written."""
+    args = build_parser().parse_args(sys.argv[1:] if argv is None else argv)
+    try:
+        months = publish(args, today or datetime.now(timezone.utc).date())
+    except SettingError as exc:
+        print(f"otel-usage publish: {exc}", file=sys.stderr)
+        return 2
+    except OSError as exc:
+        print(f"otel-usage publish: OUT {args.out!r} can't be written: {exc.strerror}", file=sys.stderr)
+        return 1
+    print(f"{args.out}: {', '.join(f'{month:%Y-%m}' for month in months) or 'no month is over for a week yet'}")
+    return 0
+
+
+def publish(args: argparse.Namespace, today: date) -> list[date]:
+    """Do what *args* say; return the months that may be shown *today*. Raises SettingError, OSError."""
+    if args.schema_page and urlsplit(args.schema_page).scheme not in ("http", "https"):
+        raise SettingError(f"--schema-page {args.schema_page!r} is no address of http or https")
+    if not os.path.exists(args.store):
+        raise SettingError(f"--store {args.store!r} is not there")
+    try:
+        from ..store.store import Store
+    except ImportError as exc:
+        raise SettingError(f"{exc.name} is missing: pip install 'otel-usage[server]'") from exc
+    from .files import read_months, write
+    from .numbers import count_month, find_first_month, months_until
+
+    out, tables = Path(args.out), args.question or list(TABLES)
+    with Store(args.store) as store, store.reader() as cursor:
+        app = choose_app(args.app, store.apps())
+
+        def execute(sql: str, values: object) -> Sequence[Sequence[object]]:
+            rows: Sequence[Sequence[object]] = cursor.execute(sql, values).fetchall()
+            return rows
+
+        first = find_first_month(execute, app)
+        months = months_until(today, first) if first else []
+        known = {table: read_months(out, app, table) for table in tables}
+        counted = {
+            month: count_month(execute, app, month, [table for table in tables if f"{month:%Y-%m}" not in known[table]])
+            for month in months
+        }
+    write(out, app, counted, tables, args.schema_page)
+    return months
+
+
+def choose_app(name: str | None, apps: Sequence[str]) -> str:
+    """Return the app that is meant. Raises SettingError if that is none of the store's, or not clear."""
+    if name in apps or (name is None and len(apps) == 1):
+        return name or apps[0]
+    listed = ", ".join(apps) or "none"
+    if name is None:
+        raise SettingError(f"which program? Name it with --app; the store has: {listed}")
+    raise SettingError(f"--app {name!r} is not in the store, which has: {listed}")

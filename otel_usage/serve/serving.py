@@ -1,0 +1,139 @@
+"""Open the store, put server, pages, upkeep and vendors around it, and serve until told to stop."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from otel_usage.server.http_server import HttpServer, build_http_server
+from otel_usage.server.options import Options
+
+from .access import Access
+from .app import Serve, build_app
+from .forwarding import Forwarding, select_vendors
+from .store.store import Store
+from .upkeep import Upkeep
+
+log = logging.getLogger("otel_usage.serve")
+
+DEMO_NOTICE = "A generated year: nobody's data."
+DEMO_APP = "demo"
+DEMO_INSTALLATIONS = 400
+DEMO_DAYS = 365
+DEMO_SEED = 7
+CHUNK = 5_000  # rows
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """What a store may take: memory, the disk for one question, and days for events and for rollups."""
+
+    memory_mib: int = 512
+    spill_mib: int = 1_024
+    raw_days: int = 400
+    rollup_days: int = 1_830
+
+
+def serve(
+    path: str,
+    options: Options,
+    access: Access,
+    *,
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None,
+    vendors: Sequence[str],
+    limits: StoreLimits,
+    demo: bool,
+) -> int:
+    """Serve the store at *path* until SIGTERM or SIGINT. Return 0 then, 1 if the port is taken. Raises SettingError."""
+    os.umask(0o077)  # for what DuckDB makes beside the store, too
+    store = Store(path, memory_mib=limits.memory_mib, spill_mib=limits.spill_mib, window=options.window)
+    try:
+        if demo:
+            fill(store)
+        forwarding = None
+        if vendors:
+            select_vendors(vendors)
+            forwarding = Forwarding(store, vendors, schema=_merge(options.schemas))
+        upkeep = Upkeep(store, raw_days=limits.raw_days, rollup_days=limits.rollup_days)
+        app = Serve(store, options, access, forwarding=forwarding, upkeep=upkeep)
+        servers: list[HttpServer] = []  # the one that serves, once it is there
+        pages = load_pages(
+            store,
+            access,
+            options.schemas,
+            notice=DEMO_NOTICE if demo else "",
+            closing=lambda: any(server.should_exit for server in servers),
+        )
+        door = build_app(app, pages)
+        server = build_http_server(door, path, host=host, port=port, deadline_s=options.deadline_s, tls=tls)
+        servers.append(server)
+        try:
+            server.run()
+        except SystemExit:  # uvicorn's way of saying that it can't listen; it has logged why
+            app.close_parts()
+            return 1
+    finally:
+        store.close()
+    log.info("stopped")
+    return 0
+
+
+def load_pages(
+    store: Store,
+    access: Access,
+    schemas: Mapping[str, Mapping[str, Any]],
+    *,
+    notice: str,
+    closing: Callable[[], bool],
+) -> Sequence[BaseRoute]:
+    """Return the routes of the pages. closing: true once the server is to end, so that live pages let go of it."""
+    try:
+        routes = importlib.import_module("otel_usage.serve.pages.routes").routes
+    except ModuleNotFoundError as exc:
+        if not str(exc.name).startswith("otel_usage.serve."):
+            raise
+        return [Route("/", _answer_without_pages)]
+    pages: Sequence[BaseRoute] = routes(
+        store, schemas, tokens=access.viewers, asks_clients=bool(access.clients), notice=notice, closing=closing
+    )
+    return pages
+
+
+async def _answer_without_pages(_: Request) -> Response:
+    return PlainTextResponse("otel-usage serve: this build has no pages; /metrics has numbers\n")
+
+
+def fill(store: Store) -> None:
+    """Fill an empty store with the generated year."""
+    if store.apps():
+        return
+    rows = importlib.import_module("otel_usage.serve.questions.sample_year").rows
+    log.info("generating a year of %d installations", DEMO_INSTALLATIONS)
+    chunk: list[Any] = []
+    for row in rows(DEMO_APP, DEMO_INSTALLATIONS, DEMO_DAYS, DEMO_SEED):
+        chunk.append(row)
+        if len(chunk) == CHUNK:
+            store.write(chunk)
+            chunk = []
+    if chunk:
+        store.write(chunk)
+    store.roll_up()
+
+
+def _merge(schemas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the rows of all apps' schemas, for vendors' own names of events."""
+    merged: dict[str, Any] = {}
+    for schema in schemas.values():
+        merged.update(schema)
+    return merged

@@ -1,0 +1,161 @@
+"""What pages say: filters, answers as files, emptiness, and whatever strings were stored."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, timezone
+from html.parser import HTMLParser
+
+import pytest
+import requests
+
+from otel_usage.serve.pages.view import read_view
+from otel_usage.serve.questions import QUESTIONS
+
+from .serving import run_now, serving
+
+HOSTILE = "\"><img src=x onerror=alert(1)>'</script><script>alert(2)</script>"
+TEXTS = (
+    "app", "name", "version", "error_type", "ci_system", "agent", "surface", "os", "os_version", "arch", "runtime",
+    "runtime_version", "first_week", "cluster",
+)  # fmt: skip
+
+
+def get(address: str) -> str:
+    """Return a page that must be there."""
+    answer = requests.get(address, timeout=30)
+    assert 200 == answer.status_code, answer.text[:500]
+    return answer.text
+
+
+class Elements(HTMLParser):
+    """Notes the elements and attributes of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.attributes: set[str] = set()
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note one element."""
+        self.names.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links += [value or "" for name, value in attrs if name in ("href", "src", "action")]
+
+
+def test_a_link_keeps_every_filter_but_its_own() -> None:
+    """What is chosen is in the address, and another choice changes only itself; what is usual is left out."""
+    today = date(2026, 11, 26)
+    view = read_view("/", {"app": "a b", "days": "90", "audience": "ci", "version": "1.0", "compare": "no"}, (), today)
+
+    assert (date(2026, 8, 29), today) == (view.filters.start, view.filters.end)
+    assert "/?app=a+b&days=90&version=1.0&audience=ci&compare=no" == view.link()
+    assert "/live?app=a+b&days=90&audience=ci&compare=no" == view.link("/live", version="")
+    assert "/?app=a+b&start=2026-01-01&end=2026-01-02&version=1.0&audience=ci&compare=no" == view.link(
+        start="2026-01-01", end="2026-01-02"
+    )
+    assert "/?app=x" == view.link(app="x", days=28, version="", audience="people", compares=True)
+
+
+@pytest.mark.parametrize(
+    "query", ["days=0", "days=x", "days=99999", "start=yesterday", "audience=cats", "start=2027-01-01&end=2026-01-01"]
+)
+def test_a_filter_that_can_not_be_is_explained(digest: str, query: str) -> None:
+    """A mistyped address says what is wrong with it."""
+    answer = requests.get(f"{digest}/?{query}", timeout=20)
+
+    assert 400 == answer.status_code
+    assert "be shown" in answer.text
+
+
+@pytest.mark.parametrize("id_", QUESTIONS)
+def test_each_question_has_a_page_json_and_csv(digest: str, id_: str) -> None:
+    """The page says what its number is, and links to the same answer as files, under the same filters."""
+    page = get(f"{digest}/questions/{id_}?app=digest&days=90")
+
+    links = Elements(page).links
+    assert f"/questions/{id_}.json?app=digest&days=90" in links
+    answer = requests.get(f"{digest}/questions/{id_}.json?app=digest&days=90", timeout=30).json()
+    lines = get(f"{digest}/questions/{id_}.csv?app=digest&days=90").splitlines()
+    assert len(lines) == 1 + len(answer["rows"])
+    for text in ("What this number is", "Excluded", "Missing"):
+        assert text in page
+    assert all(headline["title"].split()[0].lower() in page.lower() for headline in answer["headlines"])
+
+
+def test_the_overview_works_without_scripts(digest: str) -> None:
+    """Numbers and tables are in the page itself: cards with their change, lists with shares, every number of each chart."""
+    page = get(f"{digest}/?app=digest&days=90")
+    elements = Elements(page)
+
+    assert 5 == page.count('class="card"')
+    assert 5 == page.count('class="change')
+    assert page.count("<figure") <= page.count("Table of this chart")
+    assert 'data-releases="[[' in page
+    assert "style" not in elements.attributes
+    assert set() == {name for name in elements.attributes if name.startswith("on")}
+    assert [] == [link for link in elements.links if not re.match(r"/(?!/)|\?|#", link)]
+
+
+def test_programs_are_apart(digest: str) -> None:
+    """One program's page says nothing of another but its name, which leads to it."""
+    page = get(f"{digest}/app?app=todo")
+
+    assert "<h1>todo</h1>" in page
+    assert '<option value="digest">' in page
+    assert "Is uploading worth keeping" not in page
+    assert "Is uploading worth keeping" in get(f"{digest}/app?app=digest")
+
+
+def test_an_empty_store_says_what_to_do_next(tmp_path) -> None:
+    """One line to paste, with this server's own address in it."""
+    with serving(tmp_path) as (address, _):
+        page = get(f"{address}/")
+        assert f"otel-usage run --app hello --to {address} -- " in page
+        for path in ("/live", "/app", *(f"/questions/{id_}" for id_ in QUESTIONS)):
+            get(address + path)
+
+
+def test_whatever_was_stored_is_shown_as_text(tmp_path) -> None:
+    """Each string of an event, were it markup, adds no element and no attribute to any page."""
+    hostile = {name: f"{HOSTILE}{name}" for name in TEXTS}
+    event = run_now(**{**hostile, "surface": "cli", "agent": "", "options": [HOSTILE], "fields": {HOSTILE: HOSTILE}})
+    action = run_now(
+        **{**hostile, "kind": HOSTILE, "outcome": HOSTILE, "installation": "00000000-0000-4000-a000-000000000001"}
+    )
+    plain = dict.fromkeys(TEXTS, "plain")
+    paths = ["/", "/live", "/app", *(f"/questions/{id_}" for id_ in QUESTIONS)]
+    queries = {"app": hostile["app"], "audience": "all", "version": hostile["version"]}
+    with serving(tmp_path, [event, action, run_now(**plain)]) as (address, _):
+        for path in paths:
+            page = requests.get(address + path, queries, timeout=30).text
+            hit = Elements(page)
+            clean = requests.get(address + path, {"app": "plain", "audience": "all"}, timeout=30).text
+            assert [] == [link for link in hit.links if not re.match(r"/(?!/)|\?|#", link)]
+            assert set() == {name for name in hit.attributes if name.startswith("on")}
+            assert (clean.count("<script"), clean.count("<img")) == (page.count("<script"), page.count("<img"))
+            assert "&gt;&lt;img src=x onerror" in page
+
+
+def test_an_installation_is_erased_from_the_page(tmp_path) -> None:
+    """Its id, sent by the form, removes its rows and no other's; what is no id is said to be none."""
+    mine, other = (f"00000000-0000-4000-a000-00000000000{n}" for n in (1, 2))
+    with serving(tmp_path, [run_now(installation=mine), run_now(installation=other)]) as (address, store):
+        answer = requests.post(f"{address}/erase", {"app": "mycli", "installation": f" {mine.upper()} "}, timeout=20)
+        wrong = requests.post(f"{address}/erase", {"app": "mycli", "installation": "1' OR 1=1"}, timeout=20)
+        with store.reader() as cursor:
+            rows = cursor.execute("SELECT installation FROM events").fetchall()
+
+    assert f"installation {mine} was erased" in answer.text
+    assert (400, True) == (wrong.status_code, "no id of an installation" in wrong.text)
+    assert [other] == [str(row[0]) for row in rows]
+
+
+def test_a_day_that_has_just_begun_is_shown(tmp_path) -> None:
+    """What happens now is part of the usual period, whose last day is today in UTC."""
+    with serving(tmp_path, [run_now()]) as (address, _):
+        answer = requests.get(f"{address}/questions/runs.json?app=mycli", timeout=20).json()
+
+    assert [datetime.now(timezone.utc).date().isoformat(), 1] == answer["rows"][-1][:2]

@@ -1,0 +1,120 @@
+"""Who may look at the pages, and who may have something done by them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from otel_usage.serve.pages.session import COOKIE
+
+from .serving import run_now, serving
+
+TOKEN = "a-token-of-viewers-0123456789"
+PAGES = (
+    "/",
+    "/live",
+    "/app",
+    "/questions/commands",
+    "/questions/commands.json",
+    "/questions/commands.csv",
+    "/live/events",
+)
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that asks for a token."""
+    with serving(tmp_path_factory.mktemp("locked"), [run_now(app="hidden-app")], tokens=[TOKEN, "another"]) as (
+        address,
+        _,
+    ):
+        yield address
+
+
+def sign_in(address: str, token: str, **options: Any) -> requests.Response:
+    """Send the form, as a browser does."""
+    form = {"token": token, "next": "/live"}
+    return requests.post(
+        f"{address}/sign-in", form, headers={"origin": address}, allow_redirects=False, timeout=20, **options
+    )
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_without_the_token_asks_for_it(locked: str, path: str) -> None:
+    """It shows nothing, and asks: people by a form, programs by a challenge."""
+    answer = requests.get(locked + path, timeout=20)
+
+    assert 401 == answer.status_code
+    assert "hidden-app" not in answer.text
+    asks = "<form" if path in PAGES[:4] else "Bearer"
+    assert asks in answer.text + answer.headers.get("www-authenticate", "")
+
+
+def test_the_token_opens_the_pages_by_a_cookie(locked: str) -> None:
+    """The cookie is not the token, scripts can't read it, and no other site's page sends it; then the page is shown."""
+    answer = sign_in(locked, TOKEN)
+    cookie = answer.headers["set-cookie"]
+
+    assert (303, "/live") == (answer.status_code, answer.headers["location"])
+    assert {"httponly", "samesite=strict", "path=/"} <= {part.strip().lower() for part in cookie.split(";")}
+    assert TOKEN not in cookie
+    cookies = {COOKIE: answer.cookies[COOKIE]}
+    assert "hidden-app" in requests.get(f"{locked}/live", cookies=cookies, timeout=20).text
+    assert 401 == requests.get(f"{locked}/", cookies={COOKIE: TOKEN}, timeout=20).status_code
+    assert 401 == requests.get(f"{locked}/", cookies={COOKIE: ""}, timeout=20).status_code
+
+
+@pytest.mark.parametrize("token", ["", "wrong", TOKEN[:-1], TOKEN + "x", "ü", " "])
+def test_a_wrong_token_opens_nothing(locked: str, token: str) -> None:
+    """The form comes again and says so, and no cookie is set; a bearer token is looked at likewise."""
+    answer = sign_in(locked, token)
+
+    assert (401, False) == (answer.status_code, "set-cookie" in answer.headers)
+    assert "none of its tokens" in answer.text
+    bearer = {"authorization": f"Bearer {token}".encode()}
+    assert 401 == requests.get(f"{locked}/questions/commands.csv", headers=bearer, timeout=20).status_code
+
+
+def test_programs_send_the_token_itself(locked: str) -> None:
+    """A script that fetches an answer sends a bearer token, any of those that are accepted."""
+    for token in (TOKEN, "another"):
+        bearer = {"authorization": f"Bearer {token}"}
+        assert 200 == requests.get(f"{locked}/questions/commands.json", headers=bearer, timeout=20).status_code
+
+
+@pytest.mark.parametrize("path", ["/erase", "/theme", "/sign-in", "/sign-out"])
+def test_another_sites_form_does_nothing(locked: str, path: str) -> None:
+    """A form that another page has sent is refused, whatever cookie came with it."""
+    cookies = {COOKIE: sign_in(locked, TOKEN).cookies[COOKIE]}
+    for headers in ({"origin": "https://elsewhere.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}):
+        answer = requests.post(locked + path, {"token": TOKEN}, headers=headers, cookies=cookies, timeout=20)
+        assert (403, False) == (answer.status_code, "set-cookie" in answer.headers)
+
+
+def test_a_name_that_was_pointed_here_shows_nothing(digest: str) -> None:
+    """Without tokens a page of another host's, whose name leads to this machine, reads nothing."""
+    assert 200 == requests.get(f"{digest}/", timeout=20).status_code
+    for host in ("elsewhere.example", "127.0.0.1.elsewhere.example", ""):
+        assert 403 == requests.get(f"{digest}/", headers={"host": host}, timeout=20).status_code
+
+
+def test_without_tokens_nobody_looks_from_elsewhere(tmp_path) -> None:
+    """A server that listens to others, and has no tokens, shows nothing to anybody."""
+    with serving(tmp_path, [run_now()], local=False) as (address, _):
+        assert 403 == requests.get(f"{address}/", timeout=20).status_code
+
+
+def test_every_answer_forbids_what_pages_do_not_need(locked: str, digest: str) -> None:
+    """The policy names no other host, no inline script and no eval; what is shown is stored nowhere on the way."""
+    for address in (f"{locked}/", f"{digest}/", f"{digest}/questions/nothing", f"{digest}/?days=x", f"{digest}/live"):
+        headers = requests.get(address, timeout=20).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert {"'none'", "'self'"} == {word for part in policy.split(";") for word in part.split()[1:]}
+        assert ("no-store", "nosniff", "same-origin") == (
+            headers["cache-control"], headers["x-content-type-options"], headers["referrer-policy"],
+        )  # fmt: skip

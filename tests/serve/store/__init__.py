@@ -1,0 +1,1 @@
+"""What `otel-usage serve` keeps, and its server."""
