@@ -55,7 +55,7 @@ class Sending(Protocol):
     def destination_fingerprint(self, name: str) -> str:
         """Return what changes with the settings of the destination *name*."""
 
-    def added_attributes(self) -> Mapping[str, str]:
+    def added_attributes(self) -> Mapping[str, str | bool]:
         """Return what is added to each resource as it is sent."""
 
 

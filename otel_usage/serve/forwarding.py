@@ -152,7 +152,7 @@ class _Vendor(threading.Thread):
         """Return what changes with the vendor's variables."""
         return str(fingerprint(name, os.environ))
 
-    def added_attributes(self) -> Mapping[str, str]:
+    def added_attributes(self) -> Mapping[str, str | bool]:
         """Return nothing: what clients sent says all."""
         return {}
 

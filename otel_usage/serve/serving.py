@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,10 @@ def serve(
     limits: StoreLimits,
     demo: bool,
 ) -> int:
-    """Serve the store at *path* until SIGTERM or SIGINT. Return 0 then, 1 if the port is taken. Raises SettingError."""
+    """Serve the store at *path* until SIGTERM or SIGINT. Return 0 then, 1 if the port is taken or the store lost.
+
+    Raises SettingError.
+    """
     os.umask(0o077)  # for what DuckDB makes beside the store, too
     store = Store(path, memory_mib=limits.memory_mib, spill_mib=limits.spill_mib, window=options.window)
     try:
@@ -76,12 +80,24 @@ def serve(
             closing=lambda: any(server.should_exit for server in servers),
         )
         door = build_app(app, pages)
-        server = build_http_server(door, path, host=host, port=port, deadline_s=options.deadline_s, tls=tls)
+        server = build_http_server(
+            door,
+            path,
+            host=host,
+            port=port,
+            deadline_s=options.deadline_s,
+            on_handshake_failure=app.count_handshake,
+            tls=tls,
+        )
         servers.append(server)
+        store.writer.on_lost = lambda: os.kill(os.getpid(), signal.SIGTERM)
         try:
             server.run()
         except SystemExit:  # uvicorn's way of saying that it can't listen; it has logged why
             app.close_parts()
+            return 1
+        if store.writer.is_lost:
+            log.error("stopped, as the store has to be opened again")
             return 1
     finally:
         store.close()

@@ -8,7 +8,7 @@ import math
 import signal
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -16,6 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from .connections import find_connection_limit, make_protocol
+from .operator_log import HandshakeFailure
 from .tls import make_tls_protocol
 
 log = logging.getLogger("otel_usage.relay")
@@ -83,17 +84,20 @@ def build_http_server(
     host: str,
     port: int,
     deadline_s: float,
+    on_handshake_failure: Callable[[HandshakeFailure], None],
     tls: ssl.SSLContext | None = None,
 ) -> HttpServer:
-    """Return a server of *app*, not started. purpose: for the log. deadline_s: of its requests. tls: None for plain HTTP."""
+    """Return a server of *app*, not started. purpose: for the log. tls: None for plain HTTP.
+
+    deadline_s: of its requests. on_handshake_failure: hears of each TLS handshake that failed.
+    """
     limit = find_connection_limit()
     protocol = make_protocol(limit)
-    app = make_app(destinations, options)
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        http=protocol if tls is None else make_tls_protocol(protocol, tls, app.state.relay.count_handshake),
+        http=protocol if tls is None else make_tls_protocol(protocol, tls, on_handshake_failure),
         backlog=max(1, min(AT_A_TIME, limit // 8)),
         log_config=None,
         log_level=logging.ERROR,  # anybody could write a warning by sending what is not HTTP

@@ -200,7 +200,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not is_loopback(host) and not (options.tokens and args.tls_cert):
         log.warning("listening beyond this machine without %s", "TLS" if options.tokens else "a token")
     app = make_app(destinations, options)
-    server = build_http_server(app, ", ".join(names), host=host, port=port, deadline_s=options.deadline_s, tls=tls)
+    server = build_http_server(
+        app,
+        ", ".join(names),
+        host=host,
+        port=port,
+        deadline_s=options.deadline_s,
+        on_handshake_failure=app.state.relay.count_handshake,
+        tls=tls,
+    )
     try:
         server.run()
     except SystemExit:  # uvicorn's way of saying that it can't listen; it has logged why

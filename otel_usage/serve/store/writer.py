@@ -12,7 +12,9 @@ FAULTS
      is tried all the same. Nothing acknowledged is lost by it, as nothing of it was.
   2. A row that DuckDB can't take, which the tables in `otel_usage.schema` should have rejected: the batches are committed one
      by one, and that of the row alone fails, with `UnfitRowsError`. It must not come again, or it would fail all others.
-  3. The process dies before the commit: nobody was told. After it, before the answer: the client comes again, and the
+  3. DuckDB says that its file can't be used any more until it is opened again: nothing is taken from then on, and `on_lost` is
+     called, by which the server ends itself, to be started again.
+  4. The process dies before the commit: nobody was told. After it, before the answer: the client comes again, and the
      rows are known.
 RACES
   1. Two batches bring one id: they are in one commit, where the first one counts, or in two, and the window has it.
@@ -127,6 +129,8 @@ class Writer:
         self.queued = 0  # rows
         self.failing = ""  # why the last commit failed
         self.commits = 0
+        self.is_lost = False  # FAULTS 3
+        self.on_lost: Callable[[], object] = lambda: None  # called once in that case
         self._last_received_us = last_received_us
         self._next_number = next_number
         self._on_commit = on_commit
@@ -197,6 +201,9 @@ class Writer:
             self.failing = why
             for _, future in taken:
                 future.set_exception(UnwritableError(why))
+            if isinstance(exc, duckdb.FatalException) and not self.is_lost:
+                self.is_lost = True
+                self.on_lost()
             return
         self.failing = ""
         for (_, future), written in zip(taken, results, strict=True):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from otel_usage.serve.command import main
 from otel_usage.serve.store.store import Store
 from tests.collector.harness import post, traces
 
@@ -46,8 +47,6 @@ def test_wrong_options_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 2, one line that says what is wrong, and no store that was made for it in use."""
-    from otel_usage.serve.command import main
-
     monkeypatch.chdir(tmp_path)
     for variable in ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER"):
         monkeypatch.setenv(variable, "none")
@@ -70,23 +69,24 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     assert (2, "otel-usage serve: duckdb is missing: pip install 'otel-usage[server]'\n") == (code, errors)
 
 
-def test_it_starts_stops_and_is_found_again(tmp_path: Path) -> None:
+def test_it_starts_stops_and_is_found_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """SIGTERM: it answers what it took, rolls up, exits with 0; started again it has what it had. A taken port is said."""
     with ServeProcess(tmp_path / "s") as server:
         taken = run("--store", str(tmp_path / "other"), "--listen", f"127.0.0.1:{server.port}")
         stored = post(server.port, "/v1/traces", traces([1, 2]).SerializeToString())[0]
-        backed_up = run("backup", "--server", server.url)
+        backed_up = main(["backup", "--server", server.url]), capsys.readouterr().out
         code = server.end(signal.SIGTERM)
         again = server.start()
         known = post(server.port, "/v1/traces", traces([1, 2, 3]).SerializeToString())[0]
         again.end(signal.SIGTERM)
-    erased = run("erase", "mycli", "4f8b12f2-92a8-4d67-8a8a-0f3d3b6d7f01", "--store", str(tmp_path / "s"))
+    erase = ["erase", "mycli", "4f8b12f2-92a8-4d67-8a8a-0f3d3b6d7f01", "--store", str(tmp_path / "s")]
+    erased = main(erase), capsys.readouterr().out
 
     assert (200, 200, 0) == (stored, known, code)
     assert (1, True) == (taken[0], "address already in use" in taken[2])
-    assert (0, f"{tmp_path / 's'}.backup\n") == backed_up[:2]
+    assert (0, f"{tmp_path / 's'}.backup\n") == backed_up
     assert (2, 2) == count(f"{tmp_path / 's'}.backup")
-    assert (0, "3 of events, 1 of installation_days\n") == erased[:2]
+    assert (0, "3 of events, 1 of installation_days\n") == erased
     assert (0, 0) == count(tmp_path / "s")
     assert {0o600} == {path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if path.is_file()}
 

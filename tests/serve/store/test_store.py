@@ -18,7 +18,7 @@ from otel_usage.serve.store.migrations import bring_up_to_date
 from otel_usage.serve.store.rows import rows_from_columns
 from otel_usage.serve.store.store import Store
 from otel_usage.serve.store.tables import TABLES, clickhouse_ddl, names_of
-from otel_usage.serve.store.writer import Batch, FullError, UnfitRowsError
+from otel_usage.serve.store.writer import Batch, FullError, UnfitRowsError, UnwritableError
 from otel_usage.setting_error import SettingError
 
 from .stores import NOON, ONE, ask, days, row, some_id
@@ -183,6 +183,26 @@ def test_a_full_queue_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         stored = store.write([row(4), row(5)]).stored
 
     assert 2 == stored
+
+
+def test_a_store_that_is_lost_is_said_once(tmp_path: Path) -> None:
+    """Where DuckDB wants the file to be opened again, whoever can see to that is called, and no batch is acknowledged."""
+
+    class Lost:
+        def execute(self, *_: Any) -> Any:
+            raise duckdb.FatalException("database has been invalidated")
+
+    with Store(tmp_path / "s") as store:
+        calls: list[bool] = []
+        store.writer.on_lost = lambda: calls.append(True)
+        cursor, store.writer.cursor = store.writer.cursor, Lost()  # type: ignore[assignment]
+        for n in (1, 2):
+            with pytest.raises(UnwritableError):
+                store.write([row(n)])
+        store.writer.cursor = cursor
+
+        assert [True] == calls
+        assert [(0,)] == ask(store, "SELECT count(*) FROM events")
 
 
 def test_who_waits_for_events_hears_of_them(tmp_path: Path) -> None:
