@@ -1,8 +1,8 @@
 """Tell a run which cleo command and options were given.
 
-Loaded when `cleo.application` is imported. The application's `run` and `_run` and a command's `run` are observed when they are looked
-up, just before they are called; an input's `validate`, which calls no code of the program, once it has returned: the input then
-holds the options that were given, under the names that the program declares.
+Loaded when `cleo.application` is imported. The application's `run` and `_run` and a command's `run` are observed when they are
+looked up, just before they are called; an input's `validate`, which calls no code of the program, once it has returned: the
+input then holds the options that were given, under the names that the program declares.
 
 TRIED  cleo 2.0 to 2.1.
 NOT KNOWN  the command where the word is none.
