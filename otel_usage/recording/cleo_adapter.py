@@ -1,8 +1,8 @@
 """Tell a run which cleo command and options were given.
 
-Loaded when `cleo.application` is imported. The application's `_run` and a command's `run` are observed when they are looked
-up, just before they are called; an input's `validate`, which calls no code of the program, once it has returned: the input then
-holds the options that were given, under the names that the program declares.
+Loaded when `cleo.application` is imported. The application's `run` and `_run` and a command's `run` are observed when they are
+looked up, just before they are called; an input's `validate`, which calls no code of the program, once it has returned: the
+input then holds the options that were given, under the names that the program declares.
 
 TRIED  cleo 2.0 to 2.1.
 NOT KNOWN  the command where the word is none.
@@ -28,10 +28,14 @@ def install(run: "Run", module: "Any") -> None:
     called: list[Any] = []  # the program's application, until its command is known
     pending: list[Any] = []  # the command whose input is still to be checked
 
-    def started(application: "Any") -> None:
+    def opened(application: "Any") -> None:
         if not run.path_is_final:
             run.path_is_final = True  # what others parse meanwhile is no command of the program's
             called.append(application)
+
+    def started(application: "Any") -> None:
+        opened(application)
+        if application in called:
             run.name_command((), final=False)
             run.parsing_outcome = "parsing"
 
@@ -55,6 +59,7 @@ def install(run: "Run", module: "Any") -> None:
             if run.parsing_outcome == "parsing":
                 run.parsing_outcome = ""
 
+    _observation.tell_lookup(module.Application, "run", opened)
     _observation.tell_lookup(module.Application, "_run", started)
     _observation.tell_lookup(base.BaseCommand, "run", began)
     _observation.tell_return(inputs.Input, "validate", validated)

@@ -7,7 +7,7 @@ is declared by the one above. A meta app, which takes some
 options and calls its own app with the rest, stands for the same command as that one.
 
 TRIED  cyclopts 5.0 to 5.5.
-NOT KNOWN  anything but the exit code before 5.0; `--help` among the options.
+NOT KNOWN  anything but the exit code before 5.0; options of a line that is refused; `--help` among the options.
 """
 
 import sys

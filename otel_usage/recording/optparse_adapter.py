@@ -7,7 +7,8 @@ an option apart, also tell that a parse has begun.
 optparse has no sub-commands: where a second parser takes over, as in pip, its own name says which, see second_parser.py.
 
 TRIED  optparse of CPython 3.10 to 3.14.
-NOT KNOWN  the command, where a program takes the words apart itself and no second parser follows.
+NOT KNOWN  the command, where no second parser follows (`(root)`, or `(unknown)` where the first stops at a word), or its
+module has another name (`pip config`).
 """
 
 from .. import _load

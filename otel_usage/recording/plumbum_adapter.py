@@ -4,7 +4,7 @@ Loaded when `plumbum.cli.application` is imported. Observed: an application's `_
 `_validate_args`, whose first argument holds the switches that were given. It calls no code of the program.
 
 TRIED  plumbum 1.6.9 to 2.0.
-NOT KNOWN  usage errors in the number of arguments of `main`, where it raises them itself.
+NOT KNOWN  an option whose value is refused; usage errors in the number of arguments of `main`, where it raises them itself.
 """
 
 from .. import _guarded, _load

@@ -61,6 +61,7 @@ def added(framework, folder):
         subprocess.run([sys.executable, *argv], env=own, cwd=folder, capture_output=True, check=False)  # warm
         counts.append(count(argv, own))
     plain, recorded, off = counts
+    print(f"  {framework}: recorded {recorded - plain:+,}, off {off - plain:+,}, itself {plain:,}", flush=True)
     return recorded - plain, off - plain, plain
 
 
