@@ -2,6 +2,8 @@
 PYTHON ?= python3
 # The oldest Python that we support, where there is one.
 OLDEST ?= $(or $(lastword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python)),$(PYTHON))
+# The Pythons beside it; 3.14 as tests/bench/unpack-python.sh unpacks it.
+OTHERS ?= $(foreach version,3.10 3.12 3.13 3.14,$(lastword $(wildcard $(HOME)/.pyenv/versions/$(version).*/bin/python build/python$(version)/usr/bin/python$(version))))
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
@@ -17,11 +19,12 @@ help:
 	@echo "make frozen     install PyInstaller, shiv and others, which pack programs that tests then run"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure what we promise, beside others"
+	@echo "make programs   install real programs from PyPI, some fifty, for make bench-outside"
 	@echo "make bench-outside  run real programs with us and without, and compare"
 	@echo "make docs       write the generated parts of docs/"
 	@echo "make collector  build the OpenTelemetry Collector of collector-config/ (needs Go)"
 
-$(VENV)/installed: pyproject.toml requirements-dev.txt
+$(VENV)/installed: pyproject.toml requirements-dev.txt requirements-frameworks.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[instrument,relay]' -r requirements-dev.txt
 	$(BIN)/python -m compileall -q $(VENV)/lib otel_usage exporters || true
@@ -58,7 +61,16 @@ test-oldest:
 test-model: install
 	$(BIN)/python -m tests.bench.model 10000
 
-test-all: test-wheel test-oldest tracers destinations frozen
+# What is recorded of every framework, on the other Pythons. Debian's have no ensurepip: our pip installs for them.
+test-frameworks: install
+	for python in $(OTHERS); do \
+		folder=build/frameworks-$$(basename $$(dirname $$(dirname $$python)))-$$(basename $$python) && \
+		$$python -m venv --without-pip $$folder && \
+		$(BIN)/python -m pip --python $$folder/bin/python install --quiet --disable-pip-version-check -e . pytest pytest-timeout PyYAML click typer -r requirements-frameworks.txt && \
+		$$folder/bin/python -m pytest -q -p no:cacheprovider tests/recording/test_frameworks.py tests/recording/test_second_parser.py tests/recording/test_optparse.py || exit 1; \
+	done
+
+test-all: test-wheel test-oldest test-frameworks tracers destinations frozen programs
 	OTEL_USAGE_SLOW=1 $(BIN)/python -m pytest -n 2 -o timeout=900
 
 # Tools that watch a program's HTTP requests, for tests/exporters/test_tracers.py.
@@ -88,7 +100,14 @@ bench: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	$(BIN)/python -m tests.bench
 
-bench-outside: install
+# Real programs, in the versions that tests/outside/programs/*.txt pin, in a few environments of their own.
+programs:
+	for list in tests/outside/programs/*.txt; do \
+		$(PYTHON) -m venv build/programs/$$(basename $$list .txt) && \
+		build/programs/$$(basename $$list .txt)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $$list || exit 1; \
+	done
+
+bench-outside: install programs
 	$(BIN)/python -m tests.bench outside
 
 docs: install
@@ -100,4 +119,4 @@ collector:
 clean:
 	rm -rf $(VENV) build dist
 
-.PHONY: help install demo test test-model test-wheel test-oldest test-all tracers destinations frozen lint bench bench-outside docs collector clean
+.PHONY: help install demo test test-model test-wheel test-oldest test-all tracers destinations frozen programs test-frameworks lint bench bench-outside docs collector clean

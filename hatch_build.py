@@ -39,6 +39,8 @@ PACKAGE = "otel_usage"
 BUNDLES = {
     "__init__.py": ("consent/gate.py", "__init__.py"),
     "recording/bundle.py": (
+        "recording/builtin_module.py",
+        "recording/agent.py",
         "recording/otlp_text.py",
         "recording/frameworks.py",
         "recording/exit_watch.py",

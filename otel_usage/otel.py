@@ -24,7 +24,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from . import __version__, _guarded, _usage
 from .consent.gate import decide
 from .otlp import attributes_of
-from .recording.agent import environment, find_agent
+from .recording.agent import find_agent
 from .recording.frameworks import hook_frameworks
 from .recording.otlp_text import run_attributes, span_name
 from .recording.recorder import is_worker
@@ -147,7 +147,7 @@ class _RunObserver:
             self.tty = os.isatty(1)
         except OSError:
             self.tty = False
-        self.agent = find_agent(environment(), self.tty)
+        self.agent = find_agent(os.environ, self.tty)
         self.run = Run(None, self._finish_before_providers)
         hook_frameworks(self.run)
         atexit.register(self.finish)

@@ -169,12 +169,14 @@ def check_counters(home: str, name: str) -> list[Check]:
     Only the ledger knows: a backend can't be asked without counting something.
     """
     from ..delivery.ledger import Ledger
-    from ..delivery.otlp_answer import DELTA
+    from ..delivery.otlp_answer import NO_DELTAS
 
     entries = [row for row in Ledger(home).entries() if row["destination"] == name and row["signal"] == "metrics"]
-    if not entries or entries[-1].get("reason") != DELTA:
+    if not entries or entries[-1].get("reason") != NO_DELTAS:
         return []
-    return [Check(f"{name}: counters", False, explain_reason(DELTA), "a backend that takes them", advise(DELTA))]
+    return [
+        Check(f"{name}: counters", False, explain_reason(NO_DELTAS), "a backend that takes them", advise(NO_DELTAS))
+    ]
 
 
 def _check_answer(settings: Mapping[str, Any], name: str, keywords: Mapping[str, Any] | None) -> Check:

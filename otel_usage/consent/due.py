@@ -57,9 +57,9 @@ def show_due(settings: "dict[str, Any]", decision: "Decision") -> None:
     stream = sys.stderr
     if not decision.notice or not home or stream is None or stream.closed or not stream.isatty() or passing(sys.argv):
         return
-    from ..recording.agent import environment, find_agent
+    from ..recording.agent import find_agent
 
-    if find_agent(environment(), True):  # it can't agree for its user, and nobody else may read this
+    if find_agent(os.environ, True):  # it can't agree for its user, and nobody else may read this
         return
     before, since, _ = stored(f"{home}/{CONSENT}")
     if settings["consent"] == "ask" and before != "on":

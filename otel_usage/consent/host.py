@@ -22,6 +22,7 @@ import os
 import sys
 
 from .. import Usage, _fault, _load, _usage
+from ..spool.layout import HOST
 from .gate import decide
 
 TYPE_CHECKING = False
@@ -54,6 +55,8 @@ class _Undecided:
                 recorder = _load("recording.recorder").Recorder(settings, decision, None, False)
                 recorder.run.package = usage.__dict__["_package"]
                 recorder = recorder.begin()
+                if recorder is not None and decision.mode != "log":
+                    _remember_host(recorder, _usage.app)
         except Exception:
             _fault()
         return usage.__dict__.setdefault("_recorder", recorder)  # the first thread's
@@ -71,6 +74,21 @@ def follow(usage: Usage, frame: "FrameType", testing: bool) -> Usage:
     usage.__dict__["_package"] = str(frame.f_globals.get("__name__")).partition(".")[0]
     usage.__class__ = Guest
     return usage
+
+
+def _remember_host(recorder: "Recorder", app: str) -> None:
+    """Write down which program's word counts: ``off`` of that one removes what waits here, even if nothing was sent yet."""
+    home = recorder.decision.home
+    try:
+        _load("recording.folders").make_spool(home, recorder.spool)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(f"{home}/{HOST}", flags, 0o600)
+        try:
+            os.write(descriptor, app.encode())
+        finally:
+            os.close(descriptor)
+    except OSError:  # read-only, full: what waits will not be sent all the same, since a sender asks again
+        _fault(expected=True)
 
 
 def combine(own: "Decision", host: "Decision | None", host_app: str) -> "Decision":

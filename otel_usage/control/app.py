@@ -20,7 +20,8 @@ from ..consent.gate import decide, getter, home, stored, variable, voices
 from ..consent.host import decide_with_host
 from ..delivery.ledger import Ledger
 from ..settings.remembered import recall
-from ..spool.layout import BATCH, BATCH_DONE, CONSENT, DROPPED, FORMAT, ID, LOCAL, NEW, QUEUE
+from ..spool.files import open_plain
+from ..spool.layout import BATCH, BATCH_DONE, CONSENT, DROPPED, FORMAT, HOST, ID, LOCAL, NEW, QUEUE
 from ..spool.removal import clear_folder, discard, explain_os_error, find_obstacle
 from .known_apps import list_known
 from .program_handle import program_handle
@@ -324,8 +325,10 @@ class App:
         """Return the plugins and libraries that were last recorded by what was decided for this program."""
         guests = []
         for name in list_known(self.environ):
-            settings = recall(f"{os.path.dirname(self.home)}/{name}") or {}
-            if settings.get("consent") == "host" and (settings.get("host") or {}).get("app") == self.name:
+            home = f"{os.path.dirname(self.home)}/{name}"
+            settings = recall(home)  # as the last sender wrote them, if there was one
+            by = ((settings or {}).get("host") or {}).get("app")
+            if (settings or {}).get("consent", "host") == "host" and self.name in (by, _host_of(home)):
                 guests.append(App(name, settings, self.environ))
         return guests
 
@@ -359,3 +362,12 @@ def _raise_unless_gone(error: OSError) -> None:
     """Raise what `os.walk` met, but for a folder that somebody has removed meanwhile."""
     if not isinstance(error, FileNotFoundError) or os.path.islink(error.filename):
         raise error
+
+
+def _host_of(home: str) -> str:
+    """Return the program by whose word the plugin whose folder is *home* was last on; "" if it is none, or says nothing."""
+    try:
+        with open(f"{home}/{HOST}", encoding="utf-8", opener=open_plain) as file:
+            return file.read(256)
+    except (OSError, ValueError):
+        return ""

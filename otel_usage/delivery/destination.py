@@ -74,7 +74,7 @@ class Destination:
         if session is not None:
             session.answer = None
         if self.log is not None:
-            self.log.reason = ""
+            self.log.begin()
         try:
             result: object = exporter.export(items)
         except UnreachableError:  # older exporters let it pass; the answer says why
@@ -86,8 +86,7 @@ class Destination:
             return judge(signal, n, answer.status, answer.content_type, answer.body, answer.retry_after_s)
         if result in (SpanExportResult.SUCCESS, MetricExportResult.SUCCESS):
             return Verdict()
-        reason = self.log.reason if self.log is not None else ""
-        return Verdict(unsent=tuple(range(n)), reason=reason or "fault")
+        return self.log.judge(n) if self.log is not None else Verdict(unsent=tuple(range(n)), reason="fault")
 
     def unknown(self, n: int, reason: str) -> Verdict:
         """Return the verdict about *n* records of which nobody can say what became of them."""
@@ -109,7 +108,9 @@ def is_failing(verdict: Verdict) -> bool:
     if verdict.unsent or "unknown_delivery" in verdict.dropped:
         return True
     status = verdict.status
-    return bool(verdict.dropped) and status is not None and (status in (408, 429) or status >= 500)
+    return (
+        bool(verdict.dropped) and not verdict.is_well and status is not None and (status in (408, 429) or status >= 500)
+    )
 
 
 def build_destination(

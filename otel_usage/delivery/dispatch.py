@@ -27,7 +27,7 @@ from ..spool.set_aside import set_aside
 from .destination import Destination, is_failing
 from .ledger import Ledger, Result
 from .losses import Losses
-from .otlp_answer import DELTA
+from .otlp_answer import NO_DELTAS
 from .queue import Queue
 from .segment_file import Points, Spans, count_records, parts_of
 from .stop import DeliveryCutError, Stop
@@ -36,7 +36,7 @@ from .verdict import VALIDATED, Verdict
 if TYPE_CHECKING:
     from .sender import Sender
 
-NO_DELTA = (
+NO_DELTAS_PROBLEM = (
     "it takes no delta counters: send it spans alone ('metrics': 'none'), or through a gateway that converts them"
 )
 
@@ -225,7 +225,7 @@ class Dispatch:
         jitter = random.random()  # noqa: S311
         settings = self.sender.destination_fingerprint(queue.name)
         if verdict.wrong_settings:
-            problem = NO_DELTA if verdict.reason == DELTA else f"it answers HTTP {verdict.status}"
+            problem = NO_DELTAS_PROBLEM if verdict.reason == NO_DELTAS else f"it answers HTTP {verdict.status}"
             pause(time.time(), verdict.retry_after_s, jitter, signal=signal, settings=settings, problem=problem)
         else:
             pause(time.time(), verdict.retry_after_s, jitter, settings=settings)

@@ -33,6 +33,7 @@ class Verdict:
     can tell each client which of its own were dropped.
     reason: why not everything was sent: a word of `NOT_SENT` or `MAYBE_SENT`, ``http_`` and a status, ``delta``, or "".
     wrong_settings: what is unsent waits until somebody has mended the address or the key: the answer says nothing about it.
+    is_well: whatever the status, the destination is in order: it has refused these records for what they are.
     objections: what the destination objects to in the records, as codes and places; "" for nothing.
 
     >>> Verdict(unsent=(3, 4), retry_after_s=30.0, dropped={"too_old": 1}, status=429, gone={0: "too_old"}).status
@@ -48,6 +49,7 @@ class Verdict:
     reason: str = field(default="", compare=False)  # for people; nothing is decided by it
     objections: str = field(default="", compare=False)  # likewise
     wrong_settings: bool = False
+    is_well: bool = False
 
 
 def parse_retry_after(text: str | None, *, now_s: float | None = None) -> float | None:

@@ -4,7 +4,7 @@ Loaded at the first parse. Names come from the parsers' own tree, never from arg
 
 TRIED  argparse of CPython 3.10 to 3.14; jsonargparse 4.20 to 4.53, ConfigArgParse 1.5 to 1.9, knack 0.10 to 0.14,
 pydantic-settings 2.16.
-NOT KNOWN  which of a program's own ways of ending stands for a usage error, where it catches argparse's exits itself.
+NOT KNOWN  whether a status of the program's own, with which it ends after it has caught an exit of argparse's, is a usage error.
 """
 
 import sys
@@ -57,7 +57,7 @@ def began(run, module, name, parser):
             return
     root = parse.root
     if root is not None and parser is not root and parser not in parse.chain and not root._subparsers:
-        words = _handed_on(run, parse, parser)
+        words = _load("recording.second_parser").words_handed_on(run, parse, parser)
         if words:
             _go_on(run, parse, parser, words)
             return
@@ -100,29 +100,6 @@ def _go_on(run, parse, parser, words):
     parse.chain, parse.words, parse.root, parse.expected = [parser], [*words], parser, None
     parse.full = run.path_is_final = True
     run.name_command(tuple(words), final=parser._subparsers is None)
-
-
-def _handed_on(run, parse, parser):
-    # type: (Run, Any, Any) -> Any
-    """Return the words of the command whose line the root parser has left to *parser*; [] if it has left it nothing.
-
-    It has if it has a positional argument that takes all that is left, or, in a parse that takes what it knows, any, or one
-    with choices, of which one was typed.
-    """
-    root = parse.root
-    positional = [action for action in parse.declared[id(root)][1] if not action.option_strings]
-    if not positional:
-        return []
-    second = _load("recording.second_parser")
-    words = second.declared_words(run, root.prog, parser)
-    if not words:
-        word = second.chosen_word(positional)
-        words = (word,) if word else ()
-    if words:
-        return [*parse.words, *words]
-    taken = {action.dest for action in positional if action.nargs == "..." or (not parse.full and action.nargs)}
-    again = {action.dest for action in parser._actions if not action.option_strings}  # it was only a first look
-    return ["(unknown)"] if taken - again else []
 
 
 def forget_parse():

@@ -25,17 +25,20 @@ def install(run: "Run", module: "Any") -> None:
     """Observe the commands of *module*, ``cleo.application``."""
     base = sys.modules["cleo.commands.base_command"]
     inputs = sys.modules["cleo.io.inputs.input"]
+    called: list[Any] = []  # the program's application, until its command is known
     pending: list[Any] = []  # the command whose input is still to be checked
 
     def started(application: "Any") -> None:
         if not run.path_is_final:
+            run.path_is_final = True  # what others parse meanwhile is no command of the program's
+            called.append(application)
             run.name_command((), final=False)
             run.parsing_outcome = "parsing"
 
     def began(command: "Any") -> None:
-        if run.path_is_final:
+        if not called:
             return  # a command that the program's own command calls
-        run.path_is_final = True
+        called.clear()
         asked_for = getattr(command, "_command", None)  # of `help`: the command that it is to explain
         explains = type(command).__module__ == "cleo.commands.help_command"
         name = "" if explains and not asked_for else str((asked_for or command).name or "")

@@ -24,10 +24,19 @@ _observation = _load("recording.observation")
 def install(run: "Run", module: "Any") -> None:
     """Observe the commands that *module*, ``cliff.help``, explains."""
 
+    explaining: list[Any] = []  # `help`, where the program has put it before a command because of its `--help`
+
     def began(command: "Any") -> None:
         name = getattr(command, "cmd_name", None)
         declared = getattr(getattr(command.app, "command_manager", None), "commands", ())
         words = str(name).split() if name in declared else ["(unknown)"]
+        if explaining:
+            explaining.clear()
+            run.name_command(tuple(words))
+            run.parsing_outcome = "help"
+            return
+        if words == ["help"] and getattr(command.app, "deferred_help", False) and "--help" in run.options:
+            explaining.append(command)
         _load("recording.argparse_adapter").expect(run, words)
 
     _observation.tell_lookup(sys.modules["cliff.command"].Command, "get_parser", began)

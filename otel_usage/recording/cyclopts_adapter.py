@@ -3,7 +3,8 @@
 Loaded when `cyclopts.core` is imported. Observed: an app's `_parse_known_args`, `help_print`, `version_print` and
 `_handle_parse_error`, when they are looked up, and the binding of the arguments to the function, once it has returned: it
 calls no code of the program. The app keeps the chain of apps that the line has reached: their names are those under which each
-is declared by the one above.
+is declared by the one above. A meta app, which takes some
+options and calls its own app with the rest, stands for the same command as that one.
 
 TRIED  cyclopts 5.0 to 5.5.
 NOT KNOWN  anything but the exit code before 5.0; `--help` among the options.
@@ -27,15 +28,14 @@ def install(run: "Run", module: "Any") -> None:
     roots: list[Any] = []  # the program's own app, while it is being parsed
 
     def began(app: "Any") -> None:
-        if not roots and not run.path_is_final:
+        if roots and app is roots[0]._meta_parent:  # the program's meta app hands on to its own app
+            roots[:] = [app]
+            run.parsing_outcome = "parsing"
+        elif not roots and not run.path_is_final:
             run.path_is_final = True
             roots.append(app)
             run.name_command((), final=False)
             run.parsing_outcome = "parsing"
-
-    def reached(app: "Any") -> None:
-        if roots and run.parsing_outcome:
-            run.name_command(_path(roots[0]), final=False)
 
     def refused(app: "Any") -> None:
         if app in roots:
@@ -43,8 +43,8 @@ def install(run: "Run", module: "Any") -> None:
             run.parsing_outcome = "usage_error"
 
     def explained(app: "Any") -> None:
-        reached(app)
         if roots and run.parsing_outcome:
+            run.name_command(_path(app), final=False)
             run.parsing_outcome = "help"
 
     def bound(result: "Any", arguments: "Any", function: "Any") -> None:
@@ -64,18 +64,27 @@ def install(run: "Run", module: "Any") -> None:
     if "_handle_parse_error" not in kind.__dict__:
         return  # before 5.0: the command is unknown
     _observation.tell_lookup(kind, "_parse_known_args", began)
-    _observation.tell_lookup(kind, "help_print", explained)
-    _observation.tell_lookup(kind, "version_print", explained)
+    for name in (
+        "help_print",
+        "version_print",
+        "_assemble_help_panels",
+    ):  # the last knows the command, below a meta app too
+        if name in kind.__dict__:
+            _observation.tell_lookup(kind, name, explained)
     _observation.tell_lookup(kind, "_handle_parse_error", refused)
     _observation.tell_return(sys.modules["cyclopts.bind"], "_bind", bound)
 
 
 def _path(app: "Any") -> "tuple[str, ...]":
     """Return the names of the commands that *app* has reached, as each is declared by the one above."""
-    apps = [one for one in app.app_stack.stack[-1] if one._meta_parent is None or one is app]
+    apps = app.app_stack.stack[-1]
     path = []
     for at, one in enumerate(apps[1:]):
-        names = [name for name, declared in apps[at]._commands.items() if declared is one]
+        above = apps[at]
+        if above._meta_parent is one or one._meta_parent is above:
+            continue  # an app and its meta app stand for the same command
+        commands = {**above._commands, **getattr(above._meta_parent, "_commands", {})}
+        names = [name for name, declared in commands.items() if declared is one]
         if not names or not names[0].startswith("-"):  # its own --help and --version are commands to it
             path.append(str(names[0]) if names else "(unknown)")
     return tuple(path)

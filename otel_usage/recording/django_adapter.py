@@ -1,11 +1,12 @@
 """Tell a run which command of django-admin or manage.py was given; its options are argparse's.
 
-Loaded when `django.core.management.base` is imported. Observed when they are looked up: a command's `run_from_argv` and
-`print_help`. The command's name is that of the module that its class stands in. Django's own commands have names, the
-program's own, and those of packages that are installed; a user's own apps' commands have none.
+Loaded when `django.core.management` is imported. Observed when they are looked up: `execute` and `fetch_command` of the
+utility, and a command's `run_from_argv` and `print_help`. The command's name is that of the module that its class stands in.
+Django's own commands have names, the program's own, and those of packages that are installed; a user's own apps' commands have
+none. `help` and `version` are no commands in modules: the utility itself looks for these two words.
 
 TRIED  Django 2.2 to 5.2.
-NOT KNOWN  commands of a user's own apps: `(unknown)`; `help` and `version` without a command are `(root)`.
+NOT KNOWN  commands of a user's own apps: `(unknown)`.
 """
 
 import sys
@@ -22,7 +23,18 @@ _observation = _load("recording.observation")
 
 
 def install(run: "Run", module: "Any") -> None:
-    """Observe the commands of *module*, ``django.core.management.base``."""
+    """Observe the utility of *module*, ``django.core.management``, and its commands."""
+
+    def called(utility: "Any") -> None:
+        word = utility.argv[1] if len(utility.argv) > 1 else ""
+        for name in ("help", "version"):
+            if word == name and not run.path_is_final:
+                run.path_is_final = True
+                run.name_command((name,))
+
+    def looked_for(utility: "Any") -> None:
+        if not run.path_is_final:
+            run.name_command(None, final=False)
 
     def began(command: "Any") -> None:
         if not run.path_is_final:
@@ -34,6 +46,8 @@ def install(run: "Run", module: "Any") -> None:
             run.name_command((_name(run, command),))
             run.parsing_outcome = "help"
 
+    _observation.tell_lookup(module.ManagementUtility, "execute", called)
+    _observation.tell_lookup(module.ManagementUtility, "fetch_command", looked_for)
     _observation.tell_lookup(module.BaseCommand, "run_from_argv", began)
     _observation.tell_lookup(module.BaseCommand, "print_help", explained)
 

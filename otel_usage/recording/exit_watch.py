@@ -19,10 +19,9 @@ A process has at most one watched run: `otel` and the recorder find each other b
 
 import os
 import sys
-from _functools import partial  # type: ignore[import-not-found]  # functools itself is Python code, and costs more
-from _operator import methodcaller
 
 from .. import _fault, _guarded, _load
+from .builtin_module import builtin_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
     from .run import Run
 
+partial = builtin_module("_functools").partial  # functools itself is Python code, and costs more
+methodcaller = builtin_module("_operator").methodcaller
 NOT_RAISED, RAISED, CAUGHT, ENDED_PROGRAM = range(4)  # states of a run's last SystemExit: see run.py
 
 _watched = None  # type: Run | None  # the run that sys.exit tells

@@ -8,11 +8,13 @@ not followed: a link counts if the user made it, or root did, as who moves the s
 
 import os
 
-from ..spool.layout import NEW, OPEN, TRACES, TRIMMED
+from ..spool.layout import HIDDEN, NEW, OPEN, TRACES, TRIMMED
 
 # Process 1 of a machine, not of a container.
 INITS = (b"systemd", b"init", b"openrc-init", b"runit", b"s6-svscan", b"dinit")
-MAX_WAITING = 10_000  # files in new/, where no sender can be started, or none works
+MAX_WAITING = (
+    10_000  # files in new/, and those of dead processes in open/, where no sender can be started, or none works
+)
 
 
 def make_parents(home: str) -> bool:
@@ -73,19 +75,37 @@ def trim(spool: str, most: int = MAX_WAITING) -> None:
 
     How many spans and data points that were is written down, for the next sender that works: see delivery/losses.py.
     """
-    folder = f"{spool}/{NEW}"
-    names = os.listdir(folder)
+    names = sorted(os.listdir(f"{spool}/{NEW}"))
+    _drop(spool, NEW, names[: max(0, len(names) - most)])
+
+
+def trim_left(spool: str, own: str) -> None:
+    """Drop the oldest files of ``open/`` beyond `MAX_WAITING` whose processes are dead: no sender has come. Raises OSError.
+
+    own: the name of this process's file, which is not opened: closing it would let go of its lock.
+    """
+    names = os.listdir(f"{spool}/{OPEN}")
+    if len(names) > MAX_WAITING:
+        oldest = [name for name in sorted(names) if name != own and not name.startswith(HIDDEN)]
+        _drop(spool, OPEN, oldest[: len(names) - MAX_WAITING])
+
+
+def _drop(spool: str, place: str, names: "list[str]") -> None:
+    """Remove the files *names* of the folder *place*, and write down what they held; not those of processes that live."""
     dropped = 0
-    for name in sorted(names)[: max(0, len(names) - most)]:
-        path = f"{folder}/{name}"
+    for name in names:
+        path = f"{spool}/{place}/{name}"
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            flags = os.O_RDWR if place == OPEN else os.O_RDONLY
+            descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
+                if place == OPEN:
+                    os.lockf(descriptor, os.F_TEST, 0)
                 content = os.read(descriptor, 4_194_304)
             finally:
                 os.close(descriptor)
             os.unlink(path)
-        except OSError:  # a folder, or another program's doing
+        except OSError:  # a folder, another program's doing, or a process that lives
             continue
         dropped += max(content.count(b'"spanId":' if name.endswith(TRACES) else b'"timeUnixNano":'), 1)
     if dropped:

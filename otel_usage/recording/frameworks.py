@@ -68,24 +68,25 @@ def _hook_click(run, module):
     module.push_context = first
 
 
-# {module of a framework: what hooks it, or the adapter that does}. Typer has a copy of click of its own since 0.20.
+# {module of a framework: what hooks it; None for the adapter of its package's name, cleo_adapter.py of cleo.application}.
+# Typer has a copy of click of its own since 0.20.
 HOOKS = {
     "argparse": _hook_argparse,
     "click.core": _hook_click,
     "typer._click.core": _hook_click,
     "asyncclick.core": _hook_click,
-    "absl.app": "absl_adapter",
-    "cleo.application": "cleo_adapter",
-    "cliff.help": "cliff_adapter",
-    "cyclopts.core": "cyclopts_adapter",
-    "django.core.management.base": "django_adapter",
-    "docopt": "docopt_adapter",
-    "fire.core": "fire_adapter",
-    "invoke.program": "invoke_adapter",
-    "optparse": "optparse_adapter",
-    "plumbum.cli.application": "plumbum_adapter",
-    "scrapy.commands": "scrapy_adapter",
-}  # type: dict[str, Callable[[Run, ModuleType], None] | str]
+    "absl.app": None,
+    "cleo.application": None,
+    "cliff.help": None,
+    "cyclopts.core": None,
+    "django.core.management": None,
+    "docopt": None,
+    "fire.core": None,
+    "invoke.program": None,
+    "optparse": None,
+    "plumbum.cli.application": None,
+    "scrapy.commands": None,
+}  # type: dict[str, Callable[[Run, ModuleType], None] | None]
 
 
 def hook_frameworks(run):
@@ -99,8 +100,8 @@ def hook_frameworks(run):
             else:
                 run.hooked.append(name)
                 hook = HOOKS[name]
-                if isinstance(hook, str):
-                    call_guarded("recording." + hook, "install", run, module)
+                if hook is None:
+                    call_guarded(f"recording.{name.partition('.')[0]}_adapter", "install", run, module)
                 else:
                     _guarded(hook, run, module)
     sys.meta_path.insert(0, run)

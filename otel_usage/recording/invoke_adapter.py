@@ -35,6 +35,8 @@ def install(run: "Run", module: "Any") -> None:
         run.path_is_final = True
         tasks = program.tasks
         own = program.namespace is not None
+        if "list" in program.args and program.args["list"].value:
+            run.parsing_outcome = ""  # it lists the tasks, and ends: that is what was asked for
         names = [str(task.name) if own else "(unknown)" for task in tasks]
         asked_for = program.args["help"].value if "help" in program.args else None
         if not names and own and type(asked_for) is str and asked_for in program.parser.contexts:

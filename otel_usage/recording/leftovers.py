@@ -1,4 +1,4 @@
-"""Have what dead processes left sent, when the next run of their program begins.
+"""Have what dead processes left sent, when the next run of their program begins; where nobody sends, keep it small.
 
 Loaded where files of other processes lie in ``open/``: they may live, or have been killed.
 
@@ -8,7 +8,7 @@ RACE    A file's lock is asked for, never taken, so that its process does not mi
 
 import os
 
-from .. import _fault
+from .. import _fault, _load
 from ..spool.layout import HIDDEN, OPEN
 
 TYPE_CHECKING = False
@@ -20,12 +20,12 @@ MOST_LOOKED_AT = 16  # files: where so many processes live, one of them will sta
 
 def send(recorder: "Recorder") -> None:
     """Start a sender if a process that is dead has left a file; the program goes on meanwhile, and is not kept waiting."""
+    own = os.path.basename(recorder.path)
     try:
-        if (
-            hasattr(os, "lockf")
-            and recorder.decision.mode == "on"
-            and _has_dead_ones(f"{recorder.spool}/{OPEN}", os.path.basename(recorder.path))
-        ):
+        if not hasattr(os, "lockf"):
+            return
+        _load("recording.folders").trim_left(recorder.spool, own)
+        if recorder.decision.mode == "on" and _has_dead_ones(f"{recorder.spool}/{OPEN}", own):
             recorder.wake(orphan=True, early=True)
     except OSError:
         _fault(expected=True)

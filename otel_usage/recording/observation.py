@@ -42,6 +42,13 @@ def tell_lookup(kind: "Any", name: str, tell: "Callable[[Any], None]") -> None:
     setattr(kind, name, _Observed(kind.__dict__[name], tell))
 
 
+def tell_lookup_in_subclass(kind: "Any", name: str, tell: "Callable[[Any], None]") -> None:
+    """Do the same where a program's own classes, *kind* and those above it, have put a method of theirs in its place."""
+    for one in kind.__mro__:
+        if name in one.__dict__ and not isinstance(one.__dict__[name], _Observed):
+            _guarded(tell_lookup, one, name, tell)
+
+
 def tell_return(place: "Any", name: str, tell: "Callable[..., None]") -> None:
     """Have the function *name* of a class or module call ``tell(result, *arguments)`` when it has returned."""
     function = getattr(place, name)

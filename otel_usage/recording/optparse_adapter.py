@@ -1,9 +1,10 @@
 """Tell a run which optparse options were given.
 
-Loaded when optparse is imported. What is observed: `_get_args`, with which a parse begins,
-however `parse_args` is called, `check_values` (the last step of a parse) and an option's
-`process`, each when it is looked up, just before it is called. optparse has no sub-commands: where a second parser takes
-over, as in pip, its own name says which, see second_parser.py.
+Loaded when optparse is imported. What is observed: `_get_args`, with which a parse begins, however `parse_args` is called,
+`check_values` (the last step of a parse) and an option's `process`, each when it is looked up, just before it is called. A
+program's own classes may have methods of their own in place of these: `_process_long_opt` and `_process_short_opts`, which take
+an option apart, also tell that a parse has begun.
+optparse has no sub-commands: where a second parser takes over, as in pip, its own name says which, see second_parser.py.
 
 TRIED  optparse of CPython 3.10 to 3.14.
 NOT KNOWN  the command, where a program takes the words apart itself and no second parser follows.
@@ -47,19 +48,26 @@ def install(run: "Run", module: "ModuleType") -> None:
             words = _load("recording.second_parser").declared_words(run, parse.root.get_prog_name(), parser)
             run.name_command(words or None)
         parse.parser = parser
-        groups = [parser, *parser.option_groups]
-        parse.declared = frozenset([id(option) for group in groups for option in group.option_list])
+        options = [option for group in (parser, *parser.option_groups) for option in group.option_list]
+        parse.declared = frozenset([id(option) for option in options])
         run.parsing_outcome = "parsing"
+        for own in {type(option) for option in options}:
+            _observation.tell_lookup_in_subclass(own, "process", taken)
+        _observation.tell_lookup_in_subclass(type(parser), "check_values", ended)
 
     def ended(parser: "Any") -> None:
+        began(parser)
         if parser is parse.parser:
             run.parsing_outcome = ""
+            if parser is parse.root and not parser.allow_interspersed_args and (parser.largs or parser.rargs):
+                run.name_command(None, final=False)  # the words are left to a second parser
 
     def taken(option: "Any") -> None:
         if id(option) in parse.declared:
             run.add_option(_observation.longest(option._short_opts + option._long_opts))
 
     kind: Any = module.OptionParser
-    _observation.tell_lookup(kind, "_get_args", began)
+    for name in ("_get_args", "_process_long_opt", "_process_short_opts"):
+        _observation.tell_lookup(kind, name, began)
     _observation.tell_lookup(kind, "check_values", ended)
     _observation.tell_lookup(module.Option, "process", taken)

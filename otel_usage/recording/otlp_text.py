@@ -12,34 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-# Where none of these is set, no agent is seen, and agent.py is not loaded.
-AGENT_VARIABLE_NAMES = frozenset(
-    (
-        b"AI_AGENT",
-        b"AGENT",
-        b"AMP_CURRENT_THREAD_ID",
-        b"CLAUDE_CODE_IS_COWORK",
-        b"CLAUDECODE",
-        b"CLAUDE_CODE",
-        b"CODEX_THREAD_ID",
-        b"CODEX_SANDBOX",
-        b"CODEX_CI",
-        b"GEMINI_CLI",
-        b"QWEN_CODE",
-        b"CURSOR_AGENT",
-        b"CURSOR_EXTENSION_HOST_ROLE",
-        b"OPENCODE",
-        b"OPENCODE_CLIENT",
-        b"COPILOT_CLI",
-        b"ANTIGRAVITY_AGENT",
-        b"AUGMENT_AGENT",
-        b"CRUSH",
-        b"PI_CODING_AGENT",
-        b"OZ_RUN_ID",
-    )
-)
-
-
 def quote(text):
     # type: (str) -> str
     """Return *text* as a JSON string."""

@@ -19,7 +19,6 @@ RACES
    wherever something is written or added up: no hook is needed, and forks made in C are children too.
 """
 
-import atexit
 import os
 import sys
 
@@ -28,9 +27,11 @@ from time import monotonic, monotonic_ns, time_ns
 
 from .. import _fault, _load
 from ..spool.layout import FORMAT, LOCAL, NEW, OPEN, TRACES
+from .agent import find_agent
+from .builtin_module import builtin_module
 from .exit_watch import watched_run
 from .frameworks import hook_frameworks
-from .otlp_text import AGENT_VARIABLE_NAMES, line, quote, resource_attributes, run_attributes, span_name
+from .otlp_text import line, quote, resource_attributes, run_attributes, span_name
 from .run import Run
 from .sender_start import start_sender
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from .actions import Events
     from .service import Service
 
+atexit = builtin_module("atexit")
 FD = 127  # our descriptor's number: low ones are the host's to count on
 LONG_NS = 60_000_000_000  # of a run that lasted longer it is asked again, at its end, whether it may be kept
 
@@ -125,9 +127,7 @@ class Recorder:
         if not alone:
             _load("recording.leftovers").send(self)
         self.tty = os.isatty(1)  # which is False, too, where 1 is closed
-        if not AGENT_VARIABLE_NAMES.isdisjoint(getattr(os.environ, "_data", AGENT_VARIABLE_NAMES)):
-            agent = _load("recording.agent")
-            self.agent = agent.find_agent(agent.environment(), self.tty)
+        self.agent = find_agent(os.environ, self.tty)
         if self.run not in sys.meta_path:
             hook_frameworks(self.run)
         return self

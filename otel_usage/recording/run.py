@@ -168,7 +168,9 @@ class Run:
         last = self.exit_mark() if self.exit_mark is not None else None
         same = handled is not None and _dict_of(handled).get("_otel_usage", self) is last
         if not same or status is not self.exit_status:  # else it is the same one, raised once more
-            self.exit_hint, self.exit_error = "", "SystemExit"
+            # Who catches what the parser has refused, and leaves with its status, passes it on: ``return exc.code``.
+            passed_on = self.exit_hint == "usage_error" and status is self.exit_status
+            self.exit_hint, self.exit_error = "usage_error" if passed_on else "", "SystemExit"
         self.exit_status = status
         self.exit_origin, self.exit_in_excepthook = None, False
         if self._may_be_caught(frame):
@@ -196,7 +198,7 @@ class Run:
         doubt = False
         for _ in range(64):
             code, module = frame.f_code, _module(frame)
-            if code.co_name in _PARSING and module == "argparse":
+            if code.co_name in _PARSING and module in ("argparse", "optparse"):
                 self.exit_hint = "usage_error" if exit_code_of(self.exit_status) else "help"
             elif code.co_name == "_main_shell_completion":
                 self.exit_hint = "help"

@@ -17,6 +17,27 @@ if TYPE_CHECKING:
 LIBRARIES = ("argparse", "optparse")  # whose own parsers say nothing of where they come from
 
 
+def words_handed_on(run: "Run", parse: "Any", parser: "Any") -> "Any":
+    """Return the words of the command whose line argparse's root parser has left to *parser*; [] if it has left it nothing.
+
+    It has if it has a positional argument that takes all that is left, or, in a parse that takes what it knows, any, or one
+    with choices, of which one was typed. parse: the state of argparse_adapter.py.
+    """
+    root = parse.root
+    positional = [action for action in parse.declared[id(root)][1] if not action.option_strings]
+    if not positional:
+        return []
+    words = declared_words(run, root.prog, parser)
+    if not words:
+        word = chosen_word(positional)
+        words = (word,) if word else ()
+    if words:
+        return [*parse.words, *words]
+    taken = {action.dest for action in positional if action.nargs == "..." or (not parse.full and action.nargs)}
+    again = {action.dest for action in parser._actions if not action.option_strings}  # it was only a first look
+    return ["(unknown)"] if taken - again else []
+
+
 def declared_words(run: "Run", first: str, parser: "Any") -> "tuple[str, ...]":
     """Return the words that *parser*'s name has beyond *first*, the first parser's name; () if one is not declared."""
     prog = str(parser.prog or "")

@@ -42,7 +42,7 @@ from .body import Body, NoRoomError
 from .body_reader import BodyReader, explain_no_room
 from .decode import Decoder
 from .fan_out import EVERYWHERE, FanOut, Rejected
-from .operator_log import DestinationLog, RefusalLog
+from .operator_log import DestinationLog, HandshakeFailure, HandshakeLog, RefusalLog
 from .options import Options
 from .outcome import RelayOutcome, count_rejected
 from .prometheus import RelayMetrics
@@ -70,6 +70,7 @@ class Relay:
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix="relay-decode")
         self._tokens = [token.encode() for token in options.tokens]
         self._refusal_log = RefusalLog()
+        self._handshake_log = HandshakeLog()
         self._destination_logs: dict[str, DestinationLog] = {}
         self._closing = False
 
@@ -189,6 +190,11 @@ class Relay:
         if outcome.again > outcome.busy or outcome.failed:
             self.metrics.add("failures_total", 1, **labels, reason=outcome.reason or "unknown")
         self._log_of(destination.name).update(outcome)
+
+    def count_handshake(self, failure: HandshakeFailure) -> None:
+        """Count and log a TLS handshake that failed."""
+        self.metrics.add("handshake_failures_total", reason=failure.value)
+        self._handshake_log.warn(failure)
 
     def _log_of(self, name: str) -> DestinationLog:
         return self._destination_logs.setdefault(name, DestinationLog(name))

@@ -89,11 +89,12 @@ def build_http_server(
     """Return a server for *destinations*, not started. tls: None for plain HTTP."""
     limit = find_connection_limit()
     protocol = make_protocol(limit)
+    app = make_app(destinations, options)
     config = uvicorn.Config(
-        make_app(destinations, options),
+        app,
         host=host,
         port=port,
-        http=protocol if tls is None else make_tls_protocol(protocol, tls),
+        http=protocol if tls is None else make_tls_protocol(protocol, tls, app.state.relay.count_handshake),
         backlog=max(1, min(AT_A_TIME, limit // 8)),
         log_config=None,
         log_level=logging.ERROR,  # anybody could write a warning by sending what is not HTTP

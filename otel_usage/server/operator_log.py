@@ -1,4 +1,4 @@
-"""What the log says of requests that are lost and of destinations that fail: each at most once a minute.
+"""What the log says of requests that are lost, of destinations and of handshakes that fail: each at most once a minute.
 
 The log is for the operator. Clients can cause either as often as they like, and must not be able to fill a disk.
 Used from the event loop only.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from enum import Enum
 
 from .outcome import RelayOutcome
 
@@ -16,24 +17,68 @@ log = logging.getLogger("otel_usage.relay")
 LOG_INTERVAL_S = 60.0
 
 
+class HandshakeFailure(Enum):
+    """Why a handshake ended without a connection. The values are words of metrics."""
+
+    NOT_TLS = "not_tls"  # its first bytes are no hello of usual size
+    REFUSED = "refused"  # by OpenSSL, or by the client: no common version, a certificate that is not trusted
+    TOO_LONG = "too_long"  # in time or in bytes
+    LEFT = "left"  # the client has begun, and closed the connection
+    NO_ROOM = "no_room"  # it had to make way for others
+
+
+HANDSHAKE_FAILURES = {
+    HandshakeFailure.NOT_TLS: "a client does not speak TLS, or announces a message that is too large",
+    HandshakeFailure.REFUSED: "TLS of the client and of the relay do not agree, or the client refuses the certificate",
+    HandshakeFailure.TOO_LONG: "a client took too long, or sent too much",
+    HandshakeFailure.LEFT: "a client went away in the middle of it",
+    HandshakeFailure.NO_ROOM: "others needed its place",
+}
+
+
+class _OncePerInterval:
+    """Lets one line of each kind pass in `LOG_INTERVAL_S`, and counts the others."""
+
+    def __init__(self) -> None:
+        self._last: dict[int | str, tuple[float, int]] = {}  # {kind: (when one passed, how many have not since)}
+
+    def admit(self, kind: int | str) -> str | None:
+        """Return None if a line of that kind is not to be logged, else what to end it with."""
+        logged_at_s, n_since = self._last.get(kind, (float("-inf"), 0))
+        now = time.monotonic()
+        if now - logged_at_s < LOG_INTERVAL_S:
+            self._last[kind] = (logged_at_s, n_since + 1)
+            return None
+        self._last[kind] = (now, 0)
+        return f", and {n_since} more since it was last said" if n_since else ""
+
+
 class RefusalLog:
     """Warns of requests that clients will not send again: their records are lost."""
 
     def __init__(self) -> None:
-        self._last: dict[int, tuple[float, int]] = {}  # {status: (when the log mentioned it, how many since)}
+        self._lines = _OncePerInterval()
 
     def warn(self, status: int, why: str) -> None:
         """Log that a request was refused with *status*, unless it was logged a moment ago or the client tries again."""
         if status in (408, 429, 503):
             return
-        logged_at_s, n_since = self._last.get(status, (float("-inf"), 0))
-        now = time.monotonic()
-        if now - logged_at_s < LOG_INTERVAL_S:
-            self._last[status] = (logged_at_s, n_since + 1)
-            return
-        self._last[status] = (now, 0)
-        more = f", and {n_since} more since it was last said" if n_since else ""
-        log.warning("refused a request for good, its data is lost: HTTP %d, %s%s", status, why, more)
+        more = self._lines.admit(status)
+        if more is not None:
+            log.warning("refused a request for good, its data is lost: HTTP %d, %s%s", status, why, more)
+
+
+class HandshakeLog:
+    """Says that TLS handshakes fail: a certificate that clients do not trust shows nowhere else."""
+
+    def __init__(self) -> None:
+        self._lines = _OncePerInterval()
+
+    def warn(self, failure: HandshakeFailure) -> None:
+        """Log that a handshake failed, unless it was logged a moment ago."""
+        more = self._lines.admit(failure.value)
+        if more is not None:
+            log.warning("a TLS handshake failed: %s%s", HANDSHAKE_FAILURES[failure], more)
 
 
 class DestinationLog:

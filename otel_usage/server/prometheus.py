@@ -22,6 +22,7 @@ HELP = {
     "again_total": "spans and data points that clients were told to send again",
     "skipped_total": "spans and data points that say nothing, or are not meant for the destination: no loss",
     "failures_total": "deliveries that left something to be sent again, or failed, by reason",
+    "handshake_failures_total": "TLS handshakes that failed, by reason",
     "rejected_total": "spans and data points that will never be sent, by reason",
     "request_duration_seconds": "time until a request to a destination was answered",
     "waiting_requests": "requests read and not answered",

@@ -9,36 +9,43 @@ ALGORITHM of one connection
   2. Its first bytes are looked at before OpenSSL sees them, which allocates what a message says of its own length. What is no
      TLS, or says that it is large, is closed. So is what goes on for too long.
   3. Its handshake has ended: the HTTP protocol is made, and gets what comes from then on, decrypted.
-  4. Whoever closes it says farewell, and does not wait for the client's: RFC 8446, 6.1 asks for no more.
+  4. Where a handshake fails the server hears it, once for each connection. One that ends before the client has said anything
+     is none: whoever looks whether a port is open (a load balancer, every few seconds) does that.
+  5. Whoever closes it says farewell, and does not wait for the client's: RFC 8446, 6.1 asks for no more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 from .connections import HEAD_S, Connection, Room
+from .operator_log import HandshakeFailure
 
 HANDSHAKE_BYTES = 16 * 1024  # from the client: with the keys of post-quantum cryptography a hello takes 2 KiB
 PART_BYTES = 16 * 1024  # as large as a record may be
 
 _HANDSHAKE = 22  # the first byte of a record of a handshake; RFC 8446, 5.1
 _RECORD_HEADER = 5  # its type, its version, and the length of what follows
-_MESSAGE_HEADER = (
-    4  # type and length of a message of the handshake: all of it in the first record, with every client there is
-)
+_MESSAGE_HEADER = 4  # type and length of a message of the handshake: in the first record, with every client there is
+
+
+def _ignore(failure: HandshakeFailure) -> None:
+    pass
 
 
 class TlsConnection(asyncio.Protocol, asyncio.Transport):
     """A protocol to the socket's transport, and the transport of the HTTP protocol. Any: uvicorn's arguments for the latter.
 
-    context, room, connection_class: of a server; see `make_tls_protocol`.
+    context, room, connection_class, on_failure: of a server; see `make_tls_protocol`.
     """
 
     context: ssl.SSLContext
     room: Room
     connection_class: type[Connection]
+    on_failure: Callable[[HandshakeFailure], None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -51,24 +58,27 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         self._size_bytes = 0  # of the handshake so far
         self._connection: Connection | None = None  # None while hands are shaken
         self._paused = False
+        self._heard = False  # anything from the client
+        self._is_over = False  # the handshake, however it ended
 
     # The handshake.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of a socket, always
         self._socket = transport
         self._since_s = self._loop.time()
-        self._timer = self._loop.call_later(HEAD_S, self.abort)
+        self._timer = self._loop.call_later(HEAD_S, self._fail, HandshakeFailure.TOO_LONG)
         self._connections.add(self)
         if self.room.make(len(self._connections)):
             self.room.strangers[self] = None
         else:
-            self.abort()
+            self._fail(HandshakeFailure.NO_ROOM)
 
     def data_received(self, chunk: bytes) -> None:
+        self._heard = True
         if self._first is not None:
             chunk = self._first = self._first + chunk
             if not _may_be_hello(chunk):
-                self.abort()
+                self._fail(HandshakeFailure.NOT_TLS)
                 return
             if len(chunk) < _RECORD_HEADER + _MESSAGE_HEADER:
                 return
@@ -90,14 +100,16 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         except ssl.SSLWantReadError:
             self._flush()
             if self._size_bytes > HANDSHAKE_BYTES:
-                self.abort()
+                self._fail(HandshakeFailure.TOO_LONG)
             return False
         except ssl.SSLError:
             self._flush()  # why, in TLS's words
+            self._note(HandshakeFailure.REFUSED)
             self._socket.close()
             return False
         self._flush()
         self._leave_room()
+        self._is_over = True
         args, kwargs = self._arguments
         self._connection = self.connection_class(*args, **kwargs)
         self._connection.head_s = HEAD_S - (self._loop.time() - self._since_s)
@@ -109,12 +121,23 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         self._connections.discard(self)
         self.room.strangers.pop(self, None)
 
+    def _fail(self, failure: HandshakeFailure) -> None:
+        self._note(failure)
+        self.abort()
+
+    def _note(self, failure: HandshakeFailure) -> None:
+        """Say that the handshake failed, unless it was said, or never began."""
+        if not self._is_over and self._heard:
+            self.on_failure(failure)
+        self._is_over = True
+
     def make_way(self) -> None:
         """Another connection needs the place of this one, whose handshake is under way."""
-        self.abort()
+        self._fail(HandshakeFailure.NO_ROOM)
 
     def shutdown(self) -> None:
         """The server stops, and the handshake is under way."""
+        self._is_over = True
         self.abort()
 
     # The protocol of the socket.
@@ -142,6 +165,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         return self._connection.eof_received() if self._connection is not None else None  # type: ignore[func-returns-value]
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._note(HandshakeFailure.LEFT)
         self._leave_room()
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -228,7 +252,19 @@ def _may_be_hello(first: bytes) -> bool:
     return int.from_bytes(first[3:5], "big") >= _MESSAGE_HEADER and int.from_bytes(first[6:9], "big") <= HANDSHAKE_BYTES
 
 
-def make_tls_protocol(connection_class: type[Connection], context: ssl.SSLContext) -> type[TlsConnection]:
-    """Return the protocol for one server, whose HTTP protocol is *connection_class*."""
-    shared = {"context": context, "room": connection_class.room, "connection_class": connection_class}
+def make_tls_protocol(
+    connection_class: type[Connection],
+    context: ssl.SSLContext,
+    on_failure: Callable[[HandshakeFailure], None] = _ignore,
+) -> type[TlsConnection]:
+    """Return the protocol for one server, whose HTTP protocol is *connection_class*.
+
+    on_failure: hears of each handshake that failed, on the event loop.
+    """
+    shared = {
+        "context": context,
+        "room": connection_class.room,
+        "connection_class": connection_class,
+        "on_failure": staticmethod(on_failure),
+    }
     return type("BoundedTlsConnection", (TlsConnection,), shared)

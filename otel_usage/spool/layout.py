@@ -6,6 +6,7 @@ FORMAT  ::
       <app>/                  "home" in the code; 0700, every file in it 0600
         consent               the user's choice                                            consent/choice.py
         settings.json         the host's settings, without secrets                         settings/remembered.py
+        host                  of a plugin: the program by whose word it was last on        consent/host.py
         id                    the installation's id                                        delivery/installation_id.py
         ledger.jsonl, .1      what was sent, when and to whom                              delivery/ledger.py
         <what>.json           what an exporter remembers                                   the exporters' memory.py
@@ -34,6 +35,7 @@ FORMAT  ::
 FORMAT = "1"
 LOCAL = "local"
 CONSENT = "consent"
+HOST = "host"
 OPEN = "open"
 NEW = "new"
 CELLS = "cells"

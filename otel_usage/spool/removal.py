@@ -29,10 +29,10 @@ from .files import list_folder
 from .layout import DISCARDED, PROBE
 
 # What we make in an app's folder, and in its spool. Nothing else is ever removed: the folder may be a link to another one.
-_IN_HOME = {layout.CONSENT, layout.ID, layout.SETTINGS, layout.LEDGER, layout.OLDER_LEDGER}
+_IN_HOME = {layout.CONSENT, layout.HOST, layout.ID, layout.SETTINGS, layout.LEDGER, layout.OLDER_LEDGER}
 _IN_SPOOL = {
     layout.OPEN, layout.NEW, layout.CELLS, layout.STARTS, layout.BEATS,
-    layout.WAKE, layout.LOCK, layout.BATCH, layout.BATCH_DONE, layout.DROPPED, layout.BAD,
+    layout.WAKE, layout.LOCK, layout.BATCH, layout.BATCH_DONE, layout.DROPPED, layout.TRIMMED, layout.BAD,
     layout.QUEUE, layout.LOCAL,
 }  # fmt: skip
 # Of an exporter that remembers something, and what its writer leaves when it dies. It is 0600, as few files of others are.

@@ -13,6 +13,7 @@ from . import lab
 NAMES = (
     "foreground",
     "pythons",
+    "frameworks",
     "real",
     "outside",
     "exit_delay",

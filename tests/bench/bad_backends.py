@@ -13,7 +13,7 @@ import struct
 import threading
 from collections import Counter
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from otel_usage.otlp import attributes_of, json_from_protobuf
 
@@ -22,7 +22,16 @@ STATUSES = {"500": 500, "503": 503, "429": 429, "401": 401, "400": 400}
 UNREAD = ("closes at once", "resets in the request")  # and at times nobody listens
 MANNERS = ("takes",) * 6 + TAKEN[1:] + tuple(STATUSES) + UNREAD
 MAX_HEAD = 65_536
+COUNTER = "events.seen"  # of the hosts, with the field ``who``
 TRICKLE_S = 0.1
+
+
+class Count(NamedTuple):
+    """One count of a host's. id: what the vendor recognises a repetition by, "" if it can't."""
+
+    who: int
+    amount: int
+    id: str
 
 
 def runs_of(path: str, body: bytes) -> list[tuple[str, str]]:
@@ -30,7 +39,12 @@ def runs_of(path: str, body: bytes) -> list[tuple[str, str]]:
     if path.endswith("/v1/traces"):
         groups = json_from_protobuf("traces", body).get("resourceSpans", ())
         spans = [span for group in groups for scoped in group["scopeSpans"] for span in scoped["spans"]]
-        return [(str(attributes_of(span["attributes"]).get("usage.command", "")), span["spanId"]) for span in spans]
+        attributes = [attributes_of(span["attributes"]) for span in spans]
+        return [
+            (str(of["usage.command"]), span["spanId"])
+            for span, of in zip(spans, attributes, strict=True)
+            if of["usage.kind"] == "run"
+        ]
     if path.endswith("/mp/collect"):
         events = json.loads(body)["events"]
         return [(event["params"]["command"], "") for event in events if event["name"] == "command_run"]
@@ -40,9 +54,31 @@ def runs_of(path: str, body: bytes) -> list[tuple[str, str]]:
     return []
 
 
+def counts_of(path: str, body: bytes) -> list[Count]:
+    """Return the host's counts in one request."""
+    if path.endswith("/v1/metrics"):
+        counts = []
+        for group in json_from_protobuf("metrics", body).get("resourceMetrics", ()):
+            whose = attributes_of(group["resource"]["attributes"])["app.installation.id"]
+            for metric in [metric for scoped in group["scopeMetrics"] for metric in scoped["metrics"]]:
+                for point in metric["sum"]["dataPoints"] if metric["name"] == f"usage.count.{COUNTER}" else ():
+                    who = int(attributes_of(point["attributes"])["usage.field.who"])
+                    times = (point["startTimeUnixNano"], point["timeUnixNano"])
+                    counts.append(Count(who, int(point["asInt"]), repr((whose, who, *times))))
+        return counts
+    if path.endswith("/mp/collect"):
+        events = [event["params"] for event in json.loads(body)["events"] if event["name"] == COUNTER.replace(".", "_")]
+        return [Count(params["who"], params["count"], "") for params in events]
+    if path.endswith("/v1/batch"):
+        tracks = [one for one in json.loads(body)["batch"] if one["type"] == "track" and "who" in one["properties"]]
+        return [Count(one["properties"]["who"], one["properties"]["count"], one["messageId"]) for one in tracks]
+    return []
+
+
 class BadBackend:
     """One vendor. taken, refused: how often each run was; ids: under which ids; met: how many requests met what.
 
+    counts, refused_counts: the host's counts, each time that one was taken, or refused, by status.
     well: from when it is set everything is taken. listening: whether connections are accepted at all.
     """
 
@@ -54,6 +90,8 @@ class BadBackend:
         self.taken: Counter[str] = Counter()
         self.refused: dict[str, Counter[str]] = {status: Counter() for status in STATUSES}
         self.ids: dict[str, set[str]] = {}
+        self.counts: list[Count] = []
+        self.refused_counts: dict[str, list[Count]] = {status: [] for status in STATUSES}
         self.met: Counter[str] = Counter()
         self.listening: socket.socket | None = None
         self.port = 0
@@ -118,10 +156,11 @@ class BadBackend:
         if request is None:
             return False
         path, body = request
-        runs = runs_of(path, body)
+        runs, counts = runs_of(path, body), counts_of(path, body)
         with self.lock:
             self.met[manner] += 1
             (self.taken if manner in TAKEN else self.refused[manner]).update(command for command, _ in runs)
+            (self.counts if manner in TAKEN else self.refused_counts[manner]).extend(counts)
             for command, own in runs:
                 self.ids.setdefault(command, set()).add(own)
         return self._answer(connection, manner, path)

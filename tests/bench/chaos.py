@@ -12,7 +12,11 @@ CHECKS
 3. Each run is accounted for, at each destination: what the ledger says was sent and dropped is together at least what was on
    disk, and for each sender that was killed at most one request of GA4's more. Lost without a count is only what a host had not
    written before it was killed.
-4. No process is left, no file but those that spool/layout.py names for a spool in which nothing waits, and nothing in ``bad/``.
+4. Counts are exact to the unit. Every host adds an amount of its own, a power of `BASE`, to a counter that some others add to as
+   well, so each digit of a sum says how often one host was counted. Segment and OTLP, repetitions removed by their ids: once
+   each host that ended by itself, but for what they refused for good; once or never one that was killed. GA4: never twice. A
+   repetition has the amount of the first time.
+5. No process is left, no file but those that spool/layout.py names for a spool in which nothing waits, and nothing in ``bad/``.
 """
 
 from __future__ import annotations
@@ -28,14 +32,14 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 from otel_usage.delivery.ledger import Ledger
 from otel_usage.delivery.queue import MAX_QUEUE_BYTES
-from tests.bench.bad_backends import BadBackend, destinations_at
+from tests.bench.bad_backends import COUNTER, BadBackend, Count, destinations_at
 
 ROOT = Path(__file__).parent.parent.parent
 HOSTS = 600
@@ -49,31 +53,36 @@ LEFT_FILES = re.compile(
     r"id(\.[0-9]+)?|settings\.json|ledger\.jsonl(\.1)?|[a-z0-9-]+\.json|1/(wake|lock|dropped|trimmed)|1/queue/[a-z0-9]+/pause"
 )
 FINAL = ("400", "500")  # Segment and OTLP: refused for good, at least by one of them
+BASE, TOGETHER = 4, 8  # hosts of a counter's sum; so it has as many digits, each of them 0 or 1
 QUIET_S = 180.0  # within which everything is sent, once all is well
 
 # The command stands in the code, since one that does not is recorded as (unknown).
 HOST = """
 import json, sys, time
 import otel_usage
-app, marker, linger_s, destinations = sys.argv[1:]
+app, marker, linger_s, destinations, who, amount = sys.argv[1:]
 usage = otel_usage.init(app, version="1", consent="opt-out", destinations=json.loads(destinations),
-    schema={{"events.seen": {{"kind": "count", "why": "x"}}}})
+    schema={{"{counter}": {{"kind": "count", "why": "x", "fields": {{"who": otel_usage.integer(100_000)}}}}}})
 with usage.command({command!r}):
     open(marker, "x").close()
-    usage.count("events.seen")
+    usage.count("{counter}", int(amount), who=int(who))
     time.sleep(float(linger_s))
 """
 
 
 @dataclass
 class Chaos:
-    """One run of the bench. on_disk: runs that were written before anything ended their host; perhaps: others."""
+    """One run of the bench. on_disk: runs that were written before anything ended their host; perhaps: others.
+
+    ended: those whose host ended by itself.
+    """
 
     root: Path
     hosts: int
     seed: int
     on_disk: set[str] = field(default_factory=set)
     perhaps: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
     events: Counter[str] = field(default_factory=Counter)
     most_bytes: int = 0
     most_files: int = 0
@@ -126,10 +135,13 @@ class Chaos:
         number = self.chance.choice((0, 0, 0, 0, signal.SIGKILL, signal.SIGTERM)) if doomed else 0
         linger_s = 0.0 if not number else 0.3 * self.chance.random()
         program = self.root / "programs" / f"{command}.py"
-        program.write_text(HOST.format(command=command))
+        program.write_text(HOST.format(command=command, counter=COUNTER))
         argv = [sys.executable, str(program), app, str(self.root / "markers" / command), str(linger_s)]
         process = subprocess.Popen(
-            [*argv, json.dumps(destinations)], env=environ, cwd=self.root, stdin=subprocess.DEVNULL
+            [*argv, json.dumps(destinations), *map(str, counted_as(command))],
+            env=environ,
+            cwd=self.root,
+            stdin=subprocess.DEVNULL,
         )
         # Half of them die as soon as their run is on disk, since most others die before that.
         until = time.monotonic() + 0.6 * self.chance.random() if self.chance.random() < 0.5 else math.inf
@@ -150,6 +162,8 @@ class Chaos:
             raise AssertionError(f"{command}: exit code {process.returncode}")
         written = (self.root / "markers" / command).exists()
         (self.on_disk if written else self.perhaps).add(command)
+        if process.returncode == 0:
+            self.ended.add(command)
         self.events["runs on disk" if written else "runs that nobody can expect"] += 1
         self.events["runs on disk, of hosts that were killed"] += written and process.returncode < 0
         self.events["hosts"] += 1
@@ -244,6 +258,7 @@ class Chaos:
             refused = set().union(*[backend.refused[status] for status in FINAL])
             missing = self.on_disk - set(backend.taken) - refused
             wrong += [f"{vendor} never got {command}" for command in sorted(missing)]
+        wrong += [fault for vendor in VENDORS for fault in self.count_faults(vendor)]
         kills = self.events["senders, SIGKILL"]
         for vendor in VENDORS:
             sent, dropped = self.ledger(vendor)
@@ -271,6 +286,27 @@ class Chaos:
             wrong.append(f"{self.most_bytes:,} bytes in a spool")
         return wrong
 
+    def count_faults(self, vendor: str) -> list[str]:
+        """Return what is wrong with the counts at *vendor*; see CHECKS 4."""
+        backend = self.backends[vendor]
+        refused = [
+            count for status in backend.refused_counts for count in backend.refused_counts[status] if status != "401"
+        ]
+        if vendor == "ga4":
+            times = times_counted(backend.counts + refused)
+            return [f"ga4: {command} was counted {n} times" for command, n in times.items() if n > 1]
+        amounts: dict[str, set[int]] = {}
+        for count in backend.counts + refused:
+            amounts.setdefault(count.id, set()).add(count.amount)
+        wrong = [f"{vendor}: {own} was counted as {sorted(n)}" for own, n in amounts.items() if len(n) > 1]
+        times = times_counted(set(backend.counts))
+        final = [count for status in FINAL for count in backend.refused_counts[status]]
+        missing = self.ended - set(times) - set(times_counted(set(final)))
+        self.events[f"{vendor}: counts that arrived"] = len(times)
+        self.events[f"{vendor}: counts that arrived more than once"] = len(backend.counts) - len(set(backend.counts))
+        wrong += [f"{vendor}: {command} was counted {n} times" for command, n in times.items() if n > 1]
+        return wrong + [f"{vendor}: the count of {command} is missing" for command in sorted(missing)]
+
     def ledger(self, vendor: str) -> tuple[int, Counter[str]]:
         """Return how many runs the ledgers say were sent to *vendor*, and dropped there or before, by reason."""
         sent, dropped = 0, Counter[str]()
@@ -280,6 +316,27 @@ class Chaos:
                     dropped.update(entry["dropped"])
                     sent += entry["records"] if entry["result"] == "sent" else 0
         return sent, dropped
+
+
+def counted_as(command: str) -> tuple[int, int]:
+    """Return the counter's field and the amount of the host of *command*."""
+    who, place = divmod(int(command[1:]), TOGETHER)
+    return who, BASE**place
+
+
+def times_counted(counts: Iterable[Count]) -> Counter[str]:
+    """Return how often each host is in *counts*, by its run; at most three times can be told apart."""
+    sums = Counter[int]()
+    for count in counts:
+        sums[count.who] += count.amount
+    return Counter(
+        {
+            f"r{who * TOGETHER + place}": digit
+            for who, total in sums.items()
+            for place in range(TOGETHER + 1)  # one more, for what was carried
+            if (digit := total // BASE**place % BASE)
+        }
+    )
 
 
 def wait_for(condition: Callable[[], object], deadline_s: float) -> None:

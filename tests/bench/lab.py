@@ -212,16 +212,22 @@ class Lab:
     def captured_sender(self, env):
         """Run our program once and return the sender it would have started: (argv, env, file with its input)."""
         told = os.path.join(self.folder, f"sender{time.monotonic_ns()}")
-        code = CAPTURE.format(script=script("ours_click"), argv=ARGV, told=told)
-        subprocess.run([PYTHON, "-c", code], env=env, check=True, stdout=subprocess.DEVNULL)
+        folder = told + ".path"
+        os.mkdir(folder)
+        with open(os.path.join(folder, "sitecustomize.py"), "w", encoding="utf-8") as file:
+            file.write(CAPTURE.format(told=told))
+        command = [PYTHON, script("ours_click"), *ARGV]
+        subprocess.run(command, env={**env, "PYTHONPATH": folder}, check=True, stdout=subprocess.DEVNULL)
         with open(told + ".json", encoding="utf-8") as file:
             argv, environ = json.load(file)
+        environ.pop("PYTHONPATH", None)
         return argv, environ, told
 
 
-# The program, with a posix_spawn that writes down what it was asked for.
+# A sitecustomize, with a posix_spawn that writes down what it was asked for. Not a program that runs ours: it would not be
+# recorded, as a program that another one imports is not.
 CAPTURE = """
-import os, sys, runpy
+import os
 def spawn(path, argv, env, *, file_actions=(), **more):
     source = next(action[1] for action in file_actions if action[0] == os.POSIX_SPAWN_DUP2 and action[2] == 0)
     with open({told!r}, "wb") as sink:
@@ -235,8 +241,6 @@ def spawn(path, argv, env, *, file_actions=(), **more):
         json.dump([list(argv), text], sink)
     return os.spawnv(os.P_NOWAIT, "/bin/true", ["true"])
 os.posix_spawn = spawn
-sys.argv = [{script!r}, *{argv!r}]
-runpy.run_path({script!r}, run_name="__main__")
 """
 
 

@@ -1,78 +1,84 @@
 """Real programs, run twice without us and once with: what differs, and what was recorded.
 
-The programs are those of requirements-dev.txt that know nothing of us. `make bench-outside`; a further program is a row.
+The programs and what their runs truly are stand in tests/outside/real_programs.txt; `make programs` installs them. Those that
+are not installed are left out. `make bench-outside`.
 """
 
-import json
 import os
-import shutil
-import subprocess
-import sys
 import tempfile
+from pathlib import Path
+
+from tests.outside import real_programs
 
 from . import lab
 
-# (program, its arguments, the command that it truly is, the exit code that it truly has: None for whatever it is). {} is a folder to work in.
-PROGRAMS = (
-    ("http", ["--version"], "(root)", 0),
-    ("http", ["--nonsense"], "(root)", 1),
-    ("sqlite-utils", ["--version"], "(root)", 0),
-    ("sqlite-utils", ["create-table", "{}/a.db", "t", "id", "integer"], "create-table", 0),
-    ("sqlite-utils", ["tables", "{}/none.db"], "tables", None),
-    ("fastapi", ["--help"], "(root)", 0),
-    ("ruff", ["--version"], "(unknown)", 0),  # not Python: that it ran, and how it ended
-    ("mypy", ["--version"], "(root)", 0),
-)
+COLUMNS = ("unchanged", "no typed word", "one run", "command", "options", "outcome", "code known", "code wrong")
+OLD = ("argparse", "click", "typer")
+# Promised: the least share of runs for which it holds, of programs on the frameworks above, and of all others.
+PROMISED = {
+    "unchanged": (1.0, 1.0),
+    "no typed word": (1.0, 1.0),
+    "one run": (0.99, 0.99),
+    "command": (0.98, 0.9),
+    "code known": (0.93, 0.93),
+}
 
 
-def run(command, folder, env):
-    """Return (exit code, standard output, standard error, files) of a run in an empty *folder*."""
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder)
-    ended = subprocess.run(command, cwd=folder, env=env, capture_output=True, timeout=60, check=False)
-    files = sorted(os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)
-    return ended.returncode, ended.stdout, ended.stderr, files
-
-
-def recorded(home):
-    """Return the (command, exit code) pairs of all runs that wait in *home*."""
-    pairs = []
-    for where, _, names in os.walk(home):
-        for name in names:
-            if name.endswith(".traces.jsonl"):
-                with open(os.path.join(where, name), encoding="utf-8") as file:
-                    text = file.read()
-                for line in text.splitlines():
-                    for span in json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]:
-                        values = {pair["key"]: pair["value"] for pair in span["attributes"]}
-                        code = values.get("process.exit.code", {}).get("intValue")
-                        pairs.append((values["usage.command"]["stringValue"], None if code is None else int(code)))
-    return pairs
+def share(pair):
+    """Return a pair of (right, of) in words."""
+    right, of = pair
+    return f"{right}/{of} {right / of:.0%}" if of else "-"
 
 
 def main():
-    """Print the table."""
-    rows = []
-    folder_of_programs = os.path.dirname(sys.executable)
+    """Print the tables."""
+    cases = list(real_programs.read_cases(real_programs.CASES.read_text(encoding="utf-8")))
+    ways = os.environ.get("BENCH_WAYS", ",".join(real_programs.WAYS)).split(",")
+    results, rows = [], []
     with tempfile.TemporaryDirectory() as folder:
-        work, home = os.path.join(folder, "work"), os.path.join(folder, "home")
-        env = {"PATH": f"{folder_of_programs}:/usr/bin:/bin", "HOME": folder, "LANG": "C.UTF-8", "TERM": "dumb"}
-        for program, arguments, command, code in PROGRAMS:
-            path = os.path.join(folder_of_programs, program)
-            if not os.path.exists(path):
-                rows.append([program, " ".join(arguments), "not installed: skipped"])
-                continue
-            argv = [path, *[argument.format(work) for argument in arguments]]
-            first, second = run(argv, work, env), run(argv, work, env)
-            shutil.rmtree(home, ignore_errors=True)
-            ours = {**env, "OTEL_USAGE_HOME": home, "OTEL_USAGE_SENDER": "none"}
-            with_us = run([os.path.join(folder_of_programs, "otel-usage"), "run", "--", *argv], work, ours)
-            same = "same" if with_us == second else "itself differs" if first != second else "DIFFERENT"
-            runs = recorded(home)
-            truth = [] if command is None else [(command, second[0] if code is None else code)]
-            right = "right" if runs == truth else f"WRONG: {runs} is {truth}"
-            rows.append([program, " ".join(arguments), same, right])
-    lab.table("Programs that know nothing of us, by `otel-usage run`", ["", "arguments", "unchanged", "recorded"], rows)
+        for program, own, (arrived, leaked) in real_programs.judge_all(cases, Path(folder), ways):
+            results += own
+            recorded = sum(len(one.recorded) for one in own)
+            if arrived != recorded or leaked:
+                rows.append([program, f"{arrived} of {recorded} arrived", "a typed word was sent" if leaked else ""])
+            rows += [[program, str(one)] for one in own if not all(one.judged.values())]
+    for row in rows:
+        print(" ".join(row))
+    fractions = real_programs.fractions(results)
+    promises = []
+    for at, name in enumerate(("argparse, click and typer", "the others")):
+        own = [one for one in results if (one.case.framework in OLD) != bool(at)]
+        sums = real_programs.fractions(own, by_framework=False)
+        for way, row in sums.items():
+            for what, least in PROMISED.items():
+                right, of = row[what]
+                promises.append(
+                    [
+                        way[0],
+                        name,
+                        what,
+                        share(row[what]),
+                        f">= {least[at]:.0%}",
+                        "held" if right >= least[at] * of else "NOT HELD",
+                    ]
+                )
+            promises.append(
+                [
+                    way[0],
+                    name,
+                    "code wrong",
+                    share(row["code wrong"]),
+                    "0",
+                    "held" if not row["code wrong"][0] else "NOT HELD",
+                ]
+            )
+    lab.table("What is promised of them", ["way", "framework", "what", "is", "promised", ""], promises)
+    lab.table(
+        f"Programs that know nothing of us: {len({one.case.program for one in results})} programs, {len(results)} runs",
+        ["way", "framework", *COLUMNS],
+        [[*key, *(share(row[column]) for column in COLUMNS)] for key, row in sorted(fractions.items())],
+        ["A run that is not wholly right stands above. Promised: unchanged and no typed word always, no wrong code."],
+    )
 
 
 if __name__ == "__main__":

@@ -178,6 +178,22 @@ def test_sent_status_and_off(program, sink):  # noqa: F811
     assert ["False", "False", "off"] == program()
 
 
+def test_off_before_anything_was_sent(program):
+    """No sender has said yet whose plugins they are: the plugins have. A plugin of another program keeps what it has."""
+    user = program.user
+    program(PROG_TELEMETRY="on")
+    (user.home / "maps" / "host").write_text("another")
+    assert ["charts", "maps", "prog"] == sorted(path.name for path in user.home.iterdir() if (path / "1").exists())
+
+    user.ours("off", "--app", "prog")
+    assert [] == list((user.home / "charts" / "1" / "new").iterdir())
+    assert [] != list((user.home / "maps" / "1" / "new").iterdir())
+
+    (user.home / "charts" / "1" / "trimmed").write_text("3\n")
+    assert 0 == user.ours("forget", "--app", "charts").status
+    assert not (user.home / "charts").exists()
+
+
 def test_off_said_while_a_program_runs(program):
     """What the plugin has not handed over yet is not, once somebody has said off to the program."""
     more = """

@@ -6,9 +6,11 @@ import gzip
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 from opentelemetry.sdk.metrics.export import MetricExportResult
 from opentelemetry.sdk.trace.export import SpanExportResult
+from otel_usage_exporters import exporting
 from otel_usage_exporters.ga4 import GA4MetricExporter
 from otel_usage_exporters.segment import SegmentMetricExporter
 
@@ -122,14 +124,20 @@ def test_metric_exporters_are_as_the_reader_calls_them(serve):
 # -- within a time ----------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_begun_after_the_limit(serve):
+def test_nothing_is_begun_after_the_limit(serve, monkeypatch):
     """What is not begun within the limit is unsent; a request that was begun is not cut short by it."""
-    server = serve()
-    server.reply = lambda *_: time.sleep(0.3) or (204, {}, b"")
+    server, clock = serve(), SimpleNamespace(now_s=1_000.0)
+    monkeypatch.setattr(exporting, "time", SimpleNamespace(monotonic=lambda: clock.now_s, time_ns=time.time_ns))
 
-    verdict = ga4(server).deliver([run(n) for n in range(1, 101)], within_s=0.4)
+    def reply(*_):
+        clock.now_s += 30
+        return 204, {}, b""
 
-    assert (50, {}) == (len(verdict.unsent), verdict.dropped)  # two requests of 25: 0.6 s
+    server.reply = reply
+
+    verdict = ga4(server).deliver([run(n) for n in range(1, 101)], within_s=40)
+
+    assert (50, {}) == (len(verdict.unsent), verdict.dropped)  # two requests of 25: 60 s
     assert 2 == len(server.requests)
 
 

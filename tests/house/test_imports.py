@@ -13,6 +13,8 @@ from ..hosts import INTERPRETERS, ROOT, Host, version_of
 BUNDLED = not (ROOT / "otel_usage" / "recording" / "run.py").exists()
 FRONT = {"__init__.py"} if BUNDLED else {"__init__.py", "consent/gate.py", "spool/__init__.py", "spool/layout.py"}
 PARTS = {
+    "agent.py",
+    "builtin_module.py",
     "exit_watch.py",
     "frameworks.py",
     "otlp_text.py",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from otel_usage.consent.gate import decide
 from otel_usage.recording.agent import AGENT_VARIABLES, AGENTS, find_agent
-from otel_usage.recording.otlp_text import AGENT_VARIABLE_NAMES
 from otel_usage.schema.attributes import CHECKS
 
 from ..hosts import Host
@@ -49,6 +49,30 @@ def test_the_agent_is_recorded(host: Host, environ: dict[str, str], agent: str) 
     assert "cli" == host.the_run.attributes["usage.surface"]
 
 
+class WindowsEnviron(dict):
+    """`os.environ` as Windows keeps it: in capitals, and in texts, not in bytes."""
+
+    def __init__(self, environ: dict[str, str]) -> None:
+        super().__init__(environ)
+        self._data = {name.upper(): text for name, text in environ.items()}
+
+
+@pytest.mark.parametrize(("environ", "agent"), ENVIRONMENTS, ids=repr)
+def test_the_agent_is_seen_on_windows(environ: dict[str, str], agent: str) -> None:
+    """There the environment's names are texts."""
+    assert agent == find_agent(WindowsEnviron({"Path": "x", **environ}), tty=False)
+
+
+@pytest.mark.parametrize(
+    ("environ", "vendor"), [({}, ""), ({"GITHUB_ACTIONS": "true"}, "github"), ({"ci": "1"}, "other")]
+)
+def test_ci_is_seen_on_windows(environ: dict[str, str], vendor: str) -> None:
+    """As an agent is, whatever the names are kept as."""
+    windows = WindowsEnviron({"LOCALAPPDATA": "x", **{name.upper(): text for name, text in environ.items()}})
+
+    assert vendor == decide("prog", "opt-in", 1, windows).ci
+
+
 def test_a_terminal_makes_agent_1_a_persons() -> None:
     """Somebody who reads the output may have set so general a variable for another program."""
     assert ("other", "") == tuple(find_agent({b"AGENT": b"1"}, tty) for tty in (False, True))
@@ -56,7 +80,6 @@ def test_a_terminal_makes_agent_1_a_persons() -> None:
 
 def test_whatever_is_recorded_may_be_sent() -> None:
     """The allow-list takes all labels, and nothing else."""
-    assert set(AGENT_VARIABLES) == AGENT_VARIABLE_NAMES
     labels = {find_agent({variable: b"1"}, tty=False) for variable in AGENT_VARIABLES} - {""}
 
     assert labels <= {*AGENTS, "other"}

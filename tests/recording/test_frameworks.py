@@ -5,15 +5,24 @@
 
 import pytest
 
-MODULES = {"pydantic": "pydantic_settings", "default_group": "click_default_group", "django": "django.core"}
+MODULES = {
+    "pydantic": "pydantic_settings",
+    "default_group": "click_default_group",
+    "django": "django.core",
+    "cyclopts_meta": "cyclopts",
+    "cliff_deferred": "cliff",
+}
 
 # framework, what was typed → command, options, outcome, exit code
 RUNS = """
+argparse        add --n 3                             → add         --n                     failure      3
+click           go --n 3                              → go          --n                     failure      3
 optparse                                              → (root)      -                       success      0
 optparse        -d --name secret                      → (root)      --deep,--name           success      0
 optparse        secret                                → (root)      -                       failure      3
 optparse        --secret                              → (root)      -                       usage_error  2
 optparse        --help                                → (root)      --help                  help         0
+optparse        secret secret                         → (root)      -                       usage_error  2
 docopt          ship new secret                       → ship_new    -                       success      0
 docopt          ship secret move 1 2 --speed=9        → ship_move   --speed                 success      0
 docopt          mine remove 1 --moored                → mine_remove --moored                failure      4
@@ -37,6 +46,12 @@ cyclopts        db migrate --help                     → db_migrate  -         
 cyclopts        --version                             → (root)      -                       help         0
 cyclopts        secret                                → (root)      -                       usage_error  2
 cyclopts        db secret                             → db          -                       usage_error  2
+cyclopts_meta   --backend secret go --n 3             → go          --backend,--n           failure      3
+cyclopts_meta   db migrate secret --dry-run           → db_migrate  --dry-run               success      0
+cyclopts_meta   db migrate --help                     → db_migrate  -                       help         0
+cyclopts_meta   --version                             → (root)      -                       help         0
+cyclopts_meta   secret                                → (root)      -                       usage_error  2
+cyclopts_meta   go secret                             → go          -                       usage_error  2
 cleo            cache list                            → cache_list  -                       success      0
 cleo            cache list secret -d --to secret      → cache_list  --deep,--to             failure      3
 cleo            fail                                  → fail        -                       failure      1
@@ -49,6 +64,7 @@ invoke          build fail                            → build+fail  -         
 invoke          sub.build -f                          → sub.build   --fast                  success      0
 invoke          --help build                          → build       --help                  help         0
 invoke          --echo build                          → build       --echo                  success      0
+invoke          --list                                → (root)      --list                  success      0
 invoke          secret                                → (root)      -                       usage_error  1
 absl            --name=secret -d                      → (root)      --name,--deep           success      0
 absl            secret                                → (root)      -                       failure      7
@@ -82,9 +98,16 @@ cliff           server list secret                    → server_list -         
 cliff           --debug server list --deep            → server_list --debug,--deep          failure      3
 cliff           server list --secret                  → server_list -                       usage_error  2
 cliff           server list --help                    → (root)      --help                  help         0
+cliff_deferred  server list --help                    → server_list --help                  help         0
+cliff_deferred  server list                           → server_list -                       failure      3
 cliff           help server list                      → help        -                       success      0
 django          startproject secret                   → startproject -                      success      0
 django          startproject --help                   → startproject --help                 help         0
+django          secret                                → (unknown)   -                       failure      1
+django          version                               → version     -                       success      0
+django          help                                  → help        -                       success      0
+django          help startproject                     → help        -                       success      0
+django          --version                             → (root)      -                       success      0
 django          startapp                              → startapp    -                       usage_error  2
 django          makemessages --all --no-wrap          → makemessages --all,--no-wrap        success      0
 """

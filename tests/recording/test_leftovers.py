@@ -122,3 +122,23 @@ def test_odd_files_are_no_leftovers(user, what):
     killed(user, NOTHING_ELSE, signal.SIGKILL, **env)
 
     assert not (user.spool / "wake").exists()
+
+
+def test_what_nobody_sends_is_bounded(host):
+    """The oldest files of dead processes make room, and are counted; one whose process lives stays, however old."""
+    spool = host.spool / "local"
+    (spool / "open").mkdir(parents=True)
+    (spool / "new").mkdir()
+    for number in range(70):
+        os.close(os.open(spool / "open" / f"{number:016x}-00.traces.jsonl", os.O_CREAT))
+    living = os.open(spool / "open" / f"{3:016x}-00.traces.jsonl", os.O_RDWR)
+    os.lockf(living, os.F_TLOCK, 0)
+
+    program = "import otel_usage.recording.folders as folders\nfolders.MAX_WAITING = 50\n"
+    program += "import otel_usage\notel_usage.init('prog', version='1', consent='opt-in')\n"
+    host.run(program, env={"PROG_TELEMETRY": "local"})
+    left = sorted(int(path.name[:16], 16) for path in (spool / "open").iterdir())
+
+    assert [3, *range(21, 70)] == left  # 21 were too many, with the program's own file
+    assert "20" == (spool / "trimmed").read_text().strip()
+    os.close(living)

@@ -66,6 +66,25 @@ second = Parser(prog="prog " + rest[0])
 second.add_option("--to")
 second.parse_args(rest[1:])
 """,
+    # As docopt's own copy of git.
+    "docopt": """
+import docopt
+first = docopt.docopt("Usage: prog [--loud] <command> [<args>...]", options_first=True)
+usages = {
+    "upload": "Usage: prog upload [--to=<place>] [<file>...]",
+    "remote": "Usage: prog remote <command> [<args>...]",
+    "secret": "Usage: prog-secret [--to=<place>] <word> [<file>...]",
+}
+words = [first["<command>"], *first["<args>"]]
+second = docopt.docopt(usages[words[0]], words, options_first=words[0] == "remote")
+if words[0] == "remote":
+    docopt.docopt("Usage: prog remote add [--to=<place>] <name>", ["remote", second["<command>"], *second["<args>"]])
+""",
+    "docopt, once": """
+import docopt
+docopt.docopt("Usage: prog [--loud] <file> [<args>...]", options_first=True)
+docopt.docopt("Usage: library [mine] [<file>]", [] if len(sys.argv) > 2 else ["mine"])
+""",
 }
 
 
@@ -81,6 +100,11 @@ second.parse_args(rest[1:])
         ("a library's", "secret --to x", "(root)", ["--to"]),
         ("optparse", "sell --to secret", "sell", ["--to"]),
         ("optparse", "secret --to secret", "(unknown)", ["--to"]),
+        ("docopt", "--loud upload --to=secret secret", "upload", ["--loud", "--to"]),
+        ("docopt", "remote add --to=secret secret", "remote add", ["--to"]),
+        ("docopt", "secret --to=secret", "(unknown)", ["--to"]),
+        ("docopt, once", "--loud secret --secret", "(root)", ["--loud"]),
+        ("docopt, once", "secret", "(root)", []),
     ],
 )
 def test_the_command_is_the_second_parsers(host, program, argv, command, options):
@@ -112,9 +136,10 @@ parser = optparse.OptionParser(option_list=options)
     assert ("(root)", ["--to"]) == (host.the_run.command, host.the_run.options)
 
 
-def test_what_the_second_parser_refuses(host):
+@pytest.mark.parametrize("program", ["choices", "docopt"])
+def test_what_the_second_parser_refuses(host, program):
     """A usage error of that command."""
-    host.run(HEAD + PROGRAMS["choices"], "upload", "--secret")
+    host.run(HEAD + PROGRAMS[program], "upload", "--secret")
 
     assert ("upload", "usage_error") == (host.the_run.command, host.the_run.ending[1])
 

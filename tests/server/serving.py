@@ -101,7 +101,7 @@ class Serving:
             log_level="error",
             access_log=False,
             ws="none",
-            http=protocol if tls is None else make_tls_protocol(protocol, tls),
+            http=protocol if tls is None else make_tls_protocol(protocol, tls, self.relay.count_handshake),
             timeout_graceful_shutdown=10,
         )
         self.server = uvicorn.Server(config)

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.collector.harness import memory_mib, post, traces
+from tests.server.clients import Healthy
 from tests.server.test_relay_refusals import field
-from tests.server.test_strangers import TOKEN, Healthy, relay
+from tests.server.test_strangers import TOKEN, poster, relay
 
 MIB = 1 << 20
 EMPTY_SPANS = field(1, field(2, b"\x12\0" * (2 * MIB - 20)))
@@ -48,7 +49,7 @@ def test_a_bomb_holds_nobody_up(kind: str) -> None:
             for _ in range(4):
                 answers.add(post(process.port, "/segment/v1/traces", bomb, {**TOKEN, **headers})[0])
 
-        with Healthy(process.port, "/segment/v1/traces") as healthy:
+        with Healthy(poster(process)) as healthy:
             threads = [threading.Thread(target=attack) for _ in range(8)]
             for thread in threads:
                 thread.start()
@@ -58,5 +59,5 @@ def test_a_bomb_holds_nobody_up(kind: str) -> None:
 
     assert answers <= {400, 413, 429, 503} | ({200} if "attributes" in kind else set())
     assert {200} == set(healthy.answers)
-    assert healthy.longest_s < 2
+    assert healthy.longest_s < 10  # a third of what a request may take
     assert grown < 256, f"{grown:.0f} MiB"  # --held-mib is 64, and one body of 4 MiB at a time is taken apart

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ import pytest
 from otel_usage.server import connections, tls
 from otel_usage.server.serve import load_tls
 from tests.collector.harness import DEADLINE_S, memory_mib, traces
+from tests.server.clients import Healthy
 from tests.server.encrypted import LOOPS, Certificate, Hands, connection_to, post_encrypted
 from tests.server.serving import Process, Serving
 from tests.server.vendors import Vendors
@@ -43,40 +43,13 @@ def record(kind: int, payload: bytes, version: bytes = b"\x03\x01") -> bytes:
     return bytes([kind]) + version + len(payload).to_bytes(2, "big") + payload
 
 
+def run(n: int) -> tuple[str, bytes, dict[str, str]]:
+    """Return path, body and headers of a request with one run."""
+    return "/segment/v1/traces", traces([n]).SerializeToString(), TOKEN
+
+
 LARGE = record(22, b"\x01" + (131_000).to_bytes(3, "big") + b"\x03\x03" + bytes(16_000))
 SPLIT = record(22, b"\x01") + record(22, (131_000).to_bytes(3, "big"))
-
-
-class HealthyClient:
-    """Posts a run again and again over TLS, each on a connection of its own; every answer counts."""
-
-    def __init__(self, port: int, context: ssl.SSLContext, path: str) -> None:
-        self._ask = lambda n: post_encrypted(port, context, path, traces([n]).SerializeToString(), TOKEN)
-        self.answers: list[int] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-
-    def _work(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self.answers.append(self._ask(len(self.answers) + 1))
-            except OSError:
-                self.answers.append(0)
-
-    def wait_for_more(self) -> None:
-        """Return when it has heard three more answers."""
-        n, end = len(self.answers), time.monotonic() + DEADLINE_S
-        while len(self.answers) < n + 3:
-            assert time.monotonic() < end
-            time.sleep(0.001)
-
-    def __enter__(self) -> HealthyClient:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stop.set()
-        self._thread.join(DEADLINE_S)
 
 
 @contextmanager
@@ -100,9 +73,9 @@ def test_half_open_handshakes_are_bounded(loop: str, certificate: Certificate, t
     hello = Hands(context).hello()
     opened = []
     with started(loop, certificate, tmp_path) as process:
-        post_encrypted(process.port, context, "/segment/v1/traces", traces([0]).SerializeToString(), TOKEN)
+        post_encrypted(process.port, context, *run(0))
         before = memory_mib(process.pid)
-        with HealthyClient(process.port, context, "/segment/v1/traces") as healthy:
+        with Healthy(lambda n: post_encrypted(process.port, context, *run(n))) as healthy:
             for begun in (b"", hello[:40], hello, LARGE, SPLIT):
                 opened += [Wire(process.port).send(begun) for _ in range(300)]
             healthy.wait_for_more()
@@ -121,9 +94,8 @@ def test_few_descriptors_do_not_stop_it_accepting(certificate: Certificate, tmp_
     few = ("sh", "-c", 'ulimit -n 256; exec "$@"', "sh")
     with started("asyncio", certificate, tmp_path, *few) as process:
         opened = [Wire(process.port) for _ in range(600)]
-        body = traces([1]).SerializeToString()
 
-        status = post_encrypted(process.port, certificate.client(), "/segment/v1/traces", body, TOKEN)
+        status = post_encrypted(process.port, certificate.client(), *run(1))
 
         process.end()
     for wire in opened:

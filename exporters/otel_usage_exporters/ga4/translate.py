@@ -111,7 +111,7 @@ def translate(
         else:
             by_origin.setdefault(id(event.origin), []).append(event)
     groups = [(_client(group, options), ci, group) for ci, group in _groups(by_origin.values())]
-    numbers, learned = _number_sessions(groups, sessions or {}, oldest_ns // 10**9)
+    numbers, learned = _number_sessions(groups, {} if sessions is None else sessions, oldest_ns // 10**9)
     requests: list[Request] = []
     for client, ci, group in groups:
         head = _head(group[0].origin, ci, client, options)

@@ -10,4 +10,6 @@ p = optparse.OptionParser(version="1")
 p.add_option("-d", "--deep", action="store_true")
 p.add_option("--name")
 o, a = p.parse_args()
+if len(a) > 1:
+    p.error("one word at most")
 sys.exit(3 if a else 0)
