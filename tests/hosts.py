@@ -244,7 +244,8 @@ class Host:
         """The sum of every counter that waits for the sender."""
         sums: dict[tuple[str, tuple[tuple[str, Any], ...]], int] = {}
         points = [point for file in self.files("new", ".metrics.jsonl") for point in points_in(file)]
-        for name, pairs, n in points + [point for file in self.files("cells", ".cells") for point in cells_in(file)]:
+        whole = [file for file in self.files("cells", ".cells") if not file.name.startswith(".")]
+        for name, pairs, n in points + [point for file in whole for point in cells_in(file)]:
             key = (name, tuple(sorted(pairs.items())))
             sums[key] = sums.get(key, 0) + n
         return sums

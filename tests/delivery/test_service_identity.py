@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from otel_usage_exporters.usage_event import events_from_spans
 
 from otel_usage.delivery import service_identity
 from otel_usage.delivery.batch import Batch
 from otel_usage.delivery.beats import phase_of, with_final_ids
 from otel_usage.delivery.service_identity import find_identity, find_named, read_service_account_uid
+from otel_usage.otlp import span_of
 from otel_usage.recording.lasting import is_lasting
 from otel_usage.recording.otlp_events import span
 from otel_usage.recording.otlp_text import line
@@ -172,3 +176,16 @@ def test_replicas_are_one_installation_at_the_receiver(
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path != mounted)
     assert UID.encode() not in kept
     assert b"s3cret" not in kept
+
+
+def test_fifty_replicas_are_one_event_at_segment_and_at_a_relay() -> None:
+    """What both know a repetition by is made of the span's ids: 150 heartbeats of a day are one."""
+    day_s = time.time() // 86_400 * 86_400 - 86_400 * 2 + phase_of("a", "prog")
+    batch = Batch({"app": "prog", "version": "1", "schema": {}}, 0, lambda: "a")
+    for n in range(150):
+        batch.add_traces(beat(day_s + n * 500, name="heartbeat"))
+    scope = InstrumentationScope("otel_usage")
+    spans = [span_of(one.span, one.attributes, Resource(dict(one.resource)), scope) for one in batch.records]
+
+    assert 150 == len(spans)
+    assert 1 == len({event.event_id for event in events_from_spans(spans)[0]})

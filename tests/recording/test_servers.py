@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,15 @@ SERVERS = {
     "gunicorn, threads": (*GUNICORN, "-w", "1", "--threads", "3", "app:wsgi"),
     "gunicorn, recycling": (*GUNICORN, "-w", "2", "--max-requests", "4", "app:wsgi"),
 }
+# Tried where they are installed, with the slow ones.
+OTHERS = {
+    "hypercorn": ("-m", "hypercorn", "-b", "unix:{socket}", "-w", "2", "app:asgi"),
+    "granian": ("-m", "granian", "--interface", "asgi", "--uds", "{socket}", "--workers", "2", "--respawn-failed-workers", "app:asgi"),
+    "uwsgi": ("-c", "import pyuwsgi, sys; pyuwsgi.run(['--http-socket', '{socket}', '--master', '--processes', '2', '--module', "
+              "'app:wsgi', '--die-on-term', '--enable-threads'])"),
+    "uwsgi, without threads": ("-c", "import pyuwsgi, sys; pyuwsgi.run(['--http-socket', '{socket}', '--master', '--processes', '2', "
+                               "'--module', 'app:wsgi', '--die-on-term'])"),
+}  # fmt: skip
 ENDS = ("SIGTERM", "SIGINT", "a worker is killed")
 LINE = b"prog: usage data is on"
 
@@ -112,7 +122,8 @@ def folder() -> Iterator[Path]:
 def serve(host: Host, folder: Path, command: tuple[str, ...], **env: str) -> tuple[subprocess.Popen[bytes], Any]:
     log = (folder / "log").open("wb")
     words = [word.replace("{socket}", str(folder / "s")) for word in command]
-    environ = {**host.environ, "PYTHONPATH": f"{folder}:{host.environ['PYTHONPATH']}", **env}
+    more = os.environ.get("PYTHONPATH", "")
+    environ = {**host.environ, "PYTHONPATH": f"{folder}:{host.environ['PYTHONPATH']}:{more}", **env}
     process = subprocess.Popen(
         [sys.executable, *words], cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         start_new_session=True,
@@ -146,16 +157,22 @@ def check(host: Host, folder: Path, answered: int) -> None:
     assert {} == {name: n for (name, _), n in host.counts.items() if name == "usage.dropped"}
 
 
+def needs(server: str) -> list[pytest.MarkDecorator]:
+    module = {"uwsgi": "pyuwsgi", "uwsgi, without threads": "pyuwsgi"}.get(server, server)
+    return [SLOW, pytest.mark.skipif(find_spec(module) is None, reason=f"no {module}")]
+
+
 SLOW = pytest.mark.skipif(not os.environ.get("OTEL_USAGE_SLOW"), reason="slow: OTEL_USAGE_SLOW=1")
 QUICK = {("uvicorn", "SIGTERM"), ("uvicorn, workers", ENDS[2]), ("gunicorn", ENDS[2]), ("gunicorn, preload", "SIGINT"),
          ("gunicorn, recycling", "SIGTERM")}  # fmt: skip
 MATRIX = [pytest.param(server, how, marks=[] if (server, how) in QUICK else SLOW) for server in SERVERS for how in ENDS]
+MATRIX += [pytest.param(server, how, marks=needs(server)) for server in OTHERS for how in ENDS]
 
 
 @pytest.mark.parametrize(("server", "how"), MATRIX)
 def test_what_was_answered_was_counted(host: Host, folder: Path, server: str, how: str) -> None:
     """Ten requests and more, then the end."""
-    process, log = serve(host, folder, SERVERS[server])
+    process, log = serve(host, folder, {**SERVERS, **OTHERS}[server])
     path = str(folder / "s")
     answered = 0
 
@@ -172,7 +189,7 @@ def test_what_was_answered_was_counted(host: Host, folder: Path, server: str, ho
         if how == "a worker is killed" and server != "uvicorn":
             worker = until(once)
             os.kill(worker, signal.SIGKILL)
-            for _ in range(3):
+            for _ in range(3 if server != "hypercorn" else 0):  # which starts no other
                 until(once, 40)
     finally:
         end(
