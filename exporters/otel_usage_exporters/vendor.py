@@ -5,6 +5,7 @@ A vendor's folder has one class of this kind. All else that exporters do, they d
 
 from __future__ import annotations
 
+import gzip
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,9 @@ from .usage_event import MALFORMED, UsageEvent
 USER_AGENT = f"otel-usage/{__version__}"
 # Answers of a wrong address or key, or of something that stands in between: the records are not refused. And redirects.
 ABOUT_SETTINGS = frozenset({401, 403, 404, 405, 407})
+RETRIED = frozenset({408, 429})  # tried again besides 5xx, by vendors that recognise a repetition
+NOT_RETRIED = frozenset({501, 505})  # of 5xx
+GZIP_LEVEL = 1  # 5 on such text is a tenth smaller and takes three times as long
 REDACTED = "REDACTED"  # stands for a key, wherever a request is shown to people
 
 
@@ -82,6 +86,34 @@ class Vendor(ABC):
 def is_about_settings(status: int) -> bool:
     """True if an answer of *status* says that the address or the key is wrong, and nothing about what was sent."""
     return 300 <= status < 400 or status in ABOUT_SETTINGS
+
+
+def judge_status(answer: Answer, events: int, *, retried: frozenset[int] = RETRIED) -> tuple[RequestOutcome, str]:
+    """Return what the status of *answer* means at a vendor that recognises a repetition, as `Vendor.judge` does.
+
+    What may arrive later is tried again, with the same ids; what is too large is halved.
+    """
+    status = answer.status
+    if status is not None and is_about_settings(status):
+        return RequestOutcome.WAIT, ""
+    if status is None or status in retried or (status >= 500 and status not in NOT_RETRIED):
+        return RequestOutcome.RETRY, ""
+    if status == 413 and events > 1:
+        return RequestOutcome.SPLIT, ""
+    if status >= 300 or status < 200:
+        return RequestOutcome.DROP, f"http_{status}"
+    return RequestOutcome.SENT, ""
+
+
+def json_request(body: bytes, *, redact: bool) -> tuple[dict[str, str], bytes]:
+    """Return (headers, body) of a request that carries *body* in gzip; redact: the body as it is, for people."""
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Encoding": "gzip",
+        "User-Agent": USER_AGENT,
+        "Accept-Encoding": "identity",
+    }
+    return headers, body if redact else gzip.compress(body, GZIP_LEVEL, mtime=0)
 
 
 def translate_without_odd(

@@ -21,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
+from tests.exporters.named_vendors import NAMED, Named
 from tests.exporters.servers import action, run
 
 EVENTS = 20_000
@@ -76,6 +77,13 @@ def properties(i: int) -> dict[str, Any]:
     }
 
 
+def translate_named(of: Named, given: list[Any]) -> list[bytes]:
+    from otel_usage_exporters.usage_event import events_from_spans
+
+    done = of.translate(events_from_spans(given)[0], of.options(), now_ns=NOW)
+    return [request.body(of.tail()) for request in done.requests]
+
+
 def send_ours(make: Callable[[str], Any], url: str) -> Callable[[], None]:
     exporter = make(url)
     given = spans(EVENTS)
@@ -104,6 +112,11 @@ def segment(url: str) -> Callable[[], None]:
     return send_ours(lambda url: SegmentSpanExporter(write_key="wk", endpoint=url, folder=""), url)
 
 
+def ours_of(vendor: str) -> Callable[[str], Callable[[], None]]:
+    """Return the work of our exporter to one of the vendors of named events."""
+    return lambda url: send_ours(NAMED[vendor].exporter, url)
+
+
 def segment_analytics_python(url: str) -> Callable[[], None]:
     from segment.analytics.client import Client
 
@@ -118,7 +131,7 @@ def segment_analytics_python(url: str) -> Callable[[], None]:
     return work
 
 
-def posthog(url: str) -> Callable[[], None]:
+def posthog_python(url: str) -> Callable[[], None]:
     from posthog import Posthog
 
     client = Posthog("phc_x", host=url, gzip=True, max_queue_size=EVENTS + 1)
@@ -135,7 +148,8 @@ CLIENTS = {
     "ours: ga4": ga4,
     "ours: segment": segment,
     "segment-analytics-python": segment_analytics_python,
-    "posthog": posthog,
+    **{f"ours: {name}": ours_of(name) for name in NAMED},
+    "posthog-python": posthog_python,
 }
 
 
@@ -226,7 +240,8 @@ def main() -> None:
     print(
         f"exporters · {platform.python_implementation()} {platform.python_version()} · {os.cpu_count()} cores · medians"
     )
-    for name, work in (("ga4", translate_ga4), ("segment", translate_segment)):
+    named = [(name, lambda given, of=of: translate_named(of, given)) for name, of in NAMED.items()]
+    for name, work in (("ga4", translate_ga4), ("segment", translate_segment), *named):
         us = per_event(work)
         tracemalloc.start()
         given = spans(2_048)
