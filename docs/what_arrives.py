@@ -19,7 +19,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, TraceFlags
+from otel_usage_exporters.amplitude import translate as amplitude
 from otel_usage_exporters.ga4 import translate as ga4
+from otel_usage_exporters.mixpanel import translate as mixpanel
 from otel_usage_exporters.posthog import translate as posthog
 from otel_usage_exporters.segment import translate as segment
 from otel_usage_exporters.usage_event import UsageEvent, events_from_metrics, events_from_spans
@@ -103,14 +105,33 @@ def arrival(
 def _at_posthog(event: UsageEvent) -> Iterator[tuple[str, Any]]:
     [request] = posthog.translate([event], posthog.PostHogOptions(), now_ns=NOW).requests
     sent = json.loads(request.units[0].parts[0])
+    yield from {"the event's name": sent["event"], "`distinct_id`": sent["distinct_id"]}.items()
+    yield from [(f"`{name}`", value) for name, value in sent["properties"].items()]
+
+
+def _at_mixpanel(event: UsageEvent) -> Iterator[tuple[str, Any]]:
+    [request] = mixpanel.translate([event], mixpanel.MixpanelOptions(), now_ns=NOW).requests
+    sent = json.loads(request.units[0].parts[0])
     yield "the event's name", sent["event"]
-    yield "`distinct_id`", sent["distinct_id"]
-    for name, value in sent["properties"].items():
-        yield f"`{name}`", value
+    yield from [(f"`{name}`", value) for name, value in sent["properties"].items() if name != "$insert_id"]
+
+
+def _at_amplitude(event: UsageEvent) -> Iterator[tuple[str, Any]]:
+    [request] = amplitude.translate([event], amplitude.AmplitudeOptions(), now_ns=NOW).requests
+    sent = json.loads(request.units[0].parts[0])
+    properties = sent.pop("event_properties")
+    yield "the event's name", sent.pop("event_type")
+    yield from [(f"`{name}`", value) for name, value in properties.items()]
+    del sent["insert_id"]
+    yield from [(f"`{name}` of the event itself", value) for name, value in sent.items()]
 
 
 # What takes Segment's names and properties as they are: only what differs is shown.
-OTHERS: dict[str, Callable[[UsageEvent], Iterator[tuple[str, Any]]]] = {"PostHog": _at_posthog}
+OTHERS: dict[str, Callable[[UsageEvent], Iterator[tuple[str, Any]]]] = {
+    "PostHog": _at_posthog,
+    "Mixpanel": _at_mixpanel,
+    "Amplitude": _at_amplitude,
+}
 
 
 def _events(kind: str, attributes: Mapping[str, Any], resource: Resource, took_ms: int) -> list[UsageEvent]:

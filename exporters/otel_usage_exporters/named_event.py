@@ -23,6 +23,7 @@ MAX_VALUE = 1_000  # ours: characters of a property's value
 MAX_PROPERTIES = 250  # ours: Segment takes 10,000, its warehouses fewer
 MAX_ID = 100  # characters of Segment's messageId; who the client is has no more anywhere
 MAX_AHEAD_S = 24 * 3600  # ours: vendors take any time, and a warehouse then has events of the year 9999
+EARLIEST_NS = 31_536_000 * 10**9  # 1971-01-01: Mixpanel refuses what is earlier, and so may others
 MAX_DURATION_MS = 366 * 24 * 3_600_000  # ours: a longer one is a wrong clock, and spoils every average
 MAX_TRAIT = 100  # ours: characters of what describes app and system
 SYSTEMS = {"linux": "Linux", "darwin": "macOS", "windows": "Windows"}
@@ -31,11 +32,20 @@ _BREAKS = re.compile(r"[\s._\-;=/*]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NOT_SNAKE = re.compile(r"[\W_]+", re.ASCII)
 _EPOCH = date(1970, 1, 1).toordinal()
-_EVENT_NAMES = {"run": "Command Run", "error": "CLI Error", "heartbeat": "Heartbeat"}
+_EVENT_NAMES = {
+    "run": "Command Run",
+    "error": "CLI Error",
+    "heartbeat": "Heartbeat",
+    "first_run": "First Run",
+    "start": "Service Start",
+    "stop": "Service Stop",
+    "crash": "Service Crash",
+}
 # Names, in snake_case, that an event of a host's does not get: ours, and those for which RudderStack's GA4 destination
 # refuses an event, whatever its case: rudder-transformer, destinations/ga4/utils.js, read 2026-11-26.
 RESERVED_EVENTS = frozenset(
-    """command_run cli_error heartbeat usage_dropped usage_runs usage_run_duration usage_actions usage_errors
+    """command_run cli_error heartbeat first_run service_start service_stop service_crash usage_dropped usage_runs
+    usage_run_duration usage_actions usage_errors
     ad_activeview ad_click ad_exposure ad_impression ad_query adunit_exposure app_clear_data app_install app_remove
     app_store_refund app_store_subscription_cancel app_store_subscription_convert app_store_subscription_renew app_update
     error first_open first_visit in_app_purchase notification_dismiss notification_foreground notification_open
@@ -47,6 +57,12 @@ RESERVED_EVENTS = frozenset(
 RESERVED_PROPERTIES = frozenset(
     "price quantity revenue products currency value items session_id engagement_time_msec debug_mode".split()  # noqa: SIM905
 )
+# Ids that stand for nobody, so that a vendor refuses them, or counts all who have one as one person; in lower case. Of PostHog
+# (posthog.com, "illegal distinct ids"), Mixpanel (docs.mixpanel.com, import-events) and Amplitude (http-v2), read 2026-11-26.
+NOBODY = frozenset(
+    """0 -1 00000000-0000-0000-0000-000000000000 anon anonymous anonymous-user backend distinct_id distinctid email false guest
+    id lmy47d n/a na nan nil none not_authenticated null system true undefined unknown user [] {}""".split()  # noqa: SIM905
+) | {"[object object]"}
 RESERVED_PREFIXES = ("firebase_", "ga_", "google_", "gtag_")
 
 
@@ -109,12 +125,13 @@ def properties_of(
     altered: Altered,
     *,
     reserved: Collection[str] = (),
+    prefix: str = "\0",
     most: int = MAX_PROPERTIES,
 ) -> dict[str, Any]:
     """Return the properties of *event*. Any: text, a number or a truth value.
 
     traits: of `traits_of`, which all events have. reserved: names of a vendor's own, for which a host's field gets ``field_``
-    before it, as for `RESERVED_PROPERTIES`. most: so many at most.
+    before it, as for `RESERVED_PROPERTIES`; prefix: with which such names begin. most: so many at most.
     """
     kind = event.kind
     properties: dict[str, Any] = {**traits}
@@ -156,7 +173,7 @@ def properties_of(
             altered["properties"] += 1
             continue
         snake_case = snake(name)
-        if snake_case in reserved:
+        if snake_case in reserved or snake_case.startswith(prefix):
             snake_case = "field_" + snake_case
         key = distinct(snake_case, properties, MAX_PROPERTY_NAME)
         if key != name:
@@ -178,8 +195,9 @@ def encoded_within(properties: dict[str, Any], encode: Callable[[], bytes], max_
 
 
 def client_of(installation_id: str) -> str:
-    """Return *installation_id*, or a UUID made of it if it is too long or holds what no id should."""
-    if 0 < len(installation_id) <= MAX_ID and installation_id.isascii() and installation_id.isprintable():
+    """Return *installation_id*, or a UUID made of it if it is too long, holds what no id should or stands for nobody."""
+    plain = 0 < len(installation_id) <= MAX_ID and installation_id.isascii() and installation_id.isprintable()
+    if plain and installation_id.strip().lower() not in NOBODY:
         return installation_id
     return derived_uuid("installation " + installation_id)
 

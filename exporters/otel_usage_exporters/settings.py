@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from otel_usage.setting_error import SettingError
 from otel_usage.settings.endpoint import is_loopback
 
+from .named_event import NOBODY
 from .span_choice import DEFAULT_ATTRIBUTES, STANDARD, SpanChoice
 
 T = TypeVar("T")
@@ -95,6 +96,17 @@ class SettingReader:
         """
         no_names: Mapping[str, str] = {}
         return self.read("names", _parse_pairs, no_names, f"declared name={vendor}'s name, separated by commas")
+
+    def client(self, keyword: str) -> str:
+        """Return the setting that says who the client is for all, "" without. Raises SettingError, also for nobody's id."""
+
+        def parse(value: Any) -> str:
+            who = parse_key(value)
+            if who.lower() in NOBODY:
+                raise ValueError
+            return who
+
+        return self.read(keyword, parse, "", "an id without spaces, and none that stands for nobody")
 
     def _choice(self) -> SpanChoice:
         """Return what the settings say about spans of any instrumentation. Raises SettingError."""

@@ -38,6 +38,8 @@ class RequestOutcome(Enum):
     RETRY = "retry"  # to be sent again at another time, as are the next requests
     WAIT = "wait"  # likewise, once somebody has mended the address or the key
     SPLIT = "split"  # too large: to be sent again at once, in halves
+    PARTLY = "partly"  # sent, but for the events that `Vendor.refused` names: never to be sent again
+    WITHOUT = "without"  # to be sent again at once, without the events that `Vendor.refused` names
 
 
 class Vendor(ABC):
@@ -46,6 +48,7 @@ class Vendor(ABC):
     label: the vendor's name for people. prefix: of its variables, after ``OTEL_EXPORTER_``.
     memory_name: of the file that holds what is remembered per installation, see memory.py; without its suffix.
     records_per_request: so many records fit in one request for sure, 0 if that is of no concern; see `Exporter`.
+    throttle_s: how long to wait after a 429 that does not say; 0 leaves it to whoever tries again.
     """
 
     label: ClassVar[str]
@@ -53,6 +56,7 @@ class Vendor(ABC):
     memory_name: ClassVar[str]
     common: CommonSettings
     records_per_request: int = 0
+    throttle_s: ClassVar[float] = 0.0
 
     @abstractmethod
     def __init__(self, settings: Mapping[str, Any], environ: Mapping[str, str]) -> None:
@@ -77,6 +81,10 @@ class Vendor(ABC):
     @abstractmethod
     def judge(self, answer: Answer, events: int) -> tuple[RequestOutcome, str]:
         """Return what *answer* means for a request of *events* units, and the reason if they are dropped."""
+
+    def refused(self, answer: Answer, events: int) -> frozenset[int]:  # noqa: ARG002
+        """Return which of a request's units *answer* refuses, by their place, where `judge` says that it is some of them."""
+        return frozenset()
 
     def objections(self, answer: Answer) -> str:  # noqa: ARG002
         """Return what *answer* objects to, in few words that may be written down: nothing of what was sent; "" for nothing."""

@@ -100,6 +100,10 @@ def _environment(folder: Path, address: str) -> dict[str, str]:
         OTEL_EXPORTER_SEGMENT_WRITE_KEY="no-key-here",
         OTEL_EXPORTER_POSTHOG_ENDPOINT=address,
         OTEL_EXPORTER_POSTHOG_API_KEY="phc_no_key_here",
+        OTEL_EXPORTER_MIXPANEL_ENDPOINT=address,
+        OTEL_EXPORTER_MIXPANEL_TOKEN="no-token-here",  # noqa: S106  the receiver is ours
+        OTEL_EXPORTER_AMPLITUDE_ENDPOINT=address,
+        OTEL_EXPORTER_AMPLITUDE_API_KEY="no-key-here",
         DIGEST_TELEMETRY="on",
         TODO_TELEMETRY="on",
         UNITS_TELEMETRY="on",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from . import ga4, posthog, segment
+from . import amplitude, ga4, mixpanel, posthog, segment
 
 # As the vendors' modules answer: status, headers, body, and the rules that the request breaks.
 VendorAnswer = tuple[int, dict[str, str], bytes, list[str]]
@@ -33,4 +33,10 @@ class _GA4:
         return ga4.answer(address, query, body)
 
 
-VENDORS: Mapping[str, Vendor] = {"ga4": _GA4(), "segment": segment, "posthog": posthog}
+VENDORS: Mapping[str, Vendor] = {
+    "ga4": _GA4(),
+    "segment": segment,
+    "posthog": posthog,
+    "mixpanel": mixpanel,
+    "amplitude": amplitude,
+}

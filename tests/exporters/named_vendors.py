@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from otel_usage_exporters import posthog
+from otel_usage_exporters import amplitude, mixpanel, posthog
+from otel_usage_exporters.amplitude import translate as to_amplitude
+from otel_usage_exporters.mixpanel import translate as to_mixpanel
 from otel_usage_exporters.packing import Translation
 from otel_usage_exporters.posthog import translate as to_posthog
 
@@ -59,11 +61,11 @@ class Named:
 
     def problems(self, body: bytes, headers: Mapping[str, str] | None = None, path: str = "") -> list[str]:
         """Return which of the vendor's rules a request breaks."""
-        plain = {"Content-Type": "application/json", **self.authorization()} if headers is None else headers
-        return VENDORS[self.vendor].answer(path or self.path, plain, body)[3]
-
-    def authorization(self) -> dict[str, str]:
-        return {}
+        plain = {"Content-Type": "application/json"} if headers is None else headers
+        if self.vendor == "mixpanel" and headers is None:  # the token is added when a request is written
+            body = body.replace(to_mixpanel.NO_TOKEN, b'"token":"sh-secret-9"')
+        more = {"now_s": NOW / 1e9} if self.vendor == "mixpanel" and headers is None else {}
+        return VENDORS[self.vendor].answer(path or self.path, plain, body, **more)[3]
 
     def events(self, events: Sequence[Any], **more: Any) -> list[Any]:
         """Return what the vendor is sent of *events*."""
@@ -103,4 +105,42 @@ POSTHOG = Named(
     refused="anonymous",
     field="distinct_id",
 )
-NAMED = {each.vendor: each for each in (POSTHOG,)}
+MIXPANEL = Named(
+    vendor="mixpanel",
+    settings={"token": KEY},
+    span_exporter=mixpanel.MixpanelSpanExporter,
+    metric_exporter=mixpanel.MixpanelMetricExporter,
+    options=to_mixpanel.MixpanelOptions,
+    translate=to_mixpanel.translate,
+    tail=lambda: to_mixpanel.TAIL,
+    path="/track?ip=0&verbose=1",
+    listed=lambda body: body,
+    name=lambda event: event["event"],
+    who=lambda event: event["properties"]["distinct_id"],
+    id=lambda event: event["properties"]["$insert_id"],
+    time_ms=lambda event: event["properties"]["time"],
+    properties=lambda event: event["properties"],
+    one="distinct_id",
+    refused="anonymous",
+    field="distinct_id",
+)
+AMPLITUDE = Named(
+    vendor="amplitude",
+    settings={"api_key": KEY},
+    span_exporter=amplitude.AmplitudeSpanExporter,
+    metric_exporter=amplitude.AmplitudeMetricExporter,
+    options=to_amplitude.AmplitudeOptions,
+    translate=to_amplitude.translate,
+    tail=lambda: to_amplitude.tail(KEY),
+    path="/2/httpapi",
+    listed=lambda body: body["events"],
+    name=lambda event: event["event_type"],
+    who=lambda event: event["device_id"],
+    id=lambda event: event["insert_id"],
+    time_ms=lambda event: event["time"],
+    properties=lambda event: event["event_properties"],
+    one="device_id",
+    refused="undefined",
+    field="device_id",
+)
+NAMED = {each.vendor: each for each in (POSTHOG, MIXPANEL, AMPLITUDE)}

@@ -21,6 +21,7 @@ from .servers import (
     counter,
     error,
     everything,
+    first_run,
     heartbeat,
     histogram,
     metrics,
@@ -42,6 +43,7 @@ KINDS = {
     "action": lambda: action(end_ns=NOW),
     "error": lambda: error(end_ns=NOW),
     "heartbeat": lambda: heartbeat(end_ns=NOW),
+    "first-run": lambda: first_run(8, end_ns=NOW),
     "span": lambda: span(
         {"http.request.method": "GET", "http.response.status_code": 200}, name="GET", number=7, end_ns=NOW
     ),
@@ -246,6 +248,26 @@ def test_posthog_error_tracking():
     [exception] = sent["properties"]["$exception_list"]
     assert ("config.invalid", "") == (exception["type"], exception["value"])
     assert again["properties"]["$exception_fingerprint"] == sent["properties"]["$exception_fingerprint"]
+
+
+def test_posthog_error_tracking_of_crashes():
+    """A crash is an issue for each class or signal, and for each place in the program, as far as that is known."""
+    of = NAMED["posthog"]
+
+    def crash(error_type, **fields):
+        about = Origin("app", installation_id=INSTALLATION)
+        event = UsageEvent(0, "crash", "crash", INSTALLATION, about, NOW, NOW, error_type=error_type, fields=fields)
+        [sent] = of.events([event], exceptions=True)
+        return sent["properties"]
+
+    one, same = crash("OSError", frames="a"), crash("OSError", frames="a")
+    other, signal = crash("OSError"), crash("", signal="SIGSEGV")
+
+    [exception] = one["$exception_list"]
+    assert ("OSError", False) == (exception["type"], exception["mechanism"]["handled"])
+    assert "SIGSEGV" == signal["$exception_list"][0]["type"]
+    assert one["$exception_fingerprint"] == same["$exception_fingerprint"]
+    assert 3 == len({each["$exception_fingerprint"] for each in (one, other, signal)})
 
 
 def test_fields_with_names_that_posthog_looks_for():

@@ -18,7 +18,7 @@ from otel_usage_exporters.signals import UsageMetricExporter, UsageSpanExporter
 from otel_usage_exporters.usage_event import UsageEvent
 from otel_usage_exporters.vendor import REDACTED, RequestOutcome, Vendor, json_request, judge_status
 
-from .translate import ILLEGAL_IDS, PostHogOptions, tail, translate
+from .translate import PostHogOptions, tail, translate
 
 ENDPOINT = "https://us.i.posthog.com"
 ENDPOINT_EU = "https://eu.i.posthog.com"
@@ -39,7 +39,7 @@ class PostHog(Vendor):
         self._key = reader.read("api_key", _parse_project_key, "", a_key)
         if not self._key:
             raise reader.wrong("api_key", a_key, missing=True)
-        who = reader.read("distinct_id", _parse_distinct_id, "", "an id without spaces, and none that PostHog refuses")
+        who = reader.client("distinct_id")
         flag = '"true" or "false"'
         self.options = PostHogOptions(
             distinct_id=who,
@@ -184,10 +184,3 @@ def _parse_project_key(value: Any) -> str:
     if key.startswith("phx_"):  # a personal key, which can read and change all that its owner can
         raise ValueError
     return key
-
-
-def _parse_distinct_id(value: Any) -> str:
-    who = parse_key(value)
-    if who.lower() in ILLEGAL_IDS:
-        raise ValueError
-    return who

@@ -40,11 +40,6 @@ HEAD_LATE = b'{"historical_migration":true,"batch":['
 ENVELOPE_BYTES = 1_000  # for a head and `tail`
 # Of a host's fields: what the capture service reads from properties when it looks for a key or an id.
 RESERVED = frozenset({"token", "api_key", "distinct_id"})
-# posthog/api/capture.py and plugin-server person-state.ts: ids that are no person's; compared in lower case.
-ILLEGAL_IDS = frozenset(
-    """0 00000000-0000-0000-0000-000000000000 anonymous anonymous-user backend distinct_id distinctid email false guest id
-    nan none not_authenticated null system true undefined user""".split()  # noqa: SIM905
-) | {"[object object]"}
 EXCEPTIONS = frozenset({"error", "crash"})  # kinds that error tracking can have
 
 
@@ -105,12 +100,6 @@ def tail(api_key: str, now_ns: int) -> bytes:
     return ("]," + encode_json({"sent_at": timestamp(now_ns), "api_key": api_key})[1:]).encode()
 
 
-def distinct_id(installation_id: str) -> str:
-    """Return PostHog's name for an installation: its id, but for words that PostHog takes for nobody's."""
-    who = client_of(installation_id)
-    return derived_uuid("installation " + who) if who.strip().lower() in ILLEGAL_IDS else who
-
-
 def _source(origin: Origin, options: PostHogOptions) -> _Source:
     traits = traits_of(origin)
     who = options.distinct_id or cut(origin.user_id, MAX_ID) or origin.installation_id
@@ -126,7 +115,7 @@ def _source(origin: Origin, options: PostHogOptions) -> _Source:
         shared["$set"] = traits
     if options.groups:
         shared |= _groups(origin)
-    return _Source(distinct_id(who), traits, "," + encode_json(shared)[1:])
+    return _Source(client_of(who), traits, "," + encode_json(shared)[1:])
 
 
 def _system(origin: Origin) -> dict[str, str]:
@@ -152,7 +141,7 @@ def _event(event: UsageEvent, source: _Source, options: PostHogOptions, altered:
     name = event_name(event, options.names, altered)
     own: dict[str, Any] = {}
     if options.exceptions and event.kind in EXCEPTIONS:
-        name, own = "$exception", _exception(event)
+        name, own = "$exception", _exception(event, properties)
     head = {
         "event": name,
         "distinct_id": source.who,
@@ -170,16 +159,20 @@ def _event(event: UsageEvent, source: _Source, options: PostHogOptions, altered:
     return encoded_within(properties, encode, MAX_EVENT_BYTES, altered)
 
 
-def _exception(event: UsageEvent) -> dict[str, Any]:
+def _exception(event: UsageEvent, properties: Mapping[str, Any]) -> dict[str, Any]:
     """Return what error tracking groups by: rust/cymbal/src/types/mod.rs, read 2026-11-26. There is no message: none leaves.
 
-    The type is the declared code of an error, and the class of what ended a process. All of one type are one issue.
+    The type is the declared code of an error, and the class or the signal of what ended a process. All of one type are one
+    issue, and crashes of one type with other frames are another. properties: of the event, which have signal and frames.
     """
     crashed = event.kind == "crash"
-    kind = cut((event.error_type if crashed else event.name) or "unknown", MAX_ID)
+    kind = cut((event.error_type or str(properties.get("signal", "")) if crashed else event.name) or "unknown", MAX_ID)
+    frames = properties.get("frames", "") if crashed else ""
     mechanism = {"type": "generic", "handled": not crashed, "synthetic": True}
     return {
         "$exception_list": [{"type": kind, "value": "", "mechanism": mechanism}],
-        "$exception_fingerprint": derived_uuid(f"exception {event.origin.app} {event.kind} {event.name} {kind}"),
+        "$exception_fingerprint": derived_uuid(
+            f"exception {event.origin.app} {event.kind} {event.name} {kind} {frames}"
+        ),
         "$exception_level": "fatal" if crashed else "error",
     }
