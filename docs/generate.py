@@ -127,7 +127,13 @@ def agents() -> list[tuple[str, str]]:
 
 def arrivals() -> str:
     """Return what arrives of each kind of record, a heading and a table for each."""
-    head = ("OTLP", "GA4", "to be registered in GA4 as", "Segment: property, if not said otherwise")
+    head = (
+        "OTLP",
+        "GA4",
+        "to be registered in GA4 as",
+        "Segment and all others: property, if not said otherwise",
+        "besides",
+    )
     return "\n\n".join([f"### {name}\n\n{table(head, what_arrives.rows(name))}" for name in what_arrives.TABLES])
 
 

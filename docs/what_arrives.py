@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import (
@@ -19,7 +19,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, TraceFlags
+from otel_usage_exporters.amplitude import translate as amplitude
 from otel_usage_exporters.ga4 import translate as ga4
+from otel_usage_exporters.mixpanel import translate as mixpanel
+from otel_usage_exporters.posthog import translate as posthog
 from otel_usage_exporters.segment import translate as segment
 from otel_usage_exporters.usage_event import UsageEvent, events_from_metrics, events_from_spans
 
@@ -101,7 +104,7 @@ TABLES = ("every event", *KINDS)
 def arrival(
     kind: str, attributes: Mapping[str, Any], about: Mapping[str, Any], took_ms: int = 250
 ) -> dict[str, dict[str, Any]]:
-    """Return ``{vendor: {where: value}}`` of what both exporters send of one record."""
+    """Return ``{vendor: {where: value}}`` of what the exporters send of one record."""
     [event] = _events(kind, attributes, Resource(dict(about)), took_ms)
     [request] = ga4.translate([event], ga4.GA4Options(), now_ns=NOW).requests
     body = json.loads(request.body(ga4.TAIL))
@@ -115,7 +118,39 @@ def arrival(
     at_segment |= {"the event's name": message["event"], "`anonymousId`": message["anonymousId"]}
     for name in ("app", "os"):
         at_segment |= {f"`context.{name}.{key}`": text for key, text in message["context"].get(name, {}).items()}
-    return {"ga4": at_ga4, "segment": at_segment}
+    return {"ga4": at_ga4, "segment": at_segment, **{name: dict(at(event)) for name, at in OTHERS.items()}}
+
+
+def _at_posthog(event: UsageEvent) -> Iterator[tuple[str, Any]]:
+    [request] = posthog.translate([event], posthog.PostHogOptions(), now_ns=NOW).requests
+    sent = json.loads(request.units[0].parts[0])
+    yield from {"the event's name": sent["event"], "`distinct_id`": sent["distinct_id"]}.items()
+    yield from [(f"`{name}`", value) for name, value in sent["properties"].items()]
+
+
+def _at_mixpanel(event: UsageEvent) -> Iterator[tuple[str, Any]]:
+    [request] = mixpanel.translate([event], mixpanel.MixpanelOptions(), now_ns=NOW).requests
+    sent = json.loads(request.units[0].parts[0])
+    yield "the event's name", sent["event"]
+    yield from [(f"`{name}`", value) for name, value in sent["properties"].items() if name != "$insert_id"]
+
+
+def _at_amplitude(event: UsageEvent) -> Iterator[tuple[str, Any]]:
+    [request] = amplitude.translate([event], amplitude.AmplitudeOptions(), now_ns=NOW).requests
+    sent = json.loads(request.units[0].parts[0])
+    properties = sent.pop("event_properties")
+    yield "the event's name", sent.pop("event_type")
+    yield from [(f"`{name}`", value) for name, value in properties.items()]
+    del sent["insert_id"]
+    yield from [(f"`{name}` of the event itself", value) for name, value in sent.items()]
+
+
+# What takes Segment's names and properties as they are: only what differs is shown.
+OTHERS: dict[str, Callable[[UsageEvent], Iterator[tuple[str, Any]]]] = {
+    "PostHog": _at_posthog,
+    "Mixpanel": _at_mixpanel,
+    "Amplitude": _at_amplitude,
+}
 
 
 def _events(kind: str, attributes: Mapping[str, Any], resource: Resource, took_ms: int) -> list[UsageEvent]:
@@ -140,8 +175,9 @@ def _track(event: UsageEvent) -> dict[str, Any]:
     return message
 
 
-def rows(table: str) -> list[tuple[str, str, str, str]]:
-    """Return (recorded, at GA4, to be registered there as, at Segment) of one table: "every event", or a kind."""
+def rows(table: str) -> list[tuple[str, ...]]:
+    """Return (recorded, at GA4, to be registered there as, at Segment, what others have besides) of one table: "every event",
+    or a kind."""
     if table == "every event":
         attributes = SPANS["action"][1]
         without = {key: {other: value for other, value in ABOUT.items() if other != key} for key in ABOUT}
@@ -164,13 +200,15 @@ def rows(table: str) -> list[tuple[str, str, str, str]]:
 
 def _row(
     recorded: str, whole: Mapping[str, Mapping[str, Any]], without: Mapping[str, Mapping[str, Any]]
-) -> tuple[str, str, str, str]:
+) -> tuple[str, ...]:
     gone = {
         vendor: {where: value for where, value in of.items() if without[vendor].get(where) != value}
         for vendor, of in whole.items()
     }
     registered = ", ".join(dict.fromkeys(_registered(gone["ga4"])))
-    return recorded, ", ".join(gone["ga4"]) or "-", registered or "-", ", ".join(gone["segment"]) or "-"
+    besides = [f"{name} {where}" for name in OTHERS for where in gone[name] if where not in gone["segment"]]
+    columns = (", ".join(gone["ga4"]), registered, ", ".join(gone["segment"]), ", ".join(besides))
+    return recorded, *[column or "-" for column in columns]
 
 
 def _registered(at_ga4: Mapping[str, Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Exporters of usage events to product analytics: Google Analytics 4 and Segment, a folder each.
+"""Exporters of usage events to product analytics: a folder each.
 
 They stand on their own in any OpenTelemetry program: see docs/exporters.md. How to add one: see
 docs/contributing/add-an-exporter.md.

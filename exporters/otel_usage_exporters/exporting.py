@@ -13,7 +13,8 @@ ALGORITHM  of one delivery:
               (identity.py).
            2. The vendor translates all events into requests.
            3. The requests are sent in their order, each at most once, until the time is over. What an answer means the
-              vendor says, as a `RequestOutcome`: the request is done with, or halved, or it and all after it wait.
+              vendor says, as a `RequestOutcome`: the request is done with, or halved, or sent again without
+              some of it, or it and all after it wait.
            4. The verdict says what became of every event, by its position.
 """
 
@@ -38,7 +39,7 @@ from otel_usage.setting_error import SettingError
 from .identity import Identities
 from .memory import Memory
 from .once import log_once
-from .packing import Request, Translation
+from .packing import Request, Translation, Unit
 from .post import Answer, Post
 from .remembering import Memories, Remembering
 from .span_choice import USAGE_ONLY, SpanChoice
@@ -160,7 +161,9 @@ class Exporter(Remembering):
                 outcome, reason, answer = self._send(vendor, request, min(left_s, limit_s) if cut_short else limit_s)
                 status = answer.status if answer.status is not None else status
                 objections = vendor.objections(answer) or objections
-                wait_s = answer.retry_after_s if outcome is not RequestOutcome.SENT else wait_s
+                if outcome is not RequestOutcome.SENT:
+                    throttled_s = vendor.throttle_s or None if answer.status == 429 else None
+                    wait_s = answer.retry_after_s if answer.retry_after_s is not None else throttled_s
                 if outcome is RequestOutcome.SENT:
                     memory.update(request.learned)
                 elif outcome is RequestOutcome.SPLIT:
@@ -174,8 +177,14 @@ class Exporter(Remembering):
                     waiting.appendleft(request)
                     break
                 else:
-                    dropped[reason] += len(request.units)
-                    gone.update((unit.position, reason) for unit in request.units)
+                    refused: tuple[Unit, ...] = request.units
+                    rest: tuple[Unit, ...] = ()
+                    if outcome in (RequestOutcome.PARTLY, RequestOutcome.WITHOUT):
+                        refused, rest = _parted(request, vendor.refused(answer, len(request.units)))
+                        if outcome is RequestOutcome.WITHOUT and rest:
+                            waiting.appendleft(replace(request, units=rest))
+                    dropped[reason] += len(refused)
+                    gone.update((unit.position, reason) for unit in refused)
                     if reason != VALIDATED:
                         word = _word(answer)
                         log_once(self._log, logging.WARNING, f"{vendor.label}: events were dropped, {reason}: {word}")
@@ -302,6 +311,14 @@ class Lenient(Exporter):
 
     def __init__(self, **settings: Any) -> None:  # Any: declarative configuration passes what YAML holds
         self._configure(settings)
+
+
+def _parted(request: Request, places: frozenset[int]) -> tuple[tuple[Unit, ...], tuple[Unit, ...]]:
+    """Return the units of *request* at *places*, and the others."""
+    return (
+        tuple([unit for place, unit in enumerate(request.units) if place in places]),
+        tuple([unit for place, unit in enumerate(request.units) if place not in places]),
+    )
 
 
 def _word(answer: Answer) -> str:

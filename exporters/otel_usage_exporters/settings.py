@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from otel_usage.setting_error import SettingError
 from otel_usage.settings.endpoint import is_loopback
 
+from .named_event import NOBODY
 from .span_choice import DEFAULT_ATTRIBUTES, STANDARD, SpanChoice
 
 T = TypeVar("T")
@@ -88,6 +89,25 @@ class SettingReader:
         """Return the address to post to. Raises SettingError."""
         return self.read("endpoint", parse_endpoint, default, AN_ADDRESS)
 
+    def names(self, vendor: str) -> Mapping[str, str]:
+        """Return ``{declared name: vendor's}``, of a mapping or of text like ``report.upload=Report Uploaded``.
+
+        Raises SettingError.
+        """
+        no_names: Mapping[str, str] = {}
+        return self.read("names", _parse_pairs, no_names, f"declared name={vendor}'s name, separated by commas")
+
+    def client(self, keyword: str) -> str:
+        """Return the setting that says who the client is for all, "" without. Raises SettingError, also for nobody's id."""
+
+        def parse(value: Any) -> str:
+            who = parse_key(value)
+            if who.lower() in NOBODY:
+                raise ValueError
+            return who
+
+        return self.read(keyword, parse, "", "an id without spaces, and none that stands for nobody")
+
     def _choice(self) -> SpanChoice:
         """Return what the settings say about spans of any instrumentation. Raises SettingError."""
         names, none = "names, separated by commas; * stands for any characters", ()
@@ -157,6 +177,15 @@ def parse_names(value: Any) -> tuple[str, ...]:
     if isinstance(value, Mapping) or not all(isinstance(name, str) for name in names):
         raise ValueError
     return tuple([name.strip() for name in names if name.strip()])
+
+
+def _parse_pairs(value: Any) -> Mapping[str, str]:
+    if isinstance(value, str):
+        value = dict([pair.split("=") for pair in value.split(",") if pair.strip()])
+    pairs = {key.strip(): name.strip() for key, name in value.items()}
+    if not all(key and name for key, name in pairs.items()):
+        raise ValueError
+    return pairs
 
 
 def _parse_spans(value: Any) -> tuple[str, ...]:

@@ -47,6 +47,8 @@ class Origin:
     user_id: a user's own id, where the settings say that it may leave as it is.
     ci_system: of a program that ran in CI, where nothing is installed: then installation_id is ``ci.<ci_system>``.
     first_week: in which the installation ran first, like 2026-W48. ephemeral: its id will not last.
+    cluster: of Kubernetes, that a service runs in. service: the service's own installation_id, where installation_id is of
+    one of its users.
     """
 
     app: str = ""
@@ -61,6 +63,8 @@ class Origin:
     ci_system: str = field(default="", repr=False)
     first_week: str = field(default="", repr=False)
     user_id: str = field(default="", repr=False)
+    cluster: str = field(default="", repr=False)
+    service: str = field(default="", repr=False)
     ephemeral: bool = field(default=False, repr=False, kw_only=True)
 
 
@@ -317,21 +321,27 @@ class _Origins:
             pseudonym, user_id = self._choice.user_of(attributes or {}, about)
             if pseudonym:
                 # The system and the runtime are the service's, and not its user's.
-                app, app_version = _text(about.get("service.name")), _text(about.get("service.version"))
-                user = Origin(app, app_version, pseudonym, user_id=user_id)
-                return self._same.setdefault((app, app_version, pseudonym, user_id), user)
+                program = (_text(about.get("service.name")), _text(about.get("service.version")))
+                service, cluster = _text(about.get("app.installation.id")), _text(about.get("k8s.cluster.uid"))
+                whose = (*program, pseudonym, user_id, cluster, service)
+                if whose not in self._same:
+                    self._same[whose] = Origin(
+                        *program, installation_id=pseudonym, user_id=user_id, cluster=cluster, service=service
+                    )
+                return self._same[whose]
         origin = self._by_id.get(id(resource))
         if origin is None:
             get = _plain(resource.attributes if resource is not None else None).get
             ephemeral = get("app.installation.ephemeral") is True
             texts = [_text(get(name)) for name in _ORIGIN_ATTRIBUTES]
-            values: tuple[str | bool, ...] = (*texts, ephemeral)
-            origin = self._same.get(values)
+            cluster = _text(get("k8s.cluster.uid"))
+            key: tuple[str | bool, ...] = (*texts, cluster, ephemeral)
+            origin = self._same.get(key)
             if origin is None:
-                origin = replace(Origin(*texts), ephemeral=ephemeral)
+                origin = replace(Origin(*texts), cluster=cluster, ephemeral=ephemeral)
                 if origin.ci_system and not origin.installation_id:
                     origin = replace(origin, installation_id=f"ci.{origin.ci_system}")
-                self._same[values] = origin
+                self._same[key] = origin
             self._by_id[id(resource)] = origin  # the spans keep their resource alive: no id is used twice
         return origin
 

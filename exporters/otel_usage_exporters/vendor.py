@@ -5,6 +5,7 @@ A vendor's folder has one class of this kind. All else that exporters do, they d
 
 from __future__ import annotations
 
+import gzip
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,9 @@ from .usage_event import MALFORMED, UsageEvent
 USER_AGENT = f"otel-usage/{__version__}"
 # Answers of a wrong address or key, or of something that stands in between: the records are not refused. And redirects.
 ABOUT_SETTINGS = frozenset({401, 403, 404, 405, 407})
+RETRIED = frozenset({408, 429})  # tried again besides 5xx, by vendors that recognise a repetition
+NOT_RETRIED = frozenset({501, 505})  # of 5xx
+GZIP_LEVEL = 1  # 5 on such text is a tenth smaller and takes three times as long
 REDACTED = "REDACTED"  # stands for a key, wherever a request is shown to people
 
 
@@ -34,6 +38,8 @@ class RequestOutcome(Enum):
     RETRY = "retry"  # to be sent again at another time, as are the next requests
     WAIT = "wait"  # likewise, once somebody has mended the address or the key
     SPLIT = "split"  # too large: to be sent again at once, in halves
+    PARTLY = "partly"  # sent, but for the events that `Vendor.refused` names: never to be sent again
+    WITHOUT = "without"  # to be sent again at once, without the events that `Vendor.refused` names
 
 
 class Vendor(ABC):
@@ -42,6 +48,7 @@ class Vendor(ABC):
     label: the vendor's name for people. prefix: of its variables, after ``OTEL_EXPORTER_``.
     memory_name: of the file that holds what is remembered per installation, see memory.py; without its suffix.
     records_per_request: so many records fit in one request for sure, 0 if that is of no concern; see `Exporter`.
+    throttle_s: how long to wait after a 429 that does not say; 0 leaves it to whoever tries again.
     """
 
     label: ClassVar[str]
@@ -49,6 +56,7 @@ class Vendor(ABC):
     memory_name: ClassVar[str]
     common: CommonSettings
     records_per_request: int = 0
+    throttle_s: ClassVar[float] = 0.0
 
     @abstractmethod
     def __init__(self, settings: Mapping[str, Any], environ: Mapping[str, str]) -> None:
@@ -74,6 +82,10 @@ class Vendor(ABC):
     def judge(self, answer: Answer, events: int) -> tuple[RequestOutcome, str]:
         """Return what *answer* means for a request of *events* units, and the reason if they are dropped."""
 
+    def refused(self, answer: Answer, events: int) -> frozenset[int]:  # noqa: ARG002
+        """Return which of a request's units *answer* refuses, by their place, where `judge` says that it is some of them."""
+        return frozenset()
+
     def objections(self, answer: Answer) -> str:  # noqa: ARG002
         """Return what *answer* objects to, in few words that may be written down: nothing of what was sent; "" for nothing."""
         return ""
@@ -82,6 +94,34 @@ class Vendor(ABC):
 def is_about_settings(status: int) -> bool:
     """True if an answer of *status* says that the address or the key is wrong, and nothing about what was sent."""
     return 300 <= status < 400 or status in ABOUT_SETTINGS
+
+
+def judge_status(answer: Answer, events: int, *, retried: frozenset[int] = RETRIED) -> tuple[RequestOutcome, str]:
+    """Return what the status of *answer* means at a vendor that recognises a repetition, as `Vendor.judge` does.
+
+    What may arrive later is tried again, with the same ids; what is too large is halved.
+    """
+    status = answer.status
+    if status is not None and is_about_settings(status):
+        return RequestOutcome.WAIT, ""
+    if status is None or status in retried or (status >= 500 and status not in NOT_RETRIED):
+        return RequestOutcome.RETRY, ""
+    if status == 413 and events > 1:
+        return RequestOutcome.SPLIT, ""
+    if status >= 300 or status < 200:
+        return RequestOutcome.DROP, f"http_{status}"
+    return RequestOutcome.SENT, ""
+
+
+def json_request(body: bytes, *, redact: bool) -> tuple[dict[str, str], bytes]:
+    """Return (headers, body) of a request that carries *body* in gzip; redact: the body as it is, for people."""
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Encoding": "gzip",
+        "User-Agent": USER_AGENT,
+        "Accept-Encoding": "identity",
+    }
+    return headers, body if redact else gzip.compress(body, GZIP_LEVEL, mtime=0)
 
 
 def translate_without_odd(

@@ -23,6 +23,7 @@ from typing import Any
 from ..consent.notice import say
 from ..receiver.arrival import Arrival
 from ..receiver.server import Listener
+from ..receiver.vendors import VENDORS
 from ..spool.layout import FORMAT, NEW, QUEUE
 from .demo_report import print_counters, print_ledgers, print_paragraph, print_spans, print_vendors, spans_of
 
@@ -89,14 +90,20 @@ def _environment(folder: Path, address: str) -> dict[str, str]:
         OTEL_USAGE_HOME=str(folder / "state"),
         OTEL_USAGE_SEND_DELAY_S="1",
         OTEL_USAGE_SENDER="detached",
-        OTEL_TRACES_EXPORTER="otlp,ga4,segment",
-        OTEL_METRICS_EXPORTER="otlp,ga4,segment",
+        OTEL_TRACES_EXPORTER="otlp," + ",".join(VENDORS),
+        OTEL_METRICS_EXPORTER="otlp," + ",".join(VENDORS),
         OTEL_EXPORTER_OTLP_ENDPOINT=address,
         OTEL_EXPORTER_GA4_ENDPOINT=address,
         OTEL_EXPORTER_GA4_MEASUREMENT_ID="G-DEMO000000",
         OTEL_EXPORTER_GA4_API_SECRET="no-secret-here",  # noqa: S106  the receiver is ours
         OTEL_EXPORTER_SEGMENT_ENDPOINT=address,
         OTEL_EXPORTER_SEGMENT_WRITE_KEY="no-key-here",
+        OTEL_EXPORTER_POSTHOG_ENDPOINT=address,
+        OTEL_EXPORTER_POSTHOG_API_KEY="phc_no_key_here",
+        OTEL_EXPORTER_MIXPANEL_ENDPOINT=address,
+        OTEL_EXPORTER_MIXPANEL_TOKEN="no-token-here",  # noqa: S106  the receiver is ours
+        OTEL_EXPORTER_AMPLITUDE_ENDPOINT=address,
+        OTEL_EXPORTER_AMPLITUDE_API_KEY="no-key-here",
         DIGEST_TELEMETRY="on",
         TODO_TELEMETRY="on",
         UNITS_TELEMETRY="on",
@@ -111,7 +118,7 @@ def _run_demo(folder: Path, server: Listener, arrivals: list[Arrival]) -> int:
     (work / "notes.txt").write_text("remember the milk\n")
     (work / "secret-plan.txt").write_text("x" * 2_000_000)
     environ = _environment(folder, server.address)
-    print_paragraph(f"A receiver on {server.address} plays an OTLP backend, Google Analytics 4 and Segment.")
+    print_paragraph(f"A receiver on {server.address} plays an OTLP backend, and {', '.join(VENDORS)}.")
     planned = _runnable()
     _run_programs(planned, work, environ)
     spans = _await_spans(len(planned), folder, arrivals)

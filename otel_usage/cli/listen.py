@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from ..receiver.arrival import Arrival
 from ..receiver.server import Listener
+from ..receiver.vendors import VENDORS
 
 
 def add(subparsers: Any) -> None:
@@ -17,8 +18,10 @@ def add(subparsers: Any) -> None:
         "listen",
         help="receive telemetry on this machine and show it",
         description="Receive on loopback and print one line per span, data point, event and message: OTLP/HTTP "
-        "(/v1/traces, /v1/metrics; protobuf and JSON), GA4's Measurement Protocol (/mp/collect, /debug/mp/collect) and "
-        "Segment's tracking API (/v1/batch, /v1/track, …). What breaks a rule of GA4 or Segment is shown: they do not tell.",
+        "(/v1/traces, /v1/metrics; protobuf and JSON), GA4's Measurement Protocol (/mp/collect, /debug/mp/collect), "
+        "Segment's tracking API (/v1/batch, /v1/track, …) PostHog's (/batch/), Mixpanel's (/track, /import) and "
+        "Amplitude's (/2/httpapi, /batch). What breaks a vendor's rule is shown: "
+        "most of them do not tell.",
     )
     parser.add_argument("--port", type=int, default=4318, help="default: 4318; 0 finds a free one")
     parser.add_argument("--jsonl", metavar="FILE", help="also append what arrives to FILE, one JSON object per line")
@@ -44,7 +47,7 @@ def call(args: argparse.Namespace) -> int:
         if file is not None:
             file.close()
         return 1
-    print(f"listening on {server.address}  (OTLP/HTTP, GA4, Segment; Ctrl-C ends)", flush=True)
+    print(f"listening on {server.address}  (OTLP/HTTP, {', '.join(VENDORS)}; Ctrl-C ends)", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

@@ -1,1 +1,1 @@
-"""Play a backend on this machine: an OTLP receiver, GA4 and Segment, strict in what they take."""
+"""Play a backend on this machine: an OTLP receiver, and vendors, strict in what they take."""

@@ -8,13 +8,14 @@ from typing import Any
 
 from ..otlp import attributes_of
 from ..proto_json import read_double, read_int64, read_uint64
+from .vendors import VENDORS
 
 
 class Arrival:
     """One request that arrived.
 
-    kind: ``otlp``, ``ga4`` or ``segment``. body: as JSON, also where it came as protobuf. problems: the vendor's rules
-    that it breaks, one line each. Any: JSON, of any shape.
+    kind: ``otlp``, or a vendor's name, as in vendors.py. body: as JSON, also where it came as protobuf. problems: the
+    vendor's rules that it breaks, one line each. Any: JSON, of any shape.
     """
 
     def __init__(self, kind: str, body: Any, problems: Sequence[str] = ()) -> None:
@@ -26,25 +27,18 @@ class Arrival:
         """Return one readable line per span, data point, event or message, and one per broken rule."""
         if self.kind == "otlp":
             return [*_span_lines(self.body), *_point_lines(self.body)]
-        events = _ga4_lines(self.body) if self.kind == "ga4" else _segment_lines(self.body)
-        return [*events, *(f"         {self.kind}  NOT VALID  {problem}" for problem in self.problems)]
+        broken = [f"         {self.kind}  NOT VALID  {problem}" for problem in self.problems]
+        return [
+            *[f"{at[11:19] or '--:--:--'} {self.kind:<5} {name}  {_pairs(of)}" for at, name, of in self.events()],
+            *broken,
+        ]
 
-
-def _ga4_lines(body: Mapping[str, Any]) -> list[str]:
-    lines = []
-    for event in body.get("events", ()):
-        at = _clock_time(int(event.get("timestamp_micros", body.get("timestamp_micros", 0))) * 1000)
-        lines.append(f"{at} ga4   {event['name']}  {_pairs(event.get('params', {}))}")
-    return lines
-
-
-def _segment_lines(body: Mapping[str, Any]) -> list[str]:
-    lines = []
-    for message in body.get("batch", [body]):
-        at = str(message.get("timestamp", ""))[11:19] or "--:--:--"
-        properties = message.get("properties") or message.get("traits") or {}
-        lines.append(f"{at} segment  {message.get('type', '')} {message.get('event', '')}  {_pairs(properties)}")
-    return lines
+    def events(self) -> list[tuple[str, str, Mapping[str, Any]]]:
+        """Return (time in ISO 8601, name, properties) of each event that a vendor got; none of what has another shape."""
+        try:
+            return list(VENDORS[self.kind].events_of(self.body))
+        except (AttributeError, TypeError, ValueError):  # the broken rules say so
+            return []
 
 
 def _clock_time(ns: int) -> str:

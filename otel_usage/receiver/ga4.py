@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -95,6 +96,14 @@ def answer(path: str, query: str, body: bytes) -> tuple[int, dict[str, str], byt
     answered = [message for message in broken_rules if message["fieldPath"] != "query"]
     text = json.dumps({"validationMessages": answered}, indent=2).encode()
     return 200, {"Content-Type": "application/json; charset=utf-8"}, text, lines
+
+
+def events_of(payload: Any) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield (time in ISO 8601, name, parameters) of each event of a request."""
+    for event in payload.get("events", ()):
+        micros = int(event.get("timestamp_micros", payload.get("timestamp_micros", 0)))
+        at = datetime.fromtimestamp(micros // 1_000_000, timezone.utc).isoformat()
+        yield at, str(event.get("name", "")), event.get("params", {})
 
 
 def problems(

@@ -10,15 +10,14 @@ from __future__ import annotations
 import binascii
 import json
 import re
-import zlib
 from base64 import b64decode
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from .checks import is_plain, is_time, read_json
 
 # Any in this module: JSON, of any shape.
 CALLS = ("track", "identify", "page", "screen", "group", "alias")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
 _MESSAGE_FIELDS = {
     "type", "event", "anonymousId", "userId", "messageId", "timestamp", "sentAt", "originalTimestamp", "properties",
     "traits", "context", "integrations", "name", "category", "groupId", "previousId", "writeKey", "channel", "version",
@@ -28,7 +27,6 @@ _CONTEXT_FIELDS = {
     "active", "app", "campaign", "channel", "device", "groupId", "ip", "library", "locale", "network", "os", "page",
     "referrer", "screen", "timezone", "traits", "userAgent", "userAgentData",
 }  # fmt: skip
-_MAX_UNPACKED_BYTES = 50 * 1024 * 1024  # what is unpacked of a body, whatever it claims
 
 
 def answer(path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes, list[str]]:
@@ -46,6 +44,13 @@ def answer(path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dic
     return 200, answer_headers, b'{"success":true}', broken_rules
 
 
+def events_of(payload: Any) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield (time in ISO 8601, its event or else its type, properties) of each message of a request."""
+    for message in payload.get("batch", [payload]):
+        name = str(message.get("event") or message.get("type", ""))
+        yield str(message.get("timestamp", "")), name, message.get("properties") or message.get("traits") or {}
+
+
 def problems(
     body: bytes | Mapping[str, Any], headers: Mapping[str, str] | None = None, *, call: str = "batch"
 ) -> list[str]:
@@ -56,22 +61,7 @@ def problems(
     broken_rules: list[str] = []
     by_lower_name = {name.lower(): value for name, value in (headers or {}).items()}
     if isinstance(body, bytes):
-        if by_lower_name.get("content-encoding", "identity") == "gzip":
-            try:
-                body = zlib.decompressobj(31).decompress(body, _MAX_UNPACKED_BYTES)
-            except zlib.error:
-                return ["(body): is not gzip"]
-        if (
-            headers is not None
-            and by_lower_name.get("content-type", "").partition(";")[0].strip() != "application/json"
-        ):
-            broken_rules.append("(header): Content-Type must be application/json")
-        if len(body) > (500_000 if call == "batch" else 32_768):
-            broken_rules.append(f"(size): {len(body)} bytes are too many")
-        try:
-            body = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
-            return [*broken_rules, "(body): is not JSON in UTF-8"]
+        body, broken_rules = read_json(body, headers, most_bytes=500_000 if call == "batch" else 32_768)
     if not isinstance(body, Mapping):
         return [*broken_rules, "(body): must be an object"]
     broken_rules += _key_problems(by_lower_name, body)
@@ -84,7 +74,7 @@ def problems(
         return [*broken_rules, "batch: must be a list of at least one"]
     if len(batch) > 2_500:
         broken_rules.append("batch: takes at most 2500 messages")
-    if "sentAt" in body and not _is_time(body["sentAt"]):
+    if "sentAt" in body and not is_time(body["sentAt"]):
         broken_rules.append("sentAt: must be a time in ISO 8601")
     ids = [message.get("messageId") for message in batch if isinstance(message, Mapping)]
     if len(ids) != len({str(message_id) for message_id in ids}):
@@ -138,7 +128,7 @@ def _message_problems(path: str, message: Any, batch_context: Mapping[str, Any])
         broken_rules.append(
             f"{path}.messageId: must be unique everywhere, of at most 64 letters, digits, '.', '_' and '-'"
         )
-    if "timestamp" in message and not _is_time(message["timestamp"]):
+    if "timestamp" in message and not is_time(message["timestamp"]):
         broken_rules.append(f"{path}.timestamp: must be a time in ISO 8601")
     if kind == "track":
         event = message.get("event")
@@ -156,7 +146,7 @@ def _message_problems(path: str, message: Any, batch_context: Mapping[str, Any])
         for name, value in properties.items():
             if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*|[a-z0-9_]{64}", name):
                 broken_rules.append(f"{path}.properties.{name}: is not snake_case")
-            if not _is_plain(value):
+            if not is_plain(value):
                 broken_rules.append(f"{path}.properties.{name}: must be text, a number or a truth value")
     context = message.get("context", {})
     if isinstance(context, Mapping):
@@ -166,25 +156,3 @@ def _message_problems(path: str, message: Any, batch_context: Mapping[str, Any])
         if merged.get("ip", "") == "":
             broken_rules.append(f"{path}.context.ip: left out, the sender's address is recorded by some servers")
     return broken_rules
-
-
-def _is_plain(value: Any) -> bool:
-    """True for what every server, and every destination behind it, takes as the value of a property: GA4 takes no list."""
-    if isinstance(value, str):
-        return value.isprintable()
-    return isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 2**64)
-
-
-def _is_time(value: Any) -> bool:
-    if not isinstance(value, str) or not _TIME.fullmatch(value):
-        return False
-    try:
-        datetime.fromisoformat(value[:19])
-    except ValueError:
-        return False
-    return True
-
-
-def _refuse_constant(constant: str) -> None:
-    """Refuse ``NaN`` and ``Infinity``, which Python takes for JSON."""
-    raise ValueError(constant)

@@ -1,9 +1,9 @@
-"""An HTTP server on this machine that takes what programs send: OTLP, and the requests of GA4 and Segment.
+"""An HTTP server on this machine that takes what programs send: OTLP, and vendors' requests.
 
 PROTOCOL
 
 - ``/v1/traces``, ``/v1/metrics``: OTLP/HTTP, as JSON or protobuf. What is not OTLP is answered with 400.
-- ``…/mp/collect``: GA4. Any other path: Segment, or 404. Both are answered as the vendor would answer. The real ones
+- Any other path: the vendor that has it (vendors.py), or 404. It is answered as the vendor would answer. The real ones
   accept requests that break their rules and drop them later, so the broken rules go to whoever reads the `Arrival`.
 
 Bodies come with a length or in chunks, plain, in gzip or deflate; the rules are checked against what was inside.
@@ -24,20 +24,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from ..otlp import MalformedError, json_from_protobuf
-from . import ga4, segment
 from .arrival import Arrival
 from .body import RefusedBodyError, read_body
+from .vendors import VENDORS, VendorAnswer
 
 # OTLP/HTTP specification: the largest request, before compression.
 MAX_BODY_BYTES = 64 * 1024 * 1024
 LINGER_S = 2.0  # for a client to notice that its body is not wanted
 
-# As the vendors' modules answer: status, headers, body, and the rules that the request breaks.
-VendorAnswer = tuple[int, dict[str, str], bytes, list[str]]
-
 
 class Listener(ThreadingHTTPServer):
-    """An HTTP server on loopback that takes OTLP, GA4's and Segment's requests.
+    """An HTTP server on loopback that takes OTLP and vendors' requests.
 
     port: 0 finds a free one. on_arrival: called with each request, one at a time, before it is answered.
 
@@ -81,18 +78,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(exc.status, "text/plain", f"{exc.why}\n".encode())
             self._forget_rest()
             return
-        path, _, query = self.path.partition("?")
+        path = self.path.partition("?")[0]
         if path in ("/v1/traces", "/v1/metrics"):
             self._take_otlp(path.rpartition("/")[2], body)
-        elif path.endswith("/mp/collect"):
-            self._take_vendor("ga4", body, ga4.answer(path, query, body))
-        else:
-            headers = {"content-type": self.headers.get("Content-Type", ""), **self._authorization()}
-            answer = segment.answer(path, headers, body)
-            if answer[0] == 404:
-                self._answer(404, "text/plain", b"nothing is received at this path\n")
-            else:
-                self._take_vendor("segment", body, answer)
+            return
+        headers = {"content-type": self.headers.get("Content-Type", ""), **self._authorization()}
+        for kind, vendor in VENDORS.items():
+            answer = vendor.answer(self.path, headers, body)
+            if answer[0] != 404:
+                self._take_vendor(kind, body, answer)
+                return
+        self._answer(404, "text/plain", b"nothing is received at this path\n")
 
     def _take_otlp(self, signal: str, body: bytes) -> None:
         """Hand over an OTLP request. signal: ``traces`` or ``metrics``."""
@@ -122,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
             payload = json.loads(body)
         except ValueError:
             payload = {}
-        self.server.hand_over(Arrival(kind, payload if isinstance(payload, dict) else {}, problems))
+        self.server.hand_over(Arrival(kind, payload, problems))
         self._answer(status, headers.get("Content-Type", "text/plain"), text)
 
     def _authorization(self) -> dict[str, str]:

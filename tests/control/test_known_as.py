@@ -14,6 +14,7 @@ from otel_usage.control.known_as import ids_at
 from otel_usage.receiver.arrival import Arrival
 from otel_usage.receiver.server import Listener
 
+from ..exporters.named_vendors import NAMED
 from ..hosts import until
 from ..users import User, asked, settled
 
@@ -23,7 +24,7 @@ import argparse, otel_usage
 
 destinations = {"otlp": "%(address)s",
     "ga4": {"measurement_id": "G-AB12CD34EF", "api_secret": "s3cret", "endpoint": "%(address)s"},
-    "segment": {"write_key": "k3y", "endpoint": "%(address)s"}}
+    "segment": {"write_key": "k3y", "endpoint": "%(address)s"}, %(named)s}
 otel_usage.init("prog", version="1", consent="opt-in", about="https://prog.example.org", destinations=destinations)
 commands = (parser := argparse.ArgumentParser("prog")).add_subparsers(dest="command")
 commands.add_parser("report")
@@ -34,16 +35,18 @@ parser.parse_args()
 
 @pytest.fixture
 def sent(user: User) -> tuple[str, dict[str, str]]:
-    """A run was sent to all three. Returns the program, and as whom each destination got it."""
+    """A run was sent to all of them. Returns the program, and as whom each destination got it."""
     arrivals: list[Arrival] = []
     with Listener(0, arrivals.append) as listener:
         threading.Thread(target=listener.serve_forever, daemon=True).start()
-        program = PROGRAM % {"address": listener.address}
+        named = {name: {**of.settings, "endpoint": listener.address} for name, of in NAMED.items()}
+        program = PROGRAM % {"address": listener.address, "named": repr(named)[1:-1]}
         user.choose("on")
         user.run(program, "report", env={"OTEL_USAGE_SENDER": "detached", "OTEL_USAGE_SEND_DELAY_S": "0"})
-        until(lambda: {"ga4", "segment", "otlp"} <= {arrival.kind for arrival in arrivals})
+        until(lambda: {"ga4", "segment", "otlp", *NAMED} <= {arrival.kind for arrival in arrivals})
         settled(user)
         listener.shutdown()
+    assert [] == [problem for arrival in arrivals for problem in arrival.problems]
     return program, {arrival.kind: sender_of(arrival) for arrival in arrivals}
 
 
@@ -51,10 +54,11 @@ def test_what_is_said_is_what_was_sent(user: User, sent: tuple[str, dict[str, st
     """``status`` before, ``reset-id`` and ``off`` for the last time, in words and for machines."""
     _, known = sent
     fields = {"ga4": "client_id", "segment": "anonymousId", "otlp": "app.installation.id"}
+    fields |= {name: of.field for name, of in NAMED.items()}
     expected = {name: {field: known[name]} for name, field in fields.items()}
 
     status = {name: row["known_as"] for name, row in asked(user, "status")["destinations"].items()}
-    (installation,) = {known["segment"], known["otlp"]}
+    (installation,) = {known["segment"], known["otlp"], *[known[name] for name in NAMED]}
     ids = json.loads(user.ours("ids", installation, "--json").out)
     words = [user.ours("status", "--app", "prog").out.decode()]
     off = asked(user, "off")
@@ -87,15 +91,15 @@ def test_what_can_be_told_of_destinations() -> None:
         "destinations": {
             "ga4": {"measurement_id": "G-AB12CD34EF", "client_id": "(kept-secret)"},
             "segment": {"write_key": "k", "anonymous_id": "all"},
+            **{name: {**of.settings, of.one: "all-of-us"} for name, of in NAMED.items()},
             "console": {},
             "otlp": "https://usage.example.org",
         }
     }
     app = {"destinations": {"ga4": {"firebase_app_id": "1:2:ios:a"}}}
 
-    assert {"ga4": {}, "segment": {}, "console": {}, "otlp": {"app.installation.id": ID}} == ids_at(
-        settings["destinations"], ID, settings
-    )
+    none = {name: {} for name in ("ga4", "segment", "console", *NAMED)}
+    assert {**none, "otlp": {"app.installation.id": ID}} == ids_at(settings["destinations"], ID, settings)
     assert {"ga4": {"app_instance_id": "8f1d6f196501ba24a96b7d9f8b3134b7"}} == ids_at(["ga4"], ID, app)
     assert {"ga4": {"client_id": "253587227.1694612005"}} == ids_at(
         ["ga4"], ID, {"destinations": {"ga4": {"measurement_id": "G-AB12CD34EF"}}}
@@ -118,7 +122,7 @@ def test_no_sdk_is_loaded_to_tell() -> None:
     source = f"""
 import sys
 from otel_usage.control.known_as import ids_at
-assert ids_at(["ga4", "segment", "otlp"], "{ID}", None)["ga4"]
+assert all(ids_at({["ga4", "segment", "otlp", *NAMED]!r}, "{ID}", None).values())
 print([name for name in sys.modules if name.split(".")[0] in ("opentelemetry", "requests", "urllib3")])
 """
     ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=True)
@@ -138,6 +142,8 @@ def sender_of(arrival: Arrival) -> str:
     body = arrival.body
     if arrival.kind == "ga4":
         return str(body["client_id"])
+    if arrival.kind in NAMED:
+        return NAMED[arrival.kind].who(NAMED[arrival.kind].listed(body)[0])
     if arrival.kind == "segment":
         return str(body["batch"][0]["anonymousId"])
     resource = next(iter(body.get("resourceSpans") or body["resourceMetrics"]))["resource"]

@@ -8,14 +8,8 @@ from pathlib import Path
 
 import pytest
 from otel_usage_exporters.ga4 import translate as ga4
-from otel_usage_exporters.segment.translate import (
-    RESERVED_EVENTS,
-    RESERVED_PROPERTIES,
-    SegmentOptions,
-    snake,
-    title,
-    translate,
-)
+from otel_usage_exporters.named_event import RESERVED_EVENTS, RESERVED_PROPERTIES, snake, title
+from otel_usage_exporters.segment.translate import SegmentOptions, translate
 from otel_usage_exporters.text import MAX_LIST, flat
 from otel_usage_exporters.usage_event import events_from_metrics, events_from_spans
 

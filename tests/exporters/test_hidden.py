@@ -18,6 +18,7 @@ from otel_usage.delivery.destination import build_destination
 from otel_usage.delivery.otlp_session import OtlpSession
 
 from . import servers
+from .named_vendors import NAMED
 from .proxies import socks5, tunnels
 from .servers import counter, metrics, point, run
 from .watcher import Watcher
@@ -31,6 +32,10 @@ EXPORTERS = {
     "ga4": lambda url, limit_s=5.0: GA4SpanExporter(endpoint=url, timeout_s=limit_s, **GA4),
     "validate": lambda url, limit_s=5.0: GA4SpanExporter(endpoint=url, timeout_s=limit_s, validate=True, **GA4),
     "segment": lambda url, limit_s=5.0: SegmentSpanExporter(endpoint=url, timeout_s=limit_s, write_key=KEY, folder=""),
+    "posthog": lambda url, limit_s=5.0: NAMED["posthog"].exporter(url, timeout_s=limit_s, api_key=KEY),
+    "mixpanel": lambda url, limit_s=5.0: NAMED["mixpanel"].exporter(url, timeout_s=limit_s, token=KEY),
+    "import": lambda url, limit_s=5.0: NAMED["mixpanel"].exporter(url, timeout_s=limit_s, token=None, api_secret=KEY),
+    "amplitude": lambda url, limit_s=5.0: NAMED["amplitude"].exporter(url, timeout_s=limit_s, api_key=KEY),
 }
 
 
@@ -138,6 +143,10 @@ def test_no_library_sees_a_proxys_password(answer, scheme, vendor, watcher, serv
         (GA4MetricExporter, {"api_secret": KEY, "measurement_id": "G-AB12CD", "timeout_s": -1.0}),
         (SegmentSpanExporter, {"write_key": KEY, "endpoint": "http://elsewhere.example"}),
         (SegmentMetricExporter, {"write_key": KEY + " " + KEY}),
+        (NAMED["posthog"].span_exporter, {"api_key": KEY, "groups": "perhaps"}),
+        (NAMED["mixpanel"].span_exporter, {"token": KEY, "api_secret": KEY, "timeout_s": -1.0}),
+        (NAMED["mixpanel"].metric_exporter, {"service_account": "s", "service_secret": KEY}),
+        (NAMED["amplitude"].span_exporter, {"api_key": KEY, "user": "enduser.id", "user_key": KEY, "device_id": "all"}),
     ],
 )
 def test_a_settings_error_brings_no_key_along(cls, settings):

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from otel_usage_exporters.segment.translate import RESERVED_EVENTS, SegmentOptions, translate
+from otel_usage_exporters.named_event import RESERVED_EVENTS
+from otel_usage_exporters.segment.translate import SegmentOptions, translate
 from otel_usage_exporters.usage_event import events_from_metrics, events_from_spans
 
 from otel_usage.receiver import ga4 as ga4_wire

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from otel_usage_exporters.segment.translate import SegmentOptions, snake, tail, timestamp, title, translate
+from otel_usage_exporters.named_event import snake, timestamp, title
+from otel_usage_exporters.segment.translate import SegmentOptions, tail, translate
 from otel_usage_exporters.usage_event import events_from_metrics, events_from_spans
 
 from otel_usage.receiver import segment as wire

@@ -59,9 +59,10 @@ class Watcher:
         elif isinstance(value, (bytes, bytearray)):
             raw = bytes(value)
             self.texts.append(raw.decode("latin-1"))
-            if raw[:2] == b"\x1f\x8b":
+            at = raw.find(b"\x1f\x8b\x08")  # behind a request's head, too
+            if at >= 0:
                 try:
-                    self.texts.append(gzip.decompress(raw).decode("latin-1"))
+                    self.texts.append(gzip.decompress(raw[at:]).decode("latin-1"))
                 except (EOFError, OSError, zlib.error):
                     pass
         elif depth < 6 and not isinstance(value, self.blind):

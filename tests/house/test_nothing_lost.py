@@ -16,6 +16,7 @@ from ..hosts import ROOT
 BEFORE_THE_MOVE = "48555ae"
 # Tests of the old layout, and the tests that took their place.
 REPLACED = {
+    "test_segment_halves_what_is_too_large": "test_what_is_too_large_is_halved",
     "test_every_module_names_its_ring": "test_layout.py: a folder is a ring, and no docstring names one",
     "test_a_failing_run_loads_one_module_more": "test_imports.py: test_a_failing_run_loads_one_file_more",
     "test_optimized": "test_loading.py: test_python_O_uses_its_own_bytecode",

@@ -5,7 +5,6 @@ At least once: ``messageId`` is the same in every attempt, so that a repetition 
 
 from __future__ import annotations
 
-import gzip
 import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -18,17 +17,14 @@ from otel_usage_exporters.post import Answer
 from otel_usage_exporters.settings import SettingReader, parse_key
 from otel_usage_exporters.signals import UsageMetricExporter, UsageSpanExporter
 from otel_usage_exporters.usage_event import UsageEvent
-from otel_usage_exporters.vendor import REDACTED, USER_AGENT, RequestOutcome, Vendor, is_about_settings
+from otel_usage_exporters.vendor import REDACTED, RequestOutcome, Vendor, json_request, judge_status
 
 from .translate import SegmentOptions, tail, translate
 
 ENDPOINT = "https://api.segment.io"
 ENDPOINT_EU = "https://events.eu1.segmentapis.com"
-GZIP_LEVEL = 1  # 5 on such text is a tenth smaller and takes three times as long
 
-# analytics-python 2.4.0 and analytics-node 3.1.0: tried again besides 5xx; and of those not.
-RETRIED = frozenset({408, 410, 429, 460})
-NOT_RETRIED = frozenset({501, 505})
+RETRIED = frozenset({408, 410, 429, 460})  # analytics-python 2.4.0 and analytics-node 3.1.0: tried again besides 5xx
 
 
 class Segment(Vendor):
@@ -45,8 +41,7 @@ class Segment(Vendor):
         if not self._key:
             raise reader.wrong("write_key", a_key, missing=True)
         who = reader.read("anonymous_id", parse_key, "", "an id without spaces")
-        no_names: Mapping[str, str] = {}
-        names = reader.read("names", _parse_names, no_names, "declared name=Segment's name, separated by commas")
+        names = reader.names(self.label)
         endpoint = reader.endpoint(ENDPOINT)
         self._address = endpoint if endpoint.endswith("/batch") else endpoint + "/v1/batch"
         self.common = reader.common()
@@ -62,30 +57,17 @@ class Segment(Vendor):
 
     def write(self, request: Request, now_ns: int, *, redact: bool) -> tuple[str, str, dict[str, str], bytes]:
         body = request.body(tail(REDACTED if redact else self._key, now_ns))
-        headers = {
-            "Content-Type": "application/json",
-            "Content-Encoding": "gzip",
-            "User-Agent": USER_AGENT,
-            "Accept-Encoding": "identity",
-        }
-        if redact:
-            return self._address, "", {**headers, "Authorization": f"Basic {REDACTED}"}, body
-        headers["Authorization"] = "Basic " + b64encode(self._key.encode() + b":").decode()
-        return self._address, "", headers, gzip.compress(body, GZIP_LEVEL, mtime=0)
+        headers, body = json_request(body, redact=redact)
+        key = REDACTED if redact else b64encode(self._key.encode() + b":").decode()
+        return self._address, "", {**headers, "Authorization": f"Basic {key}"}, body
 
     def judge(self, answer: Answer, events: int) -> tuple[RequestOutcome, str]:
         """What may arrive later is tried again, with the same ids."""
-        status = answer.status
-        if status is not None and is_about_settings(status):
-            return RequestOutcome.WAIT, ""
-        if status is None or status in RETRIED or (status >= 500 and status not in NOT_RETRIED):
-            return RequestOutcome.RETRY, ""
-        if status == 413 and events > 1:
-            return RequestOutcome.SPLIT, ""
-        if status >= 300 or status < 200:
-            return RequestOutcome.DROP, f"http_{status}"
+        outcome, reason = judge_status(answer, events, retried=RETRIED)
+        if outcome is not RequestOutcome.SENT:
+            return outcome, reason
         # Jitsu says 200 and {"ok": false} to what it refuses.
-        return (RequestOutcome.DROP, "refused") if _refused(answer.body) else (RequestOutcome.SENT, "")
+        return (RequestOutcome.DROP, "refused") if _refused(answer.body) else (outcome, reason)
 
 
 class SegmentExporter(Exporter):
@@ -180,12 +162,3 @@ def _refused(body: bytes) -> bool:
     except ValueError:  # none, or cut off: the status says it was received
         return False
     return isinstance(answer, dict) and (answer.get("ok") is False or answer.get("success") is False)
-
-
-def _parse_names(value: Any) -> Mapping[str, str]:
-    if isinstance(value, str):
-        value = dict([pair.split("=") for pair in value.split(",") if pair.strip()])
-    pairs = {key.strip(): name.strip() for key, name in value.items()}
-    if not all(key and name for key, name in pairs.items()):
-        raise ValueError
-    return pairs

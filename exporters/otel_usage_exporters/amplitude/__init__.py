@@ -1,0 +1,34 @@
+"""Amplitude, in the US or in the EU: spans and counts become events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .exporter import (
+        ENDPOINT,
+        ENDPOINT_EU,
+        AmplitudeMetricExporter,
+        AmplitudeSpanExporter,
+        LenientAmplitudeMetricExporter,
+        LenientAmplitudeSpanExporter,
+    )
+
+__all__ = [
+    "ENDPOINT",
+    "ENDPOINT_EU",
+    "AmplitudeMetricExporter",
+    "AmplitudeSpanExporter",
+    "LenientAmplitudeMetricExporter",
+    "LenientAmplitudeSpanExporter",
+]
+
+
+def __getattr__(name: str) -> Any:  # Any: what the module has
+    # Loaded when it is asked for: opentelemetry-instrument lists environment_variables.py at every start, and that must
+    # not cost the import of the OTel SDK and of requests.
+    if name in __all__:
+        from . import exporter
+
+        return getattr(exporter, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
