@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from ..consent.notice import say
+from ..control.sender_stop import stop_sender
 from ..receiver.arrival import Arrival
 from ..receiver.server import Listener
 from ..receiver.vendors import VENDORS
 from ..spool.layout import FORMAT, NEW, QUEUE
+from .demo_page import show_page
 from .demo_report import print_counters, print_ledgers, print_paragraph, print_spans, print_vendors, spans_of
 
 # (program, arguments): what a user does in a morning, mistakes included.
@@ -54,7 +56,8 @@ def add(subparsers: Any) -> None:
         "demo",
         help="run real programs, and see what their maintainers would learn",
         description="Start a receiver on this machine, run three small programs (argparse, click, typer) as a user "
-        "would, and show what was recorded, what arrived, and what it cost. Needs no account and leaves nothing behind.",
+        "would, and show what was recorded, what arrived, what it cost, and, with the extra [server], pages of it, which "
+        "on a terminal stay until Ctrl-C. Needs no account and leaves nothing behind.",
     )
     parser.set_defaults(call=call)
 
@@ -79,6 +82,15 @@ def call(args: argparse.Namespace) -> int:  # noqa: ARG001  every command's shap
     finally:
         server.shutdown()
         server.server_close()
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder, whatever senders of the last runs are still writing there."""
+    end_s = time.monotonic() + DEADLINE_S
+    while folder.exists() and time.monotonic() < end_s:
+        for spool in folder.glob(f"state/*/{FORMAT}"):
+            stop_sender(str(spool))
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -112,6 +124,11 @@ def _environment(folder: Path, address: str) -> dict[str, str]:
     return environ
 
 
+def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return *environ* without what sets up the programs: a server would take it for its own."""
+    return {name: value for name, value in environ.items() if not name.startswith("OTEL_")}
+
+
 def _run_demo(folder: Path, server: Listener, arrivals: list[Arrival]) -> int:
     work = folder / "work"
     work.mkdir()
@@ -134,7 +151,8 @@ def _run_demo(folder: Path, server: Listener, arrivals: list[Arrival]) -> int:
         print_paragraph(f"\n{runs} of {len(planned)} runs arrived, once each.")
     else:
         print_paragraph(f"\n{runs} of {len(planned)} runs arrived; something is wrong: see above.")
-    return 0 if complete else 1
+    shown = show_page(arrivals, folder, _without_settings(environ), runs=runs)
+    return 0 if complete and shown else 1
 
 
 def _runnable() -> list[tuple[str, Sequence[str]]]:
