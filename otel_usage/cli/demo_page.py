@@ -55,10 +55,14 @@ def show_page(arrivals: Sequence[Arrival], folder: Path, environ: Mapping[str, s
                 _post(address, arrival)
         _await(lambda: len(_RUN.findall(_get(f"{address}/live"))) >= runs, server)
         if sys.stdin.isatty() and sys.stdout.isatty():
-            print_paragraph(f"\nOn pages: {address}/ until you press Ctrl-C, which ends the demo and removes all of it.")
+            print_paragraph(
+                f"\nOn pages: {address}/ until you press Ctrl-C, which ends the demo and removes all of it."
+            )
             server.wait()
         else:
-            print_paragraph("\n`otel-usage serve` showed them on its pages; on a terminal the demo ends with their address.")
+            print_paragraph(
+                "\n`otel-usage serve` showed them on its pages; on a terminal the demo ends with their address."
+            )
     except KeyboardInterrupt:
         pass
     except (_ServerEndedError, OSError) as exc:

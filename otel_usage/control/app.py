@@ -21,7 +21,7 @@ from ..consent.host import decide_with_host
 from ..delivery.ledger import Ledger
 from ..settings.remembered import recall
 from ..spool.files import open_plain
-from ..spool.layout import BATCH, BATCH_DONE, CONSENT, DROPPED, FORMAT, HOST, ID, LOCAL, NEW, QUEUE
+from ..spool.layout import BATCH, BATCH_DONE, CELLS, CONSENT, DROPPED, FORMAT, HOST, ID, LOCAL, NEW, QUEUE
 from ..spool.removal import clear_folder, discard, explain_os_error, find_obstacle
 from .known_apps import list_known
 from .program_handle import program_handle
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..delivery.preview_request import Preview
 
 ENTRY_KEYS = {"time", "destination", "signal", "records", "result", "status", "dropped"}  # of the ledger, always there
-UNSENT = (NEW, QUEUE, DROPPED, BATCH, BATCH_DONE)  # in the spool: all that a sender would still send
+UNSENT = (NEW, CELLS, QUEUE, DROPPED, BATCH, BATCH_DONE)  # in the spool: all that a sender would still send
 
 
 class ControlError(Exception):

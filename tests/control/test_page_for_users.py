@@ -50,7 +50,9 @@ def test_the_page_shows_one_record_as_it_would_be():
         assert f"| `{key}` |" in text
         assert {**CHECKS["run"], **CHECKS["resource"]}[key](value), (key, value)
     missing = {row.key for row in ATTRIBUTES if "run" in row.on.split() or row.on == "resource"} - attributes.keys()
-    assert {"error.type", "k8s.cluster.uid", "usage.agent", "usage.ci_system"} == missing
+    assert {
+        "app.installation.ephemeral", "error.type", "k8s.cluster.uid", "usage.agent", "usage.ci_system"
+    } == missing  # fmt: skip
     assert record["name"] == "prog report upload"
 
 

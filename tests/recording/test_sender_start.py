@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ..hosts import points_in, until
+from ..hosts import cells_in, until
 from ..spools import Sink, sink  # noqa: F401  a fixture
 from ..users import User, senders, settled
 
@@ -188,5 +188,5 @@ def test_a_token_that_can_not_be_read_loses_no_count(user: User) -> None:
 
     ended = user.run(source, env=env)
 
-    counted = [n for file in (user.spool / "open").glob("*.metrics.jsonl") for _, _, n in points_in(file)]
+    counted = [n for file in (user.spool / "cells").iterdir() for _, _, n in cells_in(file)]
     assert (0, b"", [3]) == (ended.status, ended.err, counted)

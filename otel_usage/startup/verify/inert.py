@@ -74,8 +74,9 @@ def init(
     sender: str = "detached",
     policy: int = 1,
     about: str = "",
-    flush_s: float = 60.0,
+    flush_s: "float | None" = None,
     service: bool = False,
+    heartbeat: str = "thread",
     flag: str = "--disable-analytics",
 ) -> Usage:
     if _usage.app:
@@ -91,6 +92,7 @@ def init(
         "about": about,
         "flush_s": flush_s,
         "service": service,
+        "heartbeat": heartbeat,
         "flag": flag,
     }
     _usage.app = app
