@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -21,6 +22,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, TraceFlags
 from otel_usage_exporters.amplitude import translate as amplitude
 from otel_usage_exporters.ga4 import translate as ga4
+from otel_usage_exporters.matomo import translate as matomo
 from otel_usage_exporters.mixpanel import translate as mixpanel
 from otel_usage_exporters.posthog import translate as posthog
 from otel_usage_exporters.segment import translate as segment
@@ -126,11 +128,19 @@ def _at_amplitude(event: UsageEvent) -> Iterator[tuple[str, Any]]:
     yield from [(f"`{name}` of the event itself", value) for name, value in sent.items()]
 
 
-# What takes Segment's names and properties as they are: only what differs is shown.
+def _at_matomo(event: UsageEvent) -> Iterator[tuple[str, Any]]:
+    """Without custom dimensions, which are as the settings say."""
+    [request] = matomo.translate([event], matomo.MatomoOptions(), now_ns=NOW).requests
+    pairs = parse_qsl(request.units[0].parts[0].decode().strip('"?'))
+    yield from [(f"`{name}`", value) for name, value in pairs if name != "cdt"]
+
+
+# The first three take Segment's names and properties as they are: only what differs is shown.
 OTHERS: dict[str, Callable[[UsageEvent], Iterator[tuple[str, Any]]]] = {
     "PostHog": _at_posthog,
     "Mixpanel": _at_mixpanel,
     "Amplitude": _at_amplitude,
+    "Matomo": _at_matomo,
 }
 
 
