@@ -24,6 +24,8 @@ from otel_usage_exporters.amplitude import translate as amplitude
 from otel_usage_exporters.ga4 import translate as ga4
 from otel_usage_exporters.matomo import translate as matomo
 from otel_usage_exporters.mixpanel import translate as mixpanel
+from otel_usage_exporters.packing import Translation
+from otel_usage_exporters.piwik_pro import translate as piwik_pro
 from otel_usage_exporters.posthog import translate as posthog
 from otel_usage_exporters.segment import translate as segment
 from otel_usage_exporters.usage_event import UsageEvent, events_from_metrics, events_from_spans
@@ -130,7 +132,16 @@ def _at_amplitude(event: UsageEvent) -> Iterator[tuple[str, Any]]:
 
 def _at_matomo(event: UsageEvent) -> Iterator[tuple[str, Any]]:
     """Without custom dimensions, which are as the settings say."""
-    [request] = matomo.translate([event], matomo.MatomoOptions(), now_ns=NOW).requests
+    yield from _of_visit(matomo.translate([event], matomo.MatomoOptions(), now_ns=NOW))
+
+
+def _at_piwik_pro(event: UsageEvent) -> Iterator[tuple[str, Any]]:
+    """As Matomo's."""
+    yield from _of_visit(piwik_pro.translate([event], piwik_pro.PiwikProOptions(), now_ns=NOW))
+
+
+def _of_visit(translation: Translation) -> Iterator[tuple[str, Any]]:
+    [request] = translation.requests
     pairs = parse_qsl(request.units[0].parts[0].decode().strip('"?'))
     yield from [(f"`{name}`", value) for name, value in pairs if name != "cdt"]
 
@@ -141,6 +152,7 @@ OTHERS: dict[str, Callable[[UsageEvent], Iterator[tuple[str, Any]]]] = {
     "Mixpanel": _at_mixpanel,
     "Amplitude": _at_amplitude,
     "Matomo": _at_matomo,
+    "Piwik PRO": _at_piwik_pro,
 }
 
 

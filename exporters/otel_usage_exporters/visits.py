@@ -6,17 +6,15 @@ requests in one body, as texts that look like the query of an address.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from math import inf
 from urllib.parse import quote
 
 from .named_event import MAX_AHEAD_S, MAX_DURATION_MS, MAX_ID, event_name, properties_of, traits_of
 from .packing import Altered, Request, Translation, Unit, pack
-from .settings import SettingReader
 from .text import cut, scalar
 from .usage_event import Origin, UsageEvent
 
@@ -48,7 +46,7 @@ class VisitRules:
 
     start: the parameters that all requests have. of_event: those that only an event has. visitor: the visitor's id, of an
     installation's. names: ``{declared name: the vendor's}``. dimensions: ``{property's name: the number of a custom dimension}``.
-    oldest_ns: what ended before that is not taken.
+    oldest_ns: what ended before that is not taken. largest: of an event's values.
     """
 
     start: str
@@ -57,6 +55,7 @@ class VisitRules:
     names: Mapping[str, str]
     dimensions: Mapping[str, int]
     oldest_ns: int
+    largest: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,60 +93,6 @@ def translate_visits(events: Sequence[UsageEvent], rules: VisitRules, *, now_ns:
     return Translation(tuple([Request(group, HEAD) for group in groups]), Counter(gone.values()), altered, gone=gone)
 
 
-def places_refused(body: bytes, requests: int) -> frozenset[int]:
-    """Return which of a body's *requests* its answer says were not tracked, none if it says nothing of the kind.
-
-    Matomo names their places to a superuser's token alone. To all others it says how many: then these are the last ones, so
-    that the number is right.
-    """
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return frozenset()
-    tracked = answer.get("tracked") if isinstance(answer, dict) else None
-    if type(tracked) is not int or not 0 <= tracked < requests:
-        return frozenset()
-    lost = requests - tracked
-    places = answer.get("invalid_indices")
-    if (
-        isinstance(places, list)
-        and len(places) == lost
-        and all(type(at) is int and 0 <= at < requests for at in places)
-    ):
-        return frozenset(places)
-    return frozenset(range(tracked, requests))
-
-
-def parse_visitor(value: Any) -> str:
-    """Return *value* as a visitor's id: 16 hexadecimal digits. Raises ValueError. Any: as it was written."""
-    text = str(value).strip().lower()
-    if len(text) != 16 or not set(text) <= set("0123456789abcdef"):
-        raise ValueError
-    return text
-
-
-def read_dimensions(reader: SettingReader) -> Mapping[str, int]:
-    """Return ``{property's name: the number of a custom dimension}``. Raises SettingError.
-
-    Of a mapping, or of text like ``outcome=1,app_version=2``.
-    """
-    none: Mapping[str, int] = {}
-    return reader.read(
-        "dimensions", _parse_dimensions, none, "property=number of a custom dimension, with commas between"
-    )
-
-
-def _parse_dimensions(value: Any) -> Mapping[str, int]:
-    if isinstance(value, str):
-        value = dict([pair.split("=") for pair in value.split(",") if pair.strip()])
-    numbers = {str(name).strip(): int(number) for name, number in value.items()}
-    if not all(name and 1 <= number <= 999 for name, number in numbers.items()):
-        raise ValueError
-    if len(set(numbers.values())) < len(numbers):
-        raise ValueError
-    return numbers
-
-
 def _source(origin: Origin, rules: VisitRules) -> _Source:
     start = f"{rules.start}&_id={rules.visitor(origin.installation_id)}"
     user = cut(origin.user_id, MAX_ID).strip()
@@ -170,21 +115,23 @@ def _what(event: UsageEvent, rules: VisitRules, altered: Altered) -> str:
     what = f"{rules.of_event}&url={_page(app, '')}&e_c={_quoted(category)}&e_a={_quoted(_text(action, altered))}"
     if event.error_type:
         what += "&e_n=" + _quoted(_text(event.error_type, altered))
-    value = _value(event, altered)
+    value = _value(event, rules.largest, altered)
     # A float may be written with a plus, which means a space there.
     return what if value is None else f"{what}&e_v={quote(str(value))}"
 
 
-def _value(event: UsageEvent, altered: Altered) -> int | float | None:
+def _value(event: UsageEvent, largest: float, altered: Altered) -> int | float | None:
     """Return the number that an event has: how many, or how many milliseconds it took."""
     value: object = None
     if event.kind in ("count", "dropped", "derived"):
         value = scalar(event.count if event.count < 2**53 else float(event.count))
     elif event.kind in ("action", "span"):
-        value = event.duration_ms if event.duration_ms <= MAX_DURATION_MS else None
-        if value is None:
-            altered["value"] += 1
-    return value if isinstance(value, (int, float)) else None
+        value = event.duration_ms
+        largest = min(largest, MAX_DURATION_MS)
+    if not isinstance(value, (int, float)) or value > largest:
+        altered["value"] += value is not None
+        return None
+    return value
 
 
 def _dimensions(event: UsageEvent, source: _Source, rules: VisitRules, altered: Altered) -> str:

@@ -106,6 +106,8 @@ def _environment(folder: Path, address: str) -> dict[str, str]:
         OTEL_EXPORTER_AMPLITUDE_API_KEY="no-key-here",
         OTEL_EXPORTER_MATOMO_ENDPOINT=address,
         OTEL_EXPORTER_MATOMO_SITE_ID="1",
+        OTEL_EXPORTER_PIWIK_PRO_ENDPOINT=address,
+        OTEL_EXPORTER_PIWIK_PRO_SITE_ID="00000000-0000-4000-8000-000000000001",
         DIGEST_TELEMETRY="on",
         TODO_TELEMETRY="on",
         UNITS_TELEMETRY="on",

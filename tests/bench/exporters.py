@@ -2,8 +2,8 @@
 
 ``python -m tests.bench.exporters``. Each client sends the same runs to a receiver on this machine, in a process of its
 own; the receiver reads, and answers 200. Ours starts from SDK spans, as the sender makes them; the others from their
-``track`` or ``capture`` call, as their users do. All compress, where they can. Matomo has no client in Python that is kept
-up: there it is raw requests, with nothing translated.
+``track`` or ``capture`` call, as their users do. All compress, where they can. Matomo and Piwik PRO have no client in Python that is
+kept up: there it is raw requests, with nothing translated.
 """
 
 from __future__ import annotations

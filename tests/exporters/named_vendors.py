@@ -8,20 +8,22 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from otel_usage_exporters import amplitude, matomo, mixpanel, posthog
+from otel_usage_exporters import amplitude, matomo, mixpanel, piwik_pro, posthog
 from otel_usage_exporters.amplitude import translate as to_amplitude
 from otel_usage_exporters.matomo import translate as to_matomo
 from otel_usage_exporters.mixpanel import translate as to_mixpanel
 from otel_usage_exporters.packing import Translation
+from otel_usage_exporters.piwik_pro import translate as to_piwik_pro
 from otel_usage_exporters.posthog import translate as to_posthog
 
 from otel_usage.receiver.vendors import VENDORS
 from otel_usage.receiver.visits import parameters
 
 KEY = "sh-secret-9"
+SITE = "892d04bd-6e2b-4914-bfb4-bac721b37235"
 NOW = 1_795_000_000_123_456_789
 
 
@@ -174,6 +176,18 @@ MATOMO = Named(
     refused="anonymous",
     field="visitorId",
 )
+PIWIK_PRO = replace(
+    MATOMO,
+    vendor="piwik_pro",
+    settings={"site_id": SITE, "dimensions": MATOMO.settings["dimensions"]},
+    span_exporter=piwik_pro.PiwikProSpanExporter,
+    metric_exporter=piwik_pro.PiwikProMetricExporter,
+    options=to_piwik_pro.PiwikProOptions,
+    translate=to_piwik_pro.translate,
+    tail=to_piwik_pro.tail,
+    path="/ppms.php",
+    field="visitor_id",
+)
 NAMED = {each.vendor: each for each in (POSTHOG, MIXPANEL, AMPLITUDE)}
-VISITS = {each.vendor: each for each in (MATOMO,)}
+VISITS = {each.vendor: each for each in (MATOMO, PIWIK_PRO)}
 OTHERS = {**NAMED, **VISITS}

@@ -9,11 +9,12 @@ import pytest
 from otel_usage import SettingError
 from otel_usage.delivery.verdict import Verdict
 
-from .named_vendors import KEY, VISITS
+from .named_vendors import KEY, SITE, VISITS
 from .servers import run
 
 SPANS = [run(n) for n in range(1, 9)]
 MATOMO = VISITS["matomo"]
+PIWIK_PRO = VISITS["piwik_pro"]
 
 
 def says(**answer):
@@ -44,11 +45,12 @@ def test_matomo_tracks_some(answer, gone, serve):
     assert 1 == len(server.requests)
 
 
-def test_what_may_have_arrived_is_not_sent_again(serve):
+@pytest.mark.parametrize("of", VISITS.values(), ids=VISITS)
+def test_what_may_have_arrived_is_not_sent_again(of, serve):
     """After a 503 in the middle the request is dropped, and those after it are left for later."""
     server = serve(says(tracked=200, invalid=0), (503, {"Retry-After": "60"}, b""))
 
-    verdict = MATOMO.exporter(server.url).deliver([run(n) for n in range(1, 501)])
+    verdict = of.exporter(server.url).deliver([run(n) for n in range(1, 501)])
 
     assert {"http_503": 200} == verdict.dropped
     assert (100, 60.0) == (len(verdict.unsent), verdict.retry_after_s)
@@ -108,3 +110,32 @@ def test_dimensions_as_text_and_as_a_mapping(serve):
         assert Verdict((), None, {}, 200) == MATOMO.exporter(server.url, dimensions=dimensions).deliver([run()])
 
     assert [("success", "0")] * 2 == [(e["dimension1"], e["dimension2"]) for e in MATOMO.received(server)]
+
+
+def test_piwik_pro_answers_nothing_of_single_requests(serve):
+    """200, 202 and 204 without a body are a success of all."""
+    server = serve((200, {}, b""), (202, {}, b""), (204, {}, b""))
+
+    verdicts = [PIWIK_PRO.exporter(server.url).deliver(SPANS) for _ in range(3)]
+
+    assert [Verdict((), None, {}, status) for status in (200, 202, 204)] == verdicts
+
+
+def test_piwik_pros_address_and_site(serve):
+    """``/ppms.php`` is added to an endpoint, unless it ends in ``.php``; a site is a UUID, however it is written."""
+    server = serve()
+
+    for at in ("", "/ppms.php"):
+        PIWIK_PRO.exporter(server.url + at, site_id=SITE.upper().replace("-", "")).deliver([run()])
+
+    assert ["/ppms.php"] * 2 == [path for path, _, _ in server.requests]
+    assert {SITE} == {each["idsite"] for each in PIWIK_PRO.received(server)}
+
+
+@pytest.mark.parametrize("wrong", [{"site_id": "1"}, {"site_id": 7}, {"visitor_id": "x"}, {"dimensions": "outcome=x"}])
+def test_piwik_pros_wrong_settings(wrong):
+    """Each is an error that names its variable; it has no token."""
+    with pytest.raises(SettingError, match="OTEL_EXPORTER_PIWIK_PRO_"):
+        PIWIK_PRO.exporter("https://example.org", **wrong)
+    with pytest.raises(TypeError):
+        PIWIK_PRO.exporter("https://example.org", token_auth=KEY)

@@ -10,66 +10,36 @@ from typing import Any
 
 from otel_usage.setting_error import SettingError
 from otel_usage_exporters.exporting import Exporter, Lenient
-from otel_usage_exporters.packing import Request, Translation
-from otel_usage_exporters.post import Answer
-from otel_usage_exporters.settings import AN_ADDRESS, SettingReader, parse_key
+from otel_usage_exporters.packing import Translation
+from otel_usage_exporters.settings import parse_key
 from otel_usage_exporters.signals import UsageMetricExporter, UsageSpanExporter
 from otel_usage_exporters.usage_event import UsageEvent
-from otel_usage_exporters.vendor import REDACTED, RequestOutcome, Vendor, judge_once, plain_request
-from otel_usage_exporters.visits import MAX_REQUESTS, parse_visitor, places_refused, read_dimensions
+from otel_usage_exporters.visit_vendor import VisitVendor
 
 from .translate import MatomoOptions, tail, translate
 
 
-class Matomo(Vendor):
+class Matomo(VisitVendor):
     """What the settings say, and how Matomo wants to be talked to."""
 
     label = "Matomo"
     prefix = "MATOMO"
     memory_name = "matomo"
-    records_per_request = MAX_REQUESTS
-
-    def __init__(self, settings: Mapping[str, Any], environ: Mapping[str, str]) -> None:
-        reader = SettingReader(self.prefix, settings, environ)
-        endpoint = reader.endpoint("")
-        if not endpoint:
-            raise reader.wrong("endpoint", AN_ADDRESS, missing=True)
-        a_site = "the number of a website"
-        site = reader.read("site_id", _parse_site, 0, a_site)
-        if not site:
-            raise reader.wrong("site_id", a_site, missing=True)
-        self._token = reader.read("token_auth", parse_key, "", "a token of a user that may write to the website")
-        self.options = MatomoOptions(
-            site,
-            reader.read("visitor_id", parse_visitor, "", "16 hexadecimal digits"),
-            reader.names(self.label),
-            read_dimensions(reader),
-            with_token=bool(self._token),
-        )
-        self._address = endpoint if endpoint.endswith(".php") else f"{endpoint}/matomo.php"
-        self.common = reader.common()
-        if self.options.visitor_id and self.common.choice.user:
-            raise reader.wrong("visitor_id", "it or user, not both")
-
-    def identifies_client(self) -> bool:
-        return bool(self.options.visitor_id)
+    script = "matomo.php"
+    a_site = "the number of a website"
+    takes_token = True
+    tail = staticmethod(tail)
 
     def translate(self, events: Sequence[UsageEvent], now_ns: int, known: Mapping[str, Any]) -> Translation:  # noqa: ARG002
-        return translate(events, self.options, now_ns=now_ns)
+        options = MatomoOptions(self.site, self.visitor, self.names, self.dimensions, with_token=bool(self.token))
+        return translate(events, options, now_ns=now_ns)
 
-    def write(self, request: Request, now_ns: int, *, redact: bool) -> tuple[str, str, dict[str, str], bytes]:  # noqa: ARG002
-        body = request.body(tail(REDACTED if redact and self._token else self._token))
-        return self._address, "", *plain_request(body)
-
-    def judge(self, answer: Answer, events: int) -> tuple[RequestOutcome, str]:
-        """What may have arrived is never sent again. A success says how many requests were not tracked."""
-        outcome, reason = judge_once(answer, events)
-        if outcome is RequestOutcome.SENT and self.refused(answer, events):
-            return RequestOutcome.PARTLY, "refused"
-        return outcome, reason
-
-    def refused(self, answer: Answer, events: int) -> frozenset[int]:
-        return places_refused(answer.body, events)
+    @staticmethod
+    def parse_site(value: Any) -> str:
+        text = parse_key(value)
+        if not text.isdigit() or not 0 < int(text) < 2**32:
+            raise ValueError
+        return text
 
 
 class MatomoExporter(Exporter):
@@ -163,10 +133,3 @@ class LenientMatomoSpanExporter(Lenient, MatomoSpanExporter):
 
 class LenientMatomoMetricExporter(Lenient, MatomoMetricExporter):
     """`MatomoMetricExporter` as entry points name it: a wrong setting is one error in the log."""
-
-
-def _parse_site(value: Any) -> int:
-    text = parse_key(value)
-    if not text.isdigit() or not 0 < int(text) < 2**32:
-        raise ValueError
-    return int(text)

@@ -32,7 +32,7 @@ class MatomoOptions:
     names: ``{declared name: Matomo's}``. dimensions: ``{property's name: the number of a custom dimension}``.
     """
 
-    site_id: int = 1
+    site_id: str = "1"
     visitor_id: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
     dimensions: Mapping[str, int] = field(default_factory=dict)
