@@ -10,7 +10,7 @@ No I/O, and nothing but the standard library. Sources of the rules, of github.co
   after 20 years it is ignored, after a day it needs a token.
 - matomo, plugins/Events/Actions/ActionEvent.php: an event has a category and an action. CustomDimensionsRequestProcessor.php:
   250 characters.
-- developer-documentation, docs/tracking-http-api.md: the parameters, ``bots``, ``ca``.
+- developer-documentation, docs/5.x/tracking-api.md: the parameters, ``bots``, ``ca``.
 
 Judged by nobody but us: that no request says where somebody is, and that addresses are of ``cli.invalid``. Whether the site
 exists, and which custom dimensions it has, only the real one knows.

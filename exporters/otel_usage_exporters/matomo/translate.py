@@ -19,8 +19,8 @@ from otel_usage_exporters.visits import VisitRules, translate_visits
 # and for clocks that differ.
 MAX_AGE_S = 24 * 3600 - 300
 MAX_AGE_WITH_TOKEN_S = 20 * 365 * 86_400 - 86_400
-# matomo-org/developer-documentation, tracking-http-api.md, read 2026-11-26. bots=1: a User-Agent that it takes for a bot's, as
-# those of most libraries, is counted. ca=1: should events be turned off there, they do not become page views.
+# matomo-org/developer-documentation, docs/5.x/tracking-api.md, read 2026-11-26. bots=1: a User-Agent that it takes for a bot,
+# as those of most libraries are, is counted. ca=1: should events be turned off there, they do not become page views.
 START = "?idsite={}&rec=1&apiv=1&bots=1"
 OF_EVENT = "&ca=1"
 
