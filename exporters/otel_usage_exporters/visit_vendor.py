@@ -80,20 +80,17 @@ def places_refused(body: bytes, requests: int) -> frozenset[int]:
     """
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return frozenset()
     tracked = answer.get("tracked") if isinstance(answer, dict) else None
     if type(tracked) is not int or not 0 <= tracked < requests:
         return frozenset()
     lost = requests - tracked
-    places = answer.get("invalid_indices")
-    if (
-        isinstance(places, list)
-        and len(places) == lost
-        and all(type(at) is int and 0 <= at < requests for at in places)
-    ):
-        return frozenset(places)
-    return frozenset(range(tracked, requests))
+    named = answer.get("invalid_indices")
+    places = frozenset(
+        [at for at in named if type(at) is int and 0 <= at < requests] if isinstance(named, list) else []
+    )
+    return places if len(places) == lost else frozenset(range(tracked, requests))
 
 
 def _parse_visitor(value: Any) -> str:
@@ -118,7 +115,7 @@ def _read_dimensions(reader: SettingReader) -> Mapping[str, int]:
 def _parse_dimensions(value: Any) -> Mapping[str, int]:
     if isinstance(value, str):
         value = dict([pair.split("=") for pair in value.split(",") if pair.strip()])
-    numbers = {str(name).strip(): int(number) for name, number in value.items()}
+    numbers = {str(name).strip(): int(str(number)) for name, number in value.items()}
     if not all(name and 1 <= number <= 999 for name, number in numbers.items()):
         raise ValueError
     if len(set(numbers.values())) < len(numbers):

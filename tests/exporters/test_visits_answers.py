@@ -29,6 +29,7 @@ def says(**answer):
         ({"tracked": 6, "invalid": 2}, (6, 7)),
         ({"tracked": 5, "invalid": 2, "invalid_indices": [1, 4]}, (5, 6, 7)),
         ({"tracked": 6, "invalid": 2, "invalid_indices": [1, 99]}, (6, 7)),
+        ({"tracked": 6, "invalid": 2, "invalid_indices": [1, 1]}, (6, 7)),
         ({"tracked": 0, "invalid": 8, "invalid_indices": [*range(8)]}, tuple(range(8))),
         ({"tracked": 9, "invalid": 0}, ()),
         ({"tracked": "6"}, ()),
@@ -92,6 +93,8 @@ def test_matomos_addresses(serve):
         {"dimensions": "outcome=0"},
         {"dimensions": {"outcome": 1, "command": 1}},
         {"dimensions": ["outcome"]},
+        {"dimensions": {"outcome": True}},
+        {"dimensions": {"outcome": 1.5}},
         {"token_auth": "a b"},
         {"visitor_id": "0123456789abcdef", "user": "enduser.id", "user_key": "k" * 16},
     ],
@@ -110,6 +113,12 @@ def test_dimensions_as_text_and_as_a_mapping(serve):
         assert Verdict((), None, {}, 200) == MATOMO.exporter(server.url, dimensions=dimensions).deliver([run()])
 
     assert [("success", "0")] * 2 == [(e["dimension1"], e["dimension2"]) for e in MATOMO.received(server)]
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[" * 60_000, b"[]", b"null", b"\xff"])
+def test_an_answer_that_is_none_of_matomos(body, serve):
+    """A 200 of something else, or of one that says nothing, is a success, as everywhere."""
+    assert Verdict((), None, {}, 200) == MATOMO.exporter(serve((200, {}, body)).url).deliver(SPANS)
 
 
 def test_piwik_pro_answers_nothing_of_single_requests(serve):
