@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -21,7 +22,10 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, TraceFlags
 from otel_usage_exporters.amplitude import translate as amplitude
 from otel_usage_exporters.ga4 import translate as ga4
+from otel_usage_exporters.matomo import translate as matomo
 from otel_usage_exporters.mixpanel import translate as mixpanel
+from otel_usage_exporters.packing import Translation
+from otel_usage_exporters.piwik_pro import translate as piwik_pro
 from otel_usage_exporters.posthog import translate as posthog
 from otel_usage_exporters.segment import translate as segment
 from otel_usage_exporters.usage_event import UsageEvent, events_from_metrics, events_from_spans
@@ -145,11 +149,29 @@ def _at_amplitude(event: UsageEvent) -> Iterator[tuple[str, Any]]:
     yield from [(f"`{name}` of the event itself", value) for name, value in sent.items()]
 
 
-# What takes Segment's names and properties as they are: only what differs is shown.
+def _at_matomo(event: UsageEvent) -> Iterator[tuple[str, Any]]:
+    """Without custom dimensions, which are as the settings say."""
+    yield from _of_visit(matomo.translate([event], matomo.MatomoOptions(), now_ns=NOW))
+
+
+def _at_piwik_pro(event: UsageEvent) -> Iterator[tuple[str, Any]]:
+    """As Matomo's."""
+    yield from _of_visit(piwik_pro.translate([event], piwik_pro.PiwikProOptions(), now_ns=NOW))
+
+
+def _of_visit(translation: Translation) -> Iterator[tuple[str, Any]]:
+    [request] = translation.requests
+    pairs = parse_qsl(request.units[0].parts[0].decode().strip('"?'))
+    yield from [(f"`{name}`", value) for name, value in pairs if name != "cdt"]
+
+
+# The first three take Segment's names and properties as they are: only what differs is shown.
 OTHERS: dict[str, Callable[[UsageEvent], Iterator[tuple[str, Any]]]] = {
     "PostHog": _at_posthog,
     "Mixpanel": _at_mixpanel,
     "Amplitude": _at_amplitude,
+    "Matomo": _at_matomo,
+    "Piwik PRO": _at_piwik_pro,
 }
 
 

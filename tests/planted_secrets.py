@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from tests.exporters.named_vendors import NAMED
+from tests.exporters.named_vendors import OTHERS
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = ROOT / "tests" / "programs" / "mishandles_secret.py"
@@ -203,7 +203,7 @@ def send(state: Path, address: str, environ: dict[str, str] | None = None, code:
                 "otlp": f"{address}/otlp",
                 "ga4": {"endpoint": f"{address}/ga4", "measurement_id": "G-ABCDEFGHIJ", "api_secret": "key"},
                 "segment": {"endpoint": f"{address}/segment", "write_key": "key"},
-                **{name: {**of.settings, "endpoint": f"{address}/{name}"} for name, of in NAMED.items()},
+                **{name: {**of.settings, "endpoint": f"{address}/{name}"} for name, of in OTHERS.items()},
             },
         }  # fmt: skip
         settings["schema"] = schema_of(home.name)

@@ -10,7 +10,7 @@ import pytest
 
 from tests import planted_secrets as secrets
 
-from .exporters.named_vendors import NAMED
+from .exporters.named_vendors import OTHERS
 from .spools import Sink
 
 CHUNKS, CASES = 6, 500 if os.environ.get("OTEL_USAGE_SLOW") else 50  # `make test-all`; `make bench` runs thousands
@@ -44,7 +44,7 @@ def test_no_secret_leaves(chunk: int, tmp_path: Path, sink: Sink):
     found, exporters, n = searched(cases, tmp_path, sink)
 
     assert [] == found
-    assert {"otlp", "ga4", "segment", *NAMED} == exporters
+    assert {"otlp", "ga4", "segment", *OTHERS} == exporters
     kept = [case for case in cases if case.mode != "log" and case.outcome != "gone"]
     assert n >= len(kept), "cases that record nothing prove nothing"
 
@@ -65,7 +65,7 @@ def test_without_the_allow_list_they_are_found(tmp_path: Path, sink: Sink):
     found, _, _ = searched(cases, tmp_path, sink, host=str(tmp_path / "sabotage"), sender=sender)
 
     assert any("/new/" in where for where in found)
-    for exporter in ("otlp", "ga4", "segment", *NAMED):
+    for exporter in ("otlp", "ga4", "segment", *OTHERS):
         assert any(where.startswith(f"sent to /{exporter}") for where in found), exporter
 
 

@@ -113,6 +113,32 @@ def judge_status(answer: Answer, events: int, *, retried: frozenset[int] = RETRI
     return RequestOutcome.SENT, ""
 
 
+def judge_once(answer: Answer, events: int = 1) -> tuple[RequestOutcome, str]:
+    """Return what *answer* means at a vendor that would count a repetition as another event, as `Vendor.judge` does.
+
+    A request of which nothing left is tried again, or which came to somebody else. All others have had their chance, but for
+    what is too large, which nobody has looked into: it is halved.
+    """
+    if not answer.sent:
+        return RequestOutcome.RETRY, ""
+    status = answer.status
+    if status is None:
+        return RequestOutcome.DROP_AND_STOP, "unknown_delivery"
+    if 200 <= status < 300:
+        return RequestOutcome.SENT, ""
+    if is_about_settings(status):
+        return RequestOutcome.WAIT, ""
+    if status == 413 and events > 1:
+        return RequestOutcome.SPLIT, ""
+    stops = status in RETRIED or status >= 500
+    return RequestOutcome.DROP_AND_STOP if stops else RequestOutcome.DROP, f"http_{status}"
+
+
+def plain_request(body: bytes) -> tuple[dict[str, str], bytes]:
+    """Return (headers, body) of a request that carries *body* as it is, for servers that unpack nothing."""
+    return {"Content-Type": "application/json", "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}, body
+
+
 def json_request(body: bytes, *, redact: bool) -> tuple[dict[str, str], bytes]:
     """Return (headers, body) of a request that carries *body* in gzip; redact: the body as it is, for people."""
     headers = {

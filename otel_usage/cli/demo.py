@@ -116,6 +116,10 @@ def _environment(folder: Path, address: str) -> dict[str, str]:
         OTEL_EXPORTER_MIXPANEL_TOKEN="no-token-here",  # noqa: S106  the receiver is ours
         OTEL_EXPORTER_AMPLITUDE_ENDPOINT=address,
         OTEL_EXPORTER_AMPLITUDE_API_KEY="no-key-here",
+        OTEL_EXPORTER_MATOMO_ENDPOINT=address,
+        OTEL_EXPORTER_MATOMO_SITE_ID="1",
+        OTEL_EXPORTER_PIWIK_PRO_ENDPOINT=address,
+        OTEL_EXPORTER_PIWIK_PRO_SITE_ID="00000000-0000-4000-8000-000000000001",
         DIGEST_TELEMETRY="on",
         TODO_TELEMETRY="on",
         UNITS_TELEMETRY="on",

@@ -19,9 +19,9 @@ def add(subparsers: Any) -> None:
         help="receive telemetry on this machine and show it",
         description="Receive on loopback and print one line per span, data point, event and message: OTLP/HTTP "
         "(/v1/traces, /v1/metrics; protobuf and JSON), GA4's Measurement Protocol (/mp/collect, /debug/mp/collect), "
-        "Segment's tracking API (/v1/batch, /v1/track, …) PostHog's (/batch/), Mixpanel's (/track, /import) and "
-        "Amplitude's (/2/httpapi, /batch). What breaks a vendor's rule is shown: "
-        "most of them do not tell.",
+        "Segment's tracking API (/v1/batch, /v1/track, …), PostHog's (/batch/), Mixpanel's (/track, /import), "
+        "Amplitude's (/2/httpapi, /batch), Matomo's (/matomo.php) and Piwik PRO's (/ppms.php). What breaks a "
+        "vendor's rule is shown: most of them do not tell.",
     )
     parser.add_argument("--port", type=int, default=4318, help="default: 4318; 0 finds a free one")
     parser.add_argument("--jsonl", metavar="FILE", help="also append what arrives to FILE, one JSON object per line")

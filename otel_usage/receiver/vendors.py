@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from . import amplitude, ga4, mixpanel, posthog, segment
+from . import amplitude, ga4, matomo, mixpanel, piwik_pro, posthog, segment
 
 # As the vendors' modules answer: status, headers, body, and the rules that the request breaks.
 VendorAnswer = tuple[int, dict[str, str], bytes, list[str]]
@@ -39,4 +39,6 @@ VENDORS: Mapping[str, Vendor] = {
     "posthog": posthog,
     "mixpanel": mixpanel,
     "amplitude": amplitude,
+    "matomo": matomo,
+    "piwik_pro": piwik_pro,
 }

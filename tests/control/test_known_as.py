@@ -14,7 +14,7 @@ from otel_usage.control.known_as import ids_at
 from otel_usage.receiver.arrival import Arrival
 from otel_usage.receiver.server import Listener
 
-from ..exporters.named_vendors import NAMED
+from ..exporters.named_vendors import NAMED, OTHERS
 from ..hosts import until
 from ..users import User, asked, settled
 
@@ -39,11 +39,11 @@ def sent(user: User) -> tuple[str, dict[str, str]]:
     arrivals: list[Arrival] = []
     with Listener(0, arrivals.append) as listener:
         threading.Thread(target=listener.serve_forever, daemon=True).start()
-        named = {name: {**of.settings, "endpoint": listener.address} for name, of in NAMED.items()}
+        named = {name: {**of.settings, "endpoint": listener.address} for name, of in OTHERS.items()}
         program = PROGRAM % {"address": listener.address, "named": repr(named)[1:-1]}
         user.choose("on")
         user.run(program, "report", env={"OTEL_USAGE_SENDER": "detached", "OTEL_USAGE_SEND_DELAY_S": "0"})
-        until(lambda: {"ga4", "segment", "otlp", *NAMED} <= {arrival.kind for arrival in arrivals})
+        until(lambda: {"ga4", "segment", "otlp", *OTHERS} <= {arrival.kind for arrival in arrivals})
         settled(user)
         listener.shutdown()
     assert [] == [problem for arrival in arrivals for problem in arrival.problems]
@@ -54,7 +54,7 @@ def test_what_is_said_is_what_was_sent(user: User, sent: tuple[str, dict[str, st
     """``status`` before, ``reset-id`` and ``off`` for the last time, in words and for machines."""
     _, known = sent
     fields = {"ga4": "client_id", "segment": "anonymousId", "otlp": "app.installation.id"}
-    fields |= {name: of.field for name, of in NAMED.items()}
+    fields |= {name: of.field for name, of in OTHERS.items()}
     expected = {name: {field: known[name]} for name, field in fields.items()}
 
     status = {name: row["known_as"] for name, row in asked(user, "status")["destinations"].items()}
@@ -91,14 +91,14 @@ def test_what_can_be_told_of_destinations() -> None:
         "destinations": {
             "ga4": {"measurement_id": "G-AB12CD34EF", "client_id": "(kept-secret)"},
             "segment": {"write_key": "k", "anonymous_id": "all"},
-            **{name: {**of.settings, of.one: "all-of-us"} for name, of in NAMED.items()},
+            **{name: {**of.settings, of.one: "all-of-us"} for name, of in OTHERS.items()},
             "console": {},
             "otlp": "https://usage.example.org",
         }
     }
     app = {"destinations": {"ga4": {"firebase_app_id": "1:2:ios:a"}}}
 
-    none = {name: {} for name in ("ga4", "segment", "console", *NAMED)}
+    none = {name: {} for name in ("ga4", "segment", "console", *OTHERS)}
     assert {**none, "otlp": {"app.installation.id": ID}} == ids_at(settings["destinations"], ID, settings)
     assert {"ga4": {"app_instance_id": "8f1d6f196501ba24a96b7d9f8b3134b7"}} == ids_at(["ga4"], ID, app)
     assert {"ga4": {"client_id": "253587227.1694612005"}} == ids_at(
@@ -122,7 +122,7 @@ def test_no_sdk_is_loaded_to_tell() -> None:
     source = f"""
 import sys
 from otel_usage.control.known_as import ids_at
-assert all(ids_at({["ga4", "segment", "otlp", *NAMED]!r}, "{ID}", None).values())
+assert all(ids_at({["ga4", "segment", "otlp", *OTHERS]!r}, "{ID}", None).values())
 print([name for name in sys.modules if name.split(".")[0] in ("opentelemetry", "requests", "urllib3")])
 """
     ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=True)
@@ -142,8 +142,8 @@ def sender_of(arrival: Arrival) -> str:
     body = arrival.body
     if arrival.kind == "ga4":
         return str(body["client_id"])
-    if arrival.kind in NAMED:
-        return NAMED[arrival.kind].who(NAMED[arrival.kind].listed(body)[0])
+    if arrival.kind in OTHERS:
+        return OTHERS[arrival.kind].who(OTHERS[arrival.kind].listed(body)[0])
     if arrival.kind == "segment":
         return str(body["batch"][0]["anonymousId"])
     resource = next(iter(body.get("resourceSpans") or body["resourceMetrics"]))["resource"]

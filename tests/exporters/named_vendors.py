@@ -1,22 +1,29 @@
-"""The vendors of named events with properties, in one table: how each is set up, read and judged, for tests that are of all."""
+"""The vendors besides GA4 and Segment, in one table: how each is set up, read and judged, for tests that are of all.
+
+NAMED: of named events with properties, who know a repetition. VISITS: of page views and events, who do not. OTHERS: all.
+"""
 
 from __future__ import annotations
 
 import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from otel_usage_exporters import amplitude, mixpanel, posthog
+from otel_usage_exporters import amplitude, matomo, mixpanel, piwik_pro, posthog
 from otel_usage_exporters.amplitude import translate as to_amplitude
+from otel_usage_exporters.matomo import translate as to_matomo
 from otel_usage_exporters.mixpanel import translate as to_mixpanel
 from otel_usage_exporters.packing import Translation
+from otel_usage_exporters.piwik_pro import translate as to_piwik_pro
 from otel_usage_exporters.posthog import translate as to_posthog
 
 from otel_usage.receiver.vendors import VENDORS
+from otel_usage.receiver.visits import parameters
 
 KEY = "sh-secret-9"
+SITE = "892d04bd-6e2b-4914-bfb4-bac721b37235"
 NOW = 1_795_000_000_123_456_789
 
 
@@ -64,7 +71,7 @@ class Named:
         plain = {"Content-Type": "application/json"} if headers is None else headers
         if self.vendor == "mixpanel" and headers is None:  # the token is added when a request is written
             body = body.replace(to_mixpanel.NO_TOKEN, b'"token":"sh-secret-9"')
-        more = {"now_s": NOW / 1e9} if self.vendor == "mixpanel" and headers is None else {}
+        more = {"now_s": NOW / 1e9} if self.vendor in ("mixpanel", *VISITS) and headers is None else {}
         return VENDORS[self.vendor].answer(path or self.path, plain, body, **more)[3]
 
     def events(self, events: Sequence[Any], **more: Any) -> list[Any]:
@@ -76,7 +83,8 @@ class Named:
         sent: list[Any] = []
         for path, headers, body in server.requests:
             assert [] == self.problems(body, headers, path)
-            sent += self.listed(json.loads(gzip.decompress(body)))
+            plain = gzip.decompress(body) if headers.get("Content-Encoding") == "gzip" else body
+            sent += self.listed(json.loads(plain))
         return sent
 
 
@@ -143,4 +151,43 @@ AMPLITUDE = Named(
     refused="undefined",
     field="device_id",
 )
+
+
+def queries(body: Any) -> list[Any]:
+    return [parameters(query) for query in body["requests"]]
+
+
+MATOMO = Named(
+    vendor="matomo",
+    settings={"site_id": 3, "token_auth": KEY, "dimensions": "format=1,many=2,of=3,x=4"},
+    span_exporter=matomo.MatomoSpanExporter,
+    metric_exporter=matomo.MatomoMetricExporter,
+    options=to_matomo.MatomoOptions,
+    translate=to_matomo.translate,
+    tail=lambda: to_matomo.tail(""),
+    path="/matomo.php",
+    listed=queries,
+    name=lambda query: "Command Run" if "action_name" in query else query["e_a"],
+    who=lambda query: query["_id"],
+    id=lambda query: query["url"] + query["cdt"],
+    time_ms=lambda query: int(query["cdt"]) * 1000,
+    properties=lambda query: query,
+    one="visitor_id",
+    refused="anonymous",
+    field="visitorId",
+)
+PIWIK_PRO = replace(
+    MATOMO,
+    vendor="piwik_pro",
+    settings={"site_id": SITE, "dimensions": MATOMO.settings["dimensions"]},
+    span_exporter=piwik_pro.PiwikProSpanExporter,
+    metric_exporter=piwik_pro.PiwikProMetricExporter,
+    options=to_piwik_pro.PiwikProOptions,
+    translate=to_piwik_pro.translate,
+    tail=to_piwik_pro.tail,
+    path="/ppms.php",
+    field="visitor_id",
+)
 NAMED = {each.vendor: each for each in (POSTHOG, MIXPANEL, AMPLITUDE)}
+VISITS = {each.vendor: each for each in (MATOMO, PIWIK_PRO)}
+OTHERS = {**NAMED, **VISITS}

@@ -18,7 +18,7 @@ from otel_usage.delivery.destination import build_destination
 from otel_usage.delivery.otlp_session import OtlpSession
 
 from . import servers
-from .named_vendors import NAMED
+from .named_vendors import NAMED, VISITS
 from .proxies import socks5, tunnels
 from .servers import counter, metrics, point, run
 from .watcher import Watcher
@@ -36,6 +36,7 @@ EXPORTERS = {
     "mixpanel": lambda url, limit_s=5.0: NAMED["mixpanel"].exporter(url, timeout_s=limit_s, token=KEY),
     "import": lambda url, limit_s=5.0: NAMED["mixpanel"].exporter(url, timeout_s=limit_s, token=None, api_secret=KEY),
     "amplitude": lambda url, limit_s=5.0: NAMED["amplitude"].exporter(url, timeout_s=limit_s, api_key=KEY),
+    "matomo": lambda url, limit_s=5.0: VISITS["matomo"].exporter(url, timeout_s=limit_s, token_auth=KEY),
 }
 
 
@@ -147,6 +148,7 @@ def test_no_library_sees_a_proxys_password(answer, scheme, vendor, watcher, serv
         (NAMED["mixpanel"].span_exporter, {"token": KEY, "api_secret": KEY, "timeout_s": -1.0}),
         (NAMED["mixpanel"].metric_exporter, {"service_account": "s", "service_secret": KEY}),
         (NAMED["amplitude"].span_exporter, {"api_key": KEY, "user": "enduser.id", "user_key": KEY, "device_id": "all"}),
+        (VISITS["matomo"].span_exporter, {"endpoint": "https://example.org", "token_auth": KEY, "site_id": "one"}),
     ],
 )
 def test_a_settings_error_brings_no_key_along(cls, settings):

@@ -15,14 +15,14 @@ from otel_usage_exporters.segment import SegmentSpanExporter
 from otel_usage.delivery.verdict import Verdict
 
 from . import servers
-from .named_vendors import NAMED
+from .named_vendors import OTHERS, VISITS
 from .servers import run
 
 SPANS = [run(1), run(2), run(3)]
 ALL = (0, 1, 2)
 SECRET = "sh-secret-9"
 PAUSES = {"mixpanel": 2.0, "amplitude": 30.0}  # after a 429 that does not say
-VENDORS = ["ga4", "segment", *NAMED]
+VENDORS = ["ga4", "segment", *OTHERS]
 
 
 def ga4(url, **more):
@@ -36,14 +36,14 @@ def segment(url, **more):
 
 
 def exporter_to(vendor, url, **more):
-    return NAMED[vendor].exporter(url, **more) if vendor in NAMED else globals()[vendor](url, **more)
+    return OTHERS[vendor].exporter(url, **more) if vendor in OTHERS else globals()[vendor](url, **more)
 
 
 @dataclass(frozen=True)
 class Row:
     """One line of the table: what happens, and what becomes of the events at GA4, at Segment, and at the other vendors.
 
-    named: at those of named_vendors.py, as at Segment if it is left out.
+    named: at those of named_vendors.py, as at Segment if it is left out; at those of visits as at GA4.
     """
 
     case: str
@@ -52,7 +52,13 @@ class Row:
     named: str = ""
 
     def of(self, vendor):
-        return self.ga4 if vendor == "ga4" else self.named if self.named and vendor != "segment" else self.segment
+        return (
+            self.ga4
+            if vendor in ("ga4", *VISITS)
+            else self.named
+            if self.named and vendor != "segment"
+            else self.segment
+        )
 
 
 RETRY, WAIT, SENT = "retry", "wait", "sent"

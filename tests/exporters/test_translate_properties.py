@@ -14,7 +14,7 @@ from otel_usage_exporters.usage_event import events_from_metrics, events_from_sp
 from otel_usage.receiver import ga4 as ga4_wire
 from otel_usage.receiver import segment as segment_wire
 
-from .named_vendors import NAMED
+from .named_vendors import OTHERS
 from .servers import counter, everything, metrics, point, span
 
 NOW = 1_795_000_000_000_000_000
@@ -166,7 +166,7 @@ def test_nothing_invalid_leaves_for_the_others(spans):
     """Whatever spans hold, each vendor's rules agree with what is sent, and every event is sent or counted."""
     events = events_from_spans(spans, everything())[0]
 
-    for of in NAMED.values():
+    for of in OTHERS.values():
         check_named(of, events)
 
 
@@ -184,7 +184,7 @@ def test_nothing_invalid_leaves_of_counts(points):
 
     check_ga4(events, ga4.GA4Options(), "measurement_id=G-AB12&api_secret=x")
     check_segment(events)
-    for of in NAMED.values():
+    for of in OTHERS.values():
         check_named(of, events)
 
 
@@ -195,7 +195,7 @@ def test_ten_thousand_attributes():
 
     check_ga4(events, ga4.GA4Options(), "measurement_id=G-AB12&api_secret=x")
     check_segment(events)
-    for of in NAMED.values():
+    for of in OTHERS.values():
         check_named(of, events)
 
 

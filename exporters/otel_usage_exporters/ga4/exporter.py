@@ -22,7 +22,7 @@ from otel_usage_exporters.settings import SettingReader, parse_choice, parse_fla
 from otel_usage_exporters.signals import UsageMetricExporter, UsageSpanExporter
 from otel_usage_exporters.text import clean
 from otel_usage_exporters.usage_event import UsageEvent
-from otel_usage_exporters.vendor import REDACTED, USER_AGENT, RequestOutcome, Vendor, is_about_settings
+from otel_usage_exporters.vendor import REDACTED, RequestOutcome, Vendor, judge_once, plain_request
 
 from .translate import MAX_EVENTS, TAIL, GA4Options, translate
 
@@ -100,26 +100,15 @@ class GA4(Vendor):
         base = self._endpoint if not urlsplit(self._endpoint).path.endswith("/mp/collect") else ""
         address = (base + path if base else self._endpoint) + self._query
         secret = "&api_secret=" + (REDACTED if redact else quote(self._secret, safe=""))
-        headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
-        return address, secret, headers, request.body(TAIL)
+        return address, secret, *plain_request(request.body(TAIL))
 
     def judge(self, answer: Answer, events: int) -> tuple[RequestOutcome, str]:  # noqa: ARG002
         """A request of which nothing left is tried again, or which came to somebody else. All others have had their chance."""
-        if not answer.sent:
-            return RequestOutcome.RETRY, ""
-        status = answer.status
-        if status is None:
-            return RequestOutcome.DROP_AND_STOP, "unknown_delivery"
-        if 200 <= status < 300:
-            if self.validate:
-                _log_validation(answer.body)
-                return RequestOutcome.DROP, VALIDATED
-            return RequestOutcome.SENT, ""
-        if is_about_settings(status):
-            return RequestOutcome.WAIT, ""
-        return (
-            RequestOutcome.DROP_AND_STOP if status in (408, 429) or status >= 500 else RequestOutcome.DROP
-        ), f"http_{status}"
+        outcome, reason = judge_once(answer)
+        if self.validate and outcome is RequestOutcome.SENT:
+            _log_validation(answer.body)
+            return RequestOutcome.DROP, VALIDATED
+        return outcome, reason
 
     def objections(self, answer: Answer) -> str:
         """Return the validation server's codes, and where each applies; its sentences may repeat what was sent."""

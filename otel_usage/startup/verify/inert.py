@@ -9,7 +9,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     def _note(*words: str) -> None: ...
@@ -51,6 +51,8 @@ class Usage:
 
     def shutdown(self, *more: object) -> None: ...
 
+    def snapshot(self, fields: object = None, /, name: str = "") -> None: ...
+
     def set(self, /, *more: object, **fields: object) -> None: ...
 
     def __enter__(self) -> "Usage":
@@ -62,6 +64,7 @@ class Usage:
 _usage = Usage()
 action, command, count, error = _usage.action, _usage.command, _usage.count, _usage.error
 flush, heartbeat, run, shutdown = _usage.flush, _usage.heartbeat, _usage.run, _usage.shutdown
+snapshot = _usage.snapshot
 
 
 def init(
@@ -121,6 +124,10 @@ def bucket(unit: str, *bounds: float) -> "tuple[object, ...]":
 
 def integer(max: int) -> "tuple[object, ...]":
     return ("integer", max)
+
+
+def several(words: "Sequence[str]") -> "tuple[object, ...]":
+    return ("several", *words)
 
 
 def version() -> "tuple[object, ...]":

@@ -1,0 +1,30 @@
+"""Matomo, in its cloud or your own: runs become page views, all else events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .exporter import (
+        LenientMatomoMetricExporter,
+        LenientMatomoSpanExporter,
+        MatomoMetricExporter,
+        MatomoSpanExporter,
+    )
+
+__all__ = [
+    "LenientMatomoMetricExporter",
+    "LenientMatomoSpanExporter",
+    "MatomoMetricExporter",
+    "MatomoSpanExporter",
+]
+
+
+def __getattr__(name: str) -> Any:  # Any: what the module has
+    # Loaded when it is asked for: opentelemetry-instrument lists environment_variables.py at every start, and that must
+    # not cost the import of the OTel SDK and of requests.
+    if name in __all__:
+        from . import exporter
+
+        return getattr(exporter, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
