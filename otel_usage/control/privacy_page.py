@@ -77,8 +77,9 @@ _IN_WORDS = {
 _OF_A_SERVICE = {
     "usage.kind": "what is recorded: the service's `start`, its `stop`, a `crash` or a `heartbeat`, or one of the others below: "
     "`action`, `error`",
-    "error.type": "of a crash: the kind of error, such as `ValueError`, if it belongs to Python or to the program itself; else "
-    "`_OTHER`. Never its message",
+    "usage.heartbeat": "the heartbeat's name, from the list below",
+    "error.type": "of a crash, or of an action that failed: the kind of error, such as `ValueError`, if it belongs to Python or "
+    "to the program itself; else `_OTHER`. Never its message",
     "app.installation.id": "a number made from what the operator or Kubernetes calls this installation, from which that can't be "
     "told; else one made at random",
     "k8s.cluster.uid": "a number made from the cluster's own, from which that can't be told; only if the operator asks for it",
@@ -101,6 +102,11 @@ _SAMPLE_BEGAN_NS = 1_767_605_400_000_000_000  # 2026-01-05 09:30:00 UTC
 def attribute_in_words(row: Attribute) -> str:
     """Return what an attribute is, in words for people who use the program."""
     return _IN_WORDS.get(row.key, row.allowed)
+
+
+def of_a_service(row: Attribute) -> str:
+    """Return what an attribute of a service's records is, likewise."""
+    return _OF_A_SERVICE.get(row.key) or attribute_in_words(row)
 
 
 def _sample(settings: Mapping[str, Any]) -> str:
@@ -193,7 +199,7 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
         *_markdown_table(
             ("name", "what it is", "why"),
             [
-                (f"`{row.key}`", (service and _OF_A_SERVICE.get(row.key)) or attribute_in_words(row), row.why)
+                (f"`{row.key}`", of_a_service(row) if service else attribute_in_words(row), row.why)
                 for row in ATTRIBUTES
                 if kinds & {*row.on.split()} or _is_on_every_record(row, settings)
             ],
