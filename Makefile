@@ -26,6 +26,7 @@ help:
 	@echo "make bench-outside  run real programs with us and without, and compare"
 	@echo "make docs       write the generated parts of docs/"
 	@echo "make collector  build the OpenTelemetry Collector of collector-config/ (needs Go)"
+	@echo "make helm       build helm, by which the chart of deploy/helm/ is tested (needs Go)"
 
 $(VENV)/installed: pyproject.toml requirements-dev.txt requirements-frameworks.txt
 	$(PYTHON) -m venv $(VENV)
@@ -81,7 +82,7 @@ test-frameworks: install
 		$$folder/bin/python -m pytest -q -p no:cacheprovider tests/recording/test_frameworks.py tests/recording/test_second_parser.py tests/recording/test_optparse.py || exit 1; \
 	done
 
-test-all: test-wheel test-oldest test-frameworks tracers destinations frozen programs
+test-all: test-wheel test-oldest test-frameworks tracers destinations frozen programs helm
 	OTEL_USAGE_SLOW=1 $(BIN)/python -m pytest -n 2 -o timeout=900
 
 # Tools that watch a program's HTTP requests, for tests/exporters/test_tracers.py.
@@ -135,7 +136,10 @@ docs: install
 collector:
 	sh collector-config/build.sh
 
+helm:
+	sh deploy/helm/build.sh
+
 clean:
 	rm -rf $(VENV) build dist
 
-.PHONY: help install demo test test-model test-wheel test-oldest test-all tracers destinations frozen programs test-frameworks front-end test-pages screenshots lint bench bench-outside docs collector clean
+.PHONY: help install demo test test-model test-wheel test-oldest test-all tracers destinations frozen programs test-frameworks front-end test-pages screenshots lint bench bench-outside docs collector helm clean

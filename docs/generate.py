@@ -20,7 +20,7 @@ from otel_usage import __version__
 from otel_usage.consent.gate import MACHINE, VOICES, WORDS
 from otel_usage.control.commands import VERBS
 from otel_usage.control.host_settings import settings_of
-from otel_usage.control.privacy_page import examples_page
+from otel_usage.control.privacy_page import declared_rows, examples_page, of_a_service
 from otel_usage.recording.agent import AGENT_VARIABLES
 from otel_usage.schema import attributes as schema
 from otel_usage.schema.registry import manifest, registry
@@ -179,7 +179,22 @@ def unused_columns_of_events() -> str:
     return code(", ".join(unused_columns(tuple(names_of("events")), everything)))
 
 
+def service_attributes() -> list[tuple[str, str, str, str]]:
+    """Return (attribute, on, what it is, why) of what a service records."""
+    kinds = ("start", "heartbeat", "stop", "crash", "action", "error", "resource")
+    rows = [(row, [kind for kind in kinds if kind in row.on.split()]) for row in schema.ATTRIBUTES]
+    return [(f"`{row.key}`", ", ".join(on), of_a_service(row), row.why) for row, on in rows if on]
+
+
+def bot_declares() -> list[tuple[str, str, str, str]]:
+    """Return (name, what is recorded, fields, why) of what the example of a service declares."""
+    rows = declared_rows(settings_of(f"{DOCS.parent / 'examples' / 'bot.py'}:usage")["schema"])
+    return [(f"`{name}`", what, fields or "nothing more", why) for name, what, fields, why in rows]
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "service attributes": lambda: table(("attribute", "on", "what it is", "why"), service_attributes()),
+    "bot declares": lambda: table(("name", "what is recorded", "with", "the question it answers"), bot_declares()),
     "frameworks": lambda: table(("framework", "tried with", "what can't be known"), frameworks()),
     "voices": lambda: table(("rank", "where", "how it is read"), voices()),
     "words": lambda: table(("text", "as a mode (`<APP>_TELEMETRY`)", "as a switch (`DO_NOT_TRACK`)"), words()),

@@ -73,6 +73,17 @@ _IN_WORDS = {
     "telemetry.sdk.language": "`python`, in which that is written",
     "telemetry.sdk.version": "the version of that library",
 }
+# What is said otherwise of a service.
+_OF_A_SERVICE = {
+    "usage.kind": "what is recorded: the service's `start`, its `stop`, a `crash` or a `heartbeat`, or one of the others below: "
+    "`action`, `error`",
+    "usage.heartbeat": "the heartbeat's name, from the list below",
+    "error.type": "of a crash, or of an action that failed: the kind of error, such as `ValueError`, if it belongs to Python or "
+    "to the program itself; else `_OTHER`. Never its message",
+    "app.installation.id": "a number made from what the operator or Kubernetes calls this installation, from which that can't be "
+    "told; else one made at random",
+    "k8s.cluster.uid": "a number made from the cluster's own, from which that can't be told; only if the operator asks for it",
+}
 # What a sender adds to every record, in the sample. Nothing of it changes with a release, or every page would.
 _SAMPLE_VERSION = "1.0"
 _SAMPLE_ADDED = {
@@ -93,6 +104,11 @@ def attribute_in_words(row: Attribute) -> str:
     return _IN_WORDS.get(row.key, row.allowed)
 
 
+def of_a_service(row: Attribute) -> str:
+    """Return what an attribute of a service's records is, likewise."""
+    return _OF_A_SERVICE.get(row.key) or attribute_in_words(row)
+
+
 def _sample(settings: Mapping[str, Any]) -> str:
     """Return one record with made-up values, as JSON that people can read."""
     group = json.loads(sample_line({**settings, "version": _SAMPLE_VERSION}, start_ns=_SAMPLE_BEGAN_NS))[
@@ -100,8 +116,11 @@ def _sample(settings: Mapping[str, Any]) -> str:
     ][0]
     span = group["scopeSpans"][0]["spans"][0]
     began_ns, ended_ns = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
+    own = attributes_of(span["attributes"])
+    if settings.get("service"):
+        span["name"], ended_ns, own = "start", began_ns, {"usage.kind": "start", "usage.start": "restart"}
     attributes = {
-        **attributes_of(span["attributes"]),
+        **own,
         **attributes_of(group["resource"]["attributes"]),
         **_SAMPLE_ADDED,
     }
@@ -154,7 +173,8 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
     file.
     """
     app, schema, hashes = settings["app"], settings["schema"], "#" * level
-    mounted = settings.get("mounted")
+    mounted, service = settings.get("mounted"), bool(settings.get("service"))
+    kinds = {"start", "stop", "crash", "heartbeat"} if service else {"run"}
     prefix = variable(app)
     about = settings.get("about", "")
     where_explained = f" ({about})" if about else ""
@@ -171,14 +191,17 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
         "",
         f"{hashes}# What exactly",
         "",
-        "One record per run: when it began and ended, numbers made at random that tell records apart, and these parts:",
+        "One record of each start of the service, of its orderly stop and of a crash, and one a day that it is alive, or when "
+        "what that says has changed: when it was, numbers that tell records apart, and of these parts those that belong to it:"
+        if service
+        else "One record per run: when it began and ended, numbers made at random that tell records apart, and these parts:",
         "",
         *_markdown_table(
             ("name", "what it is", "why"),
             [
-                (f"`{row.key}`", attribute_in_words(row), row.why)
+                (f"`{row.key}`", of_a_service(row) if service else attribute_in_words(row), row.why)
                 for row in ATTRIBUTES
-                if "run" in row.on.split() or _is_on_every_record(row, settings)
+                if kinds & {*row.on.split()} or _is_on_every_record(row, settings)
             ],
         ),
         "",
@@ -197,14 +220,18 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
             "",
         ]
     lines += [
-        "One run, with made-up values:",
+        f"One {'start' if service else 'run'}, with made-up values:",
         "",
         "```json",
         *_sample(settings).split("\n"),
         "```",
         "",
         "Sums of these are sent as well: "
-        + ", ".join(f"`{name}` by {' and '.join(f'`{key}`' for key in keys)}" for name, keys in DERIVED.items())
+        + ", ".join(
+            f"`{name}` by {' and '.join(f'`{key}`' for key in keys)}"
+            for name, keys in DERIVED.items()
+            if not service or "usage.command" not in keys
+        )
         + "; and `usage.dropped`, how many records were not sent, and why.",
         "",
         "What is not in these tables is not recorded: it is dropped on your machine, before anything is written, and a "
@@ -244,7 +271,9 @@ def page(settings: Mapping[str, Any], level: int = 1) -> str:
                 ("see whether anything is recorded, and who decided", command_line("status")),
                 ("see exactly what would be sent next", command_line("preview")),
                 ("see what was sent", command_line("history")),
-                ("see a run's record instead of sending it", f"`{prefix}_TELEMETRY=log {app} …`"),
+                ("see records in the service's log instead of sending them", f"`{prefix}_TELEMETRY=log`")
+                if service
+                else ("see a run's record instead of sending it", f"`{prefix}_TELEMETRY=log {app} …`"),
                 ("keep records, and send none", command_line("local")),
                 ("stop", _ways_to_stop(settings, command_line("off"))),
                 ("stop it for everybody on a machine", f"create `/etc/otel-usage/{app}.off`"),
@@ -287,6 +316,8 @@ def _ways_to_stop(settings: Mapping[str, Any], off_command: str) -> str:
     switches = [where[1:].replace("{APP}", prefix) for where in VOICES if where[0] == "!"]
     flag = settings.get("flag", "")
     variables = ", ".join([f"`{prefix}_TELEMETRY=off`", *[f"`{switch}=1`" for switch in switches]])
+    if settings.get("service"):
+        return f"in the environment of the service any of these variables: {variables}; or {off_command}"
     for_a_run = f"; for one run, the option `{flag}`" if flag else ""
     return f"{off_command}{for_a_run}; for one shell, any of these variables, by `export`: {variables}"
 

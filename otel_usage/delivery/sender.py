@@ -342,10 +342,13 @@ class Sender:
         if self._added is None:
             ci = self.settings.get("ci", "")
             if self.is_service and not ci:
+                from .cluster_identity import find_cluster
                 from .service_identity import find_identity
 
                 identity = find_identity(self.settings["app"], self.home, os.environ)
-                self._added = describe_installation(identity.installation, ephemeral=identity.is_ephemeral)
+                added = describe_installation(identity.installation, ephemeral=identity.is_ephemeral)
+                cluster = find_cluster(self.settings["app"], self.home, os.environ)
+                self._added = {**added, **({"k8s.cluster.uid": cluster} if cluster else {})}
             else:
                 self._added = describe_installation(None if ci else obtain_installation(self.home), ci)
         return self._added

@@ -49,9 +49,9 @@ def find_named(app: str, environ: Mapping[str, str]) -> Installation | None:
     """Return the installation that the operator or Kubernetes names, None if neither does. Writes nothing."""
     word = environ.get(f"{variable(app)}_INSTALLATION_ID", "").strip()[:MAX_WORD]
     if word:
-        return Installation(_hashed(app, f"operator {word}"), 0)
+        return Installation(hashed(app, f"operator {word}"), 0)
     uid = read_service_account_uid(TOKEN)
-    return Installation(_hashed(app, f"service account {uid}"), 0) if uid else None
+    return Installation(hashed(app, f"service account {uid}"), 0) if uid else None
 
 
 def read_service_account_uid(path: str) -> str:
@@ -78,5 +78,6 @@ def read_service_account_uid(path: str) -> str:
     return uid if isinstance(uid, str) and len(uid) <= MAX_WORD else ""
 
 
-def _hashed(app: str, name: str) -> str:
+def hashed(app: str, name: str) -> str:
+    """Return what leaves of *name*: a keyed hash, in the form of a UUID."""
     return str(uuid.UUID(bytes=hmac.new((KEY + app).encode(), name.encode(), "sha256").digest()[:16], version=5))

@@ -40,6 +40,8 @@ SETTINGS = (
             "comes next"),
     Setting("", "<APP>_INSTALLATION_ID", "", "of a service: which installation it is, any text of the operator's; it leaves as a "
             "keyed hash. By default the ServiceAccount of a pod, else a random id in the folder"),
+    Setting("", "<APP>_CLUSTER_IDENTITY", "", "of a service in Kubernetes: `true` sends a keyed hash of the cluster's id, too; see "
+            "services.md"),
     Setting("flag", "", "`--disable-analytics`", "option that switches one run off; taken out of `sys.argv` before the "
             "program's parser sees it; empty for none"),
     Setting("", "OTEL_USAGE_HOME", "`$XDG_STATE_HOME/otel-usage`, `~/.local/state/otel-usage`",

@@ -8,6 +8,7 @@ FORMAT  ::
         settings.json         the host's settings, without secrets                         settings/remembered.py
         host                  of a plugin: the program by whose word it was last on        consent/host.py
         id                    the installation's id                                        delivery/installation_id.py
+        cluster               of a service: its cluster's id, hashed                       delivery/cluster_identity.py
         ledger.jsonl, .1      what was sent, when and to whom                              delivery/ledger.py
         <what>.json           what an exporter remembers                                   the exporters' memory.py
         1/                    "spool" in the code: one folder per format version
@@ -49,6 +50,7 @@ MACHINE = "/etc/otel-usage"
 
 # What the background alone reads and writes.
 ID = "id"
+CLUSTER = "cluster"
 SETTINGS = "settings.json"
 LEDGER = "ledger.jsonl"
 OLDER_LEDGER = "ledger.jsonl.1"

@@ -29,7 +29,7 @@ from .files import list_folder
 from .layout import DISCARDED, PROBE
 
 # What we make in an app's folder, and in its spool. Nothing else is ever removed: the folder may be a link to another one.
-_IN_HOME = {layout.CONSENT, layout.HOST, layout.ID, layout.SETTINGS, layout.LEDGER, layout.OLDER_LEDGER}
+_IN_HOME = {layout.CONSENT, layout.HOST, layout.ID, layout.CLUSTER, layout.SETTINGS, layout.LEDGER, layout.OLDER_LEDGER}
 _IN_SPOOL = {
     layout.OPEN, layout.NEW, layout.CELLS, layout.STARTS, layout.BEATS,
     layout.WAKE, layout.LOCK, layout.BATCH, layout.BATCH_DONE, layout.DROPPED, layout.TRIMMED, layout.BAD,
@@ -67,7 +67,7 @@ def _is_ours(folder: str, name: str) -> bool:
         name in _IN_HOME
         or name.isdigit()  # a spool: the number of its format
         or name.startswith((DISCARDED, PROBE))
-        or (choice in (layout.CONSENT, layout.ID) and process.isdigit())  # of a writer that was killed
+        or (choice in (layout.CONSENT, layout.ID, layout.CLUSTER) and process.isdigit())  # of a writer that was killed
         or (_MEMORY.fullmatch(name) is not None and stat.S_IMODE(os.lstat(path).st_mode) == 0o600)
     )
 

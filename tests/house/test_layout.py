@@ -28,7 +28,7 @@ OUTWARD = {
 TESTS = ROOT / "tests"
 TEST_FILES = sorted(TESTS.rglob("*.py"))
 # Folders of tests of what is no folder of the package.
-OTHER_TESTS = {"collector", "exporters", "house", "outside", "typing"}
+OTHER_TESTS = {"collector", "deploy", "exporters", "house", "outside", "typing"}
 BANNED = {"told", "found", "kept", "made", "data", "given", "noted", "said", "info", "stuff", "fate", "_ours"}
 
 
