@@ -30,6 +30,7 @@ RACES  1. Threads share connections' pools, but a connection is used by one thre
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import ssl
@@ -37,6 +38,7 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -65,6 +67,14 @@ class Answer:
     sent: bool = False
     fault: str = ""
     content_type: str = ""
+
+    def json_object(self) -> dict[str, Any]:
+        """Return the JSON object in the body, an empty one if there is none. Any: JSON."""
+        try:
+            content = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return content if isinstance(content, dict) else {}
 
 
 class Post:

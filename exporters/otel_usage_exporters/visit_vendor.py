@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -69,20 +68,16 @@ class VisitVendor(Vendor):
         return outcome, reason
 
     def refused(self, answer: Answer, events: int) -> frozenset[int]:
-        return places_refused(answer.body, events)
+        return places_refused(answer.json_object(), events)
 
 
-def places_refused(body: bytes, requests: int) -> frozenset[int]:
-    """Return which of a body's *requests* its answer says were not tracked, none if it says nothing of the kind.
+def places_refused(answer: Mapping[str, Any], requests: int) -> frozenset[int]:
+    """Return which of a body's *requests* its *answer* says were not tracked, none if it says nothing of the kind. Any: JSON.
 
     Matomo says it, and names their places to a superuser's token alone. To all others how many: then these are the last ones, so
     that the number is right.
     """
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return frozenset()
-    tracked = answer.get("tracked") if isinstance(answer, dict) else None
+    tracked = answer.get("tracked")
     if type(tracked) is not int or not 0 <= tracked < requests:
         return frozenset()
     lost = requests - tracked

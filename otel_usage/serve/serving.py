@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import signal
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from otel_usage.server.http_server import HttpServer, build_http_server
 from otel_usage.server.options import Options
@@ -21,6 +16,8 @@ from otel_usage.server.options import Options
 from .access import Access
 from .app import Serve, build_app
 from .forwarding import Forwarding, select_vendors
+from .pages.routes import routes
+from .questions.sample_year import rows
 from .store.store import Store
 from .upkeep import Upkeep
 
@@ -72,10 +69,11 @@ def serve(
         upkeep = Upkeep(store, raw_days=limits.raw_days, rollup_days=limits.rollup_days)
         app = Serve(store, options, access, forwarding=forwarding, upkeep=upkeep)
         servers: list[HttpServer] = []  # the one that serves, once it is there
-        pages = load_pages(
+        pages = routes(
             store,
-            access,
             options.schemas,
+            tokens=access.viewers,
+            asks_clients=bool(access.clients),
             notice=DEMO_NOTICE if demo else "",
             closing=lambda: any(server.should_exit for server in servers),
         )
@@ -105,36 +103,10 @@ def serve(
     return 0
 
 
-def load_pages(
-    store: Store,
-    access: Access,
-    schemas: Mapping[str, Mapping[str, Any]],
-    *,
-    notice: str,
-    closing: Callable[[], bool],
-) -> Sequence[BaseRoute]:
-    """Return the routes of the pages. closing: true once the server is to end, so that live pages let go of it."""
-    try:
-        routes = importlib.import_module("otel_usage.serve.pages.routes").routes
-    except ModuleNotFoundError as exc:
-        if not str(exc.name).startswith("otel_usage.serve."):
-            raise
-        return [Route("/", _answer_without_pages)]
-    pages: Sequence[BaseRoute] = routes(
-        store, schemas, tokens=access.viewers, asks_clients=bool(access.clients), notice=notice, closing=closing
-    )
-    return pages
-
-
-async def _answer_without_pages(_: Request) -> Response:
-    return PlainTextResponse("otel-usage serve: this build has no pages; /metrics has numbers\n")
-
-
 def fill(store: Store) -> None:
     """Fill an empty store with the generated year."""
     if store.apps():
         return
-    rows = importlib.import_module("otel_usage.serve.questions.sample_year").rows
     log.info("generating a year of %d installations", DEMO_INSTALLATIONS)
     chunk: list[Any] = []
     for row in rows(DEMO_APP, DEMO_INSTALLATIONS, DEMO_DAYS, DEMO_SEED):

@@ -27,6 +27,7 @@ NAMES = (
     "attack",
     "collector",
     "prometheus",
+    "questions",
     "weight",
     "secrets",
 )

@@ -97,7 +97,8 @@ def main(words: list[str] | None = None) -> None:
                     flush=True,
                 )
     finally:
-        shutil.rmtree(folder)
+        for left in folder.glob("bench.duckdb*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ At least once: ``insert_id`` and ``device_id`` are the same in every attempt, so
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -61,7 +60,7 @@ class Amplitude(Vendor):
     def judge(self, answer: Answer, events: int) -> tuple[RequestOutcome, str]:
         """What may arrive later is tried again, with the same ids. A 400 that names events took none: the others go again."""
         if answer.status == 400:
-            if str(_object(answer.body).get("error", "")).startswith("Invalid API key"):
+            if str(answer.json_object().get("error", "")).startswith("Invalid API key"):
                 return RequestOutcome.WAIT, ""
             if self.refused(answer, events):
                 return RequestOutcome.WITHOUT, "http_400"
@@ -69,7 +68,7 @@ class Amplitude(Vendor):
 
     def refused(self, answer: Answer, events: int) -> frozenset[int]:
         """Return the places that a 400 names; none if one of them is not a place in the request."""
-        places = list(_places(_object(answer.body)))
+        places = list(_places(answer.json_object()))
         valid = [place for place in places if type(place) is int and 0 <= place < events]
         return frozenset(valid) if len(valid) == len(places) else frozenset()
 
@@ -161,15 +160,6 @@ class LenientAmplitudeSpanExporter(Lenient, AmplitudeSpanExporter):
 
 class LenientAmplitudeMetricExporter(Lenient, AmplitudeMetricExporter):
     """`AmplitudeMetricExporter` as entry points name it: a wrong setting is one error in the log."""
-
-
-def _object(body: bytes) -> Mapping[str, Any]:
-    """Return the JSON object in *body*, an empty one if there is none. Any: JSON."""
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
 
 
 def _places(answer: Mapping[str, Any]) -> Iterator[Any]:

@@ -82,13 +82,13 @@ class Mixpanel(Vendor):
         if answer.status == 400 and self._login is not None and self.refused(answer, events):
             return RequestOutcome.PARTLY, "http_400"
         outcome, reason = judge_status(answer, events)
-        if outcome is RequestOutcome.SENT and _object(answer.body).get("status") in (0, "0"):
+        if outcome is RequestOutcome.SENT and answer.json_object().get("status") in (0, "0"):
             return RequestOutcome.DROP, "refused"
         return outcome, reason
 
     def refused(self, answer: Answer, events: int) -> frozenset[int]:
         """Return the places that ``failed_records`` names; none if one of them is not a place in the request."""
-        failed = _object(answer.body).get("failed_records")
+        failed = answer.json_object().get("failed_records")
         places = [each.get("index") for each in failed if isinstance(each, dict)] if isinstance(failed, list) else []
         valid = [place for place in places if type(place) is int and 0 <= place < events]
         return frozenset(valid) if len(valid) == len(places) else frozenset()
@@ -188,15 +188,6 @@ class LenientMixpanelSpanExporter(Lenient, MixpanelSpanExporter):
 
 class LenientMixpanelMetricExporter(Lenient, MixpanelMetricExporter):
     """`MixpanelMetricExporter` as entry points name it: a wrong setting is one error in the log."""
-
-
-def _object(body: bytes) -> Mapping[str, Any]:
-    """Return the JSON object in *body*, an empty one if there is none. Any: JSON."""
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
 
 
 def _parse_project(value: Any) -> str:
