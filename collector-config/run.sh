@@ -119,13 +119,14 @@ if [ -n "${FAN_OUT_TO:-}" ]; then
     *) fail "FAN_OUT_TO='$FAN_OUT_TO' is not a YAML list such as [otlp_http/backend, otlp_http/segment]" ;;
     esac
     to=$(printf %s "$FAN_OUT_TO" | tr "[],\"'" '     ' | sed 's/^- / /')
+    others="otlp_http/posthog, otlp_http/mixpanel, otlp_http/amplitude, otlp_http/matomo and otlp_http/piwik_pro"
     case $to in *[!\ ]*) ;; *) to=nothing ;; esac
     for name in $to; do
         case $name in
         *[!A-Za-z0-9_/.-]*) known= ;;
         *) known=$(sed -n "s|^  $name:.*|yes|p" "$here"/*.yaml) ;;
         esac
-        [ -n "$known" ] || fail "FAN_OUT_TO names '$name'; there are otlp_http/backend, otlp_http/ga4 and otlp_http/segment"
+        [ -n "$known" ] || fail "FAN_OUT_TO names '$name'; there are otlp_http/backend, otlp_http/ga4, otlp_http/segment, $others"
     done
 fi
 if has token.yaml; then

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from otel_usage.receiver.vendors import VENDORS
 from tests.collector.gateway import CONFIG, Gateway, Running
 from tests.collector.harness import Backend, get, metrics, post, traces
 
@@ -122,6 +123,23 @@ def test_only_some_destinations_are_sent_to(otelcol: str, tmp_path: Path) -> Non
 
     assert {"/segment/v1/traces", "/segment/v1/metrics"} == {path for path, _ in relay.taken}
     assert all("otlp_http/segment" in name for name in queues)
+
+
+def test_each_vendor_has_a_path_of_its_own(otelcol: str, tmp_path: Path) -> None:
+    """Named in FAN_OUT_TO, every vendor with an exporter of ours is sent to, under its own name at the relay."""
+    with Backend() as relay:
+        environ = {
+            "BACKEND_OTLP_ENDPOINT": "http://unused",
+            "RELAY_ENDPOINT": f"http://127.0.0.1:{relay.port}",
+            "FAN_OUT_TO": f"[{', '.join(f'otlp_http/{name}' for name in VENDORS)}]",
+        }
+        with Gateway(otelcol, tmp_path, ("gateway.yaml", "fan-out.yaml"), **environ) as gateway:
+            relay.decode = False
+            assert 200 == post(gateway.http, "/v1/traces", traces([1]).SerializeToString())[0]
+
+            relay.wait(lambda: len(relay.taken) == len(VENDORS))
+
+    assert sorted(f"/{name}/v1/traces" for name in VENDORS) == sorted(path for path, _ in relay.taken)
 
 
 def test_a_full_port_is_an_error_that_says_so(otelcol: str, tmp_path: Path) -> None:
