@@ -92,12 +92,13 @@ def _key_problems(headers: Mapping[str, str], body: Mapping[str, Any]) -> list[s
     in_header, in_body = "", body.get("writeKey")
     if scheme:
         try:
-            user, colon, password = b64decode(coded, validate=True).decode().partition(":")
+            login = b64decode(coded, validate=True).decode()
         except (binascii.Error, ValueError):
             return ["(header): Authorization is not Basic"]
-        if scheme != "Basic" or not colon or password or not user:
+        # A key of Jitsu has a colon in it, keyId:keySecret: the last one is what parts it from the password that is not there.
+        in_header, colon, password = login.rpartition(":")
+        if scheme != "Basic" or not colon or password or not in_header:
             return ["(header): Authorization must be Basic, the write key and no password"]
-        in_header = user
     if in_body is not None and (not isinstance(in_body, str) or not in_body):
         return ["writeKey: must be text"]
     if not in_header and not in_body:
