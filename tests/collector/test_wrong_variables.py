@@ -88,7 +88,10 @@ def test_names_of_others_are_left_alone(collector: str) -> None:
     [
         ("segment", "is not a YAML list"),
         ("otlp_http/segment", "is not a YAML list"),
-        ("[segment]", "names 'segment'; there are otlp_http/backend, otlp_http/ga4, otlp_http/segment, otlp_http/posthog"),
+        (
+            "[segment]",
+            "names 'segment'; there are otlp_http/backend, otlp_http/ga4, otlp_http/segment, otlp_http/posthog",
+        ),
         ("[otlp_http/backend, otlp_http/sgement]", "names 'otlp_http/sgement'"),
         ("[otlp_http/.*]", "names 'otlp_http/.*'"),
         ("[]", "names 'nothing'"),
