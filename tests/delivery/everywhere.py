@@ -277,14 +277,16 @@ class FromServer(FromSender):
 
     def send_again(self, failing: str) -> None:
         folder = Path(str(self.store) + ".queues") / failing
-        queue, before = Queue(str(folder), failing), self.turns(failing)
-        owed = any(folder.rglob("*traces.jsonl"))
-        if owed or queue.paused_until_s(time.time()):
+        queue = Queue(str(folder), failing)
+
+        def owed() -> bool:
+            return any(folder.rglob("*traces.jsonl"))
+
+        if owed() or queue.paused_until_s(time.time()):
             self.server.end()
             queue.resume()
             self.server.start()
-        if owed:
-            until(lambda: self.turns(failing) > before)
+            until(lambda: not owed())  # not the ledger's entry, which comes before the file goes
 
     def dropped(self, failing: str) -> Counter[str]:
         return dropped_in(str(self.store) + ".queues/" + failing, failing)

@@ -19,7 +19,7 @@ WAITS = ("refused", "401", "403", "302")  # nothing was taken, and nobody can do
 DROPS = {name: ("400", "500") if name == "otlp" else ("400",) for name in NAMES}
 REASONS = {"cut": "unknown_delivery", "silent": "unknown_delivery"}
 FEW = [
-    ("sender", "503", ("otlp", "matomo")),
+    ("sender", "503", ("matomo",)),
     ("relay", "cut", ("mixpanel", "ga4")),
     ("serve", "refused", ("amplitude",)),
 ]
