@@ -120,12 +120,16 @@ bench: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	$(BIN)/python -m tests.bench
 
-# Real programs, in the versions that tests/outside/programs/*.txt pin, in a few environments of their own.
+# Real programs, in the versions that tests/outside/programs/*.txt pin, in a few environments of their own; those of one of them
+# once more beside us, for opentelemetry-instrument.
 programs:
 	for list in tests/outside/programs/*.txt; do \
 		$(PYTHON) -m venv build/programs/$$(basename $$list .txt) && \
 		build/programs/$$(basename $$list .txt)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $$list || exit 1; \
 	done
+	$(PYTHON) -m venv build/programs/click-instrumented
+	build/programs/click-instrumented/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/outside/programs/click.txt
+	build/programs/click-instrumented/bin/python -m pip install --quiet --disable-pip-version-check -e '.[instrument]'
 
 bench-outside: install programs
 	$(BIN)/python -m tests.bench outside

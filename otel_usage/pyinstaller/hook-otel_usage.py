@@ -7,7 +7,8 @@ it, as no sender can be started in a frozen program.
 from PyInstaller.utils.hooks import collect_submodules
 
 FOLDERS = ("consent", "control", "recording", "settings", "spool")
+MODULES = ("aliases", "setting_error")
 
-hiddenimports = ["otel_usage.setting_error"]
+hiddenimports = [f"otel_usage.{module}" for module in MODULES]
 for folder in FOLDERS:
     hiddenimports += collect_submodules(f"otel_usage.{folder}")

@@ -11,7 +11,9 @@ ALGORITHM, for each run
 4. When all runs of a program are through, a sender sends them to a receiver on loopback. What arrives must be all of it, and
    is searched too.
 
-WAYS to be recorded: `run`, by ``otel-usage run``; `init`, by one line in front of the program's own start.
+WAYS to be recorded: `run`, by ``otel-usage run``; `init`, by one line in front of the program's own start; `instrument`, under
+``opentelemetry-instrument``, in an environment that has ``otel-usage[instrument]`` beside the program, and by OpenTelemetry's
+own exporters: there a run is recorded if it arrives, and there is no third step.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from ..spools import Sink
 
 CASES = Path(__file__).with_name("real_programs.txt")
 PROGRAMS = ROOT / "build" / "programs"  # `make programs`: one environment per file of programs/
-WAYS = ("run", "init")
+WAYS = ("run", "init", "instrument")
 TIMEOUT_S = 120
 NOWHERE = "http://127.0.0.1:9"  # the discard port: a proxy that answers nobody
 NOT_JUDGED = {"--help", "-h", "--version", "-V"}  # not every framework lists its own options: see docs/frameworks.md
@@ -139,9 +141,10 @@ def read_cases(text: str) -> Iterator[Case]:
             yield Case(program, framework, environment, words.strip(), command, given, outcome, int(code))
 
 
-def start_of(case: Case) -> list[str]:
-    """Return the command line that starts the program of *case*; [] if it is not installed."""
-    folder = Path(sys.executable).parent if case.environment == "-" else PROGRAMS / case.environment / "bin"
+def start_of(case: Case, way: str) -> list[str]:
+    """Return the command line that starts the program of *case*; [] if it is not installed for this *way*."""
+    environment = f"{case.environment}-instrumented" if way == "instrument" else case.environment
+    folder = Path(sys.executable).parent if case.environment == "-" else PROGRAMS / environment / "bin"
     if case.program.startswith("-m "):
         return [str(folder / "python"), *case.program.split()] if (folder / "python").exists() else []
     return [str(folder / case.program)] if (folder / case.program).exists() else []
@@ -149,7 +152,7 @@ def start_of(case: Case) -> list[str]:
 
 def can_run(case: Case, way: str) -> bool:
     """True if the program of *case* is installed, and can be started in this way."""
-    start = start_of(case)
+    start = start_of(case, way)
     return len(start) == 1 and AT in Path(start[0]).read_text() if way == "init" and start else bool(start)
 
 
@@ -182,7 +185,7 @@ class Machine:
 
     def environ(self, case: Case, ours: bool) -> dict[str, str]:
         environ = {
-            "PATH": f"{Path(start_of(case)[0]).parent}:/usr/bin:/bin",
+            "PATH": f"{Path(start_of(case, self.way)[0]).parent}:/usr/bin:/bin",
             "HOME": str(self.folder / "user"),
             "LANG": "C.UTF-8",
             "TERM": "dumb",
@@ -190,9 +193,19 @@ class Machine:
             "PYTHONHASHSEED": "0",
             **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), NOWHERE),
         }
-        if ours:
-            environ.update(OTEL_USAGE_HOME=str(self.home), OTEL_USAGE_SENDER="none", PROG_TELEMETRY="on")
-        return environ
+        if ours and self.way == "instrument":
+            environ.update(
+                OTEL_SERVICE_NAME=case.program,
+                OTEL_TRACES_EXPORTER="otlp",
+                OTEL_METRICS_EXPORTER="otlp",
+                OTEL_LOGS_EXPORTER="none",
+                OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+                OTEL_EXPORTER_OTLP_ENDPOINT=self.sink.address,
+                no_proxy="127.0.0.1",
+            )
+        elif ours:
+            environ.update(OTEL_USAGE_SENDER="none", PROG_TELEMETRY="on")
+        return {**environ, "OTEL_USAGE_HOME": str(self.home)} if ours else environ
 
     def trace(self, argv: list[str], environ: dict[str, str]) -> Trace:
         """Run *argv* in a fresh folder."""
@@ -240,12 +253,18 @@ class Machine:
             if path not in self.seen:
                 self.seen.add(path)
                 result.recorded += [span for span in spans_in(path) if span.attributes["usage.kind"] == "run"]
+        if self.way == "instrument":
+            result.recorded = runs_in(self.sink)
         result.leaked = any(b"secret" in path.read_bytes() for path in self.home.rglob("*") if path.is_file())
+        result.leaked |= any(b"secret" in body for _path, _headers, body in self.sink.told)
+        self.sink.told.clear()  # what this run has sent: nothing of ours lives on to send more
         return result
 
     def start(self, case: Case, ours: bool) -> list[str]:
         """Return the command line that starts the program of *case*, with us or without."""
-        start = start_of(case)
+        start = start_of(case, self.way)
+        if self.way == "instrument":
+            return [*([str(Path(start[0]).parent / "opentelemetry-instrument")] if ours else ()), *start]
         if self.way == "run":
             ourselves = [sys.executable, "-m", "otel_usage.cli", "run", "--to", self.sink.address, "--"]
             return [*(ourselves if ours else ()), *start]
@@ -274,6 +293,23 @@ class Machine:
         except AssertionError:
             pass
         return runs(), any(b"secret" in body for _path, _headers, body in self.sink.told)
+
+
+def runs_in(sink: Sink) -> list[Span]:
+    """Return the runs that *sink* has received."""
+    return [
+        Span(
+            span["name"],
+            span["attributes"],
+            span["resource"],
+            span.get("status", {}).get("code") == 2,
+            (span["traceId"], span["spanId"], span.get("parentSpanId", "")),
+            int(span["startTimeUnixNano"]),
+            int(span["endTimeUnixNano"]),
+        )
+        for span in sink.spans()
+        if span["attributes"].get("usage.kind") == "run"
+    ]
 
 
 def in_session(session: int) -> int:

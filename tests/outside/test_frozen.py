@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,7 +55,7 @@ dependencies = ["otel-usage"]
 keeper = "snapkeep:main"
 """
 NUITKA = [f"--include-package=otel_usage.{name}" for name in ("consent", "control", "recording", "settings", "spool")]
-NUITKA.append("--include-module=otel_usage.setting_error")
+NUITKA += ["--include-module=otel_usage.aliases", "--include-module=otel_usage.setting_error"]
 
 
 class Packer:
@@ -221,6 +222,22 @@ def test_the_package_that_an_archive_enters(host: Host, sink: Sink, tmp_path: Pa
 
     assert (3, b"scanned\n", b"") == (ended.status, ended.out, ended.err)
     assert (["scan"] if entry == "snapkeep" else []) == [each.command for each in host.runs]
+
+
+def test_packers_are_shown_what_is_loaded_by_name() -> None:
+    """Every module that `_load` is asked for is named to PyInstaller by the hook, and to Nuitka by docs/spool.md."""
+    texts = [path.read_text() for path in (ROOT / "otel_usage").rglob("*.py")]
+    loaded = {name for text in texts for name in re.findall(r'\b_load\("([a-z_.]+)"\)', text)}
+    hook = (ROOT / "otel_usage" / "pyinstaller" / "hook-otel_usage.py").read_text()
+    shown = {
+        word for line in re.findall(r"^(?:FOLDERS|MODULES) = (.*)$", hook, re.M) for word in re.findall(r"\w+", line)
+    }
+    documented = (ROOT / "docs" / "spool.md").read_text()
+
+    assert "aliases" in loaded
+    assert set() == {name.partition(".")[0] for name in loaded} - shown
+    assert shown == set(re.findall(r"--include-(?:module|package)=otel_usage\.(\w+)", documented))
+    assert shown == {word.rpartition(".")[2] for word in NUITKA if "=otel_usage." in word}
 
 
 def test_modules_whose_code_has_no_folder(host: Host, sink: Sink, tmp_path: Path) -> None:

@@ -32,12 +32,13 @@ def test_forty_programs_and_more() -> None:
     assert len(DECLARED) >= 250
 
 
+@pytest.mark.parametrize("way", ["run", "instrument"])
 @pytest.mark.parametrize("program", QUICK)
-def test_a_run_of_a_real_program(tmp_path: Path, program: str) -> None:
+def test_a_run_of_a_real_program(tmp_path: Path, program: str, way: str) -> None:
     """It prints, leaves and returns what it does without us, and what is recorded is what it truly was."""
     (case,) = [case for case in DECLARED if QUICK[program] == case.words]
 
-    result = judge(replace(case, environment="-"), "run", tmp_path)
+    result = judge(replace(case, environment="-"), way, tmp_path)
 
     assert all(result.judged.values()), str(result)
 
