@@ -25,6 +25,7 @@ MAX_BYTES = 500_000  # ours: PHP reads 8 MB of a body unless it is set up otherw
 MAX_TEXT = 250  # ours: characters of a page's title and of an event's texts; both vendors take 1,024 and more
 # Matomo keeps as many characters of a custom dimension, CustomDimensionsRequestProcessor.php, read 2026-11-26.
 MAX_DIMENSION = 250
+MAX_OUTCOME = 64  # ours: characters of how a run ended, in a page's title: ours have at most 11
 SITE = "https://cli.invalid"  # of no host that there is (RFC 2606): both vendors want an address
 UNKNOWN = "(unknown)"
 _CATEGORIES = {
@@ -106,7 +107,8 @@ def _what(event: UsageEvent, rules: VisitRules, altered: Altered) -> str:
     app = _text(event.origin.app, altered)
     if event.kind == "run":
         command = _text(event.command, altered)
-        title = command if event.outcome == "success" else f"{command} ({_text(event.outcome, altered)})"
+        failed = "" if event.outcome == "success" else f" ({cut(_text(event.outcome, altered), MAX_OUTCOME)})"
+        title = cut(command, MAX_TEXT - len(failed)).strip() + failed
         return f"&url={_page(app, command)}&action_name={_quoted(title)}"
     action = event_name(event, rules.names, altered)
     if event.kind in ("error", "heartbeat"):

@@ -53,6 +53,14 @@ def test_the_command_tree_is_the_tree_of_pages(of):
 
 
 @every_vendor
+def test_how_it_failed_stays_in_the_title_of_a_long_command(of):
+    """The command gives way, so that the title is within its limit."""
+    [sent] = of.events(events_of(run(code=3, command="x" * 245, end_ns=NOW)))
+
+    assert "x" * 240 + " (failure)" == sent["action_name"]
+
+
+@every_vendor
 def test_events_have_category_action_name_and_value(of):
     """A duration in milliseconds or a count is the value; an error's code is the action."""
     about = Origin("mycli", installation_id=INSTALLATION)
