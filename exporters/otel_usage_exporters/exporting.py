@@ -21,6 +21,7 @@ ALGORITHM  of one delivery:
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import math
 import os
@@ -28,10 +29,10 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from otel_usage.delivery.verdict import VALIDATED, Verdict
 from otel_usage.setting_error import SettingError
@@ -57,6 +58,27 @@ except ImportError:  # an extra: then there is no instrumentation of requests ei
 
 MAX_TRIES = 4  # per export, in a program that has no sender to try again later
 BACKOFF_S = 0.5
+
+
+Constructor = TypeVar("Constructor", bound=Callable[..., None])
+
+
+def keywords(constructor: Constructor) -> Constructor:
+    """Make of a vendor's *constructor*, whose keywords have types and names and whose body does nothing, one of an `Exporter`.
+
+    What is raised shows no key: tools that report an error show the variables of its frames.
+    """
+
+    @functools.wraps(constructor)
+    def construct(self: Exporter, **settings: Any) -> None:
+        try:
+            constructor(self, **settings)
+        except TypeError:  # a keyword that there is not
+            settings.clear()
+            raise
+        self._configure(settings)
+
+    return cast("Constructor", construct)
 
 
 class Exporter(Remembering):

@@ -59,6 +59,17 @@ def test_keywords_are_named_and_typed(cls: type[Exporter], keywords: dict[str, s
     assert f"{expected} -> 'None'" == str(inspect.signature(cls))
 
 
+@pytest.mark.parametrize("wrong", ["writekey", "sel"])
+def test_a_keyword_that_there_is_not(wrong: str) -> None:
+    """It is the TypeError of any function, and no frame that a tool would show holds a key."""
+    secret = "".join(["s3cret", "-of-", "segment"])
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{wrong}'") as caught:
+        segment.SegmentSpanExporter(write_key=secret, **{wrong: "x"})  # type: ignore[arg-type]
+
+    frames = [row.frame for row in caught.traceback][1:]  # the first is this test's
+    assert [] == [frame for frame in frames if secret in repr(frame.f_locals)]
+
+
 @pytest.mark.parametrize("signal", ["traces", "metrics"])
 @pytest.mark.parametrize("name", ["ga4", "segment"])
 def test_entry_points_name_lenient_classes(name: str, signal: str) -> None:

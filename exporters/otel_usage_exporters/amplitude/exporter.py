@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from otel_usage.setting_error import SettingError
-from otel_usage_exporters.exporting import Exporter, Lenient
+from otel_usage_exporters.exporting import Exporter, Lenient, keywords
 from otel_usage_exporters.packing import Request, Translation
 from otel_usage_exporters.post import Answer
 from otel_usage_exporters.settings import SettingReader, parse_flag, parse_key
@@ -94,6 +93,7 @@ class AmplitudeExporter(Exporter):
     vendor_class = Amplitude
     schema_key = "segment"
 
+    @keywords
     def __init__(
         self,
         *,
@@ -111,27 +111,7 @@ class AmplitudeExporter(Exporter):
         derived: bool | None = None,
         timeout_s: float | None = None,
         folder: str | None = None,
-    ) -> None:
-        try:
-            super().__init__(
-                api_key=api_key,
-                batch=batch,
-                device_id=device_id,
-                endpoint=endpoint,
-                names=names,
-                spans=spans,
-                attributes=attributes,
-                allow_personal_data=allow_personal_data,
-                user=user,
-                user_key=user_key,
-                send_raw_user=send_raw_user,
-                derived=derived,
-                timeout_s=timeout_s,
-                folder=folder,
-            )
-        except SettingError:
-            del api_key, user_key  # tools that report an error show the variables of its frames
-            raise
+    ) -> None: ...
 
 
 class AmplitudeSpanExporter(AmplitudeExporter, UsageSpanExporter):

@@ -13,8 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from otel_usage.delivery.verdict import VALIDATED
-from otel_usage.setting_error import SettingError
-from otel_usage_exporters.exporting import Exporter, Lenient
+from otel_usage_exporters.exporting import Exporter, Lenient, keywords
 from otel_usage_exporters.once import log_once
 from otel_usage_exporters.packing import Request, Translation
 from otel_usage_exporters.post import Answer
@@ -149,6 +148,7 @@ class GA4Exporter(Exporter):
     at_most_once = True
     one_client_per_request = True
 
+    @keywords
     def __init__(
         self,
         *,
@@ -169,30 +169,7 @@ class GA4Exporter(Exporter):
         derived: bool | None = None,
         timeout_s: float | None = None,
         folder: str | None = None,
-    ) -> None:
-        try:
-            super().__init__(
-                measurement_id=measurement_id,
-                firebase_app_id=firebase_app_id,
-                api_secret=api_secret,
-                client_id=client_id,
-                endpoint=endpoint,
-                screens=screens,
-                validate=validate,
-                debug=debug,
-                spans=spans,
-                attributes=attributes,
-                allow_personal_data=allow_personal_data,
-                user=user,
-                user_key=user_key,
-                send_raw_user=send_raw_user,
-                derived=derived,
-                timeout_s=timeout_s,
-                folder=folder,
-            )
-        except SettingError:
-            del api_secret, user_key  # tools that report an error show the variables of its frames
-            raise
+    ) -> None: ...
 
 
 class GA4SpanExporter(GA4Exporter, UsageSpanExporter):

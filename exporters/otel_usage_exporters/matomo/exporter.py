@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from otel_usage.setting_error import SettingError
-from otel_usage_exporters.exporting import Exporter, Lenient
+from otel_usage_exporters.exporting import Exporter, Lenient, keywords
 from otel_usage_exporters.packing import Translation
 from otel_usage_exporters.settings import parse_key
 from otel_usage_exporters.signals import UsageMetricExporter, UsageSpanExporter
@@ -65,6 +64,7 @@ class MatomoExporter(Exporter):
     at_most_once = True
     schema_key = "segment"
 
+    @keywords
     def __init__(
         self,
         *,
@@ -83,28 +83,7 @@ class MatomoExporter(Exporter):
         derived: bool | None = None,
         timeout_s: float | None = None,
         folder: str | None = None,
-    ) -> None:
-        try:
-            super().__init__(
-                site_id=site_id,
-                token_auth=token_auth,
-                visitor_id=visitor_id,
-                dimensions=dimensions,
-                endpoint=endpoint,
-                names=names,
-                spans=spans,
-                attributes=attributes,
-                allow_personal_data=allow_personal_data,
-                user=user,
-                user_key=user_key,
-                send_raw_user=send_raw_user,
-                derived=derived,
-                timeout_s=timeout_s,
-                folder=folder,
-            )
-        except SettingError:
-            del token_auth, user_key  # tools that report an error show the variables of its frames
-            raise
+    ) -> None: ...
 
 
 class MatomoSpanExporter(MatomoExporter, UsageSpanExporter):

@@ -11,8 +11,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from otel_usage.setting_error import SettingError
-from otel_usage_exporters.exporting import Exporter, Lenient
+from otel_usage_exporters.exporting import Exporter, Lenient, keywords
 from otel_usage_exporters.packing import Request, Translation
 from otel_usage_exporters.post import Answer
 from otel_usage_exporters.settings import SettingReader, parse_key
@@ -115,6 +114,7 @@ class MixpanelExporter(Exporter):
     vendor_class = Mixpanel
     schema_key = "segment"
 
+    @keywords
     def __init__(
         self,
         *,
@@ -135,31 +135,7 @@ class MixpanelExporter(Exporter):
         derived: bool | None = None,
         timeout_s: float | None = None,
         folder: str | None = None,
-    ) -> None:
-        try:
-            super().__init__(
-                token=token,
-                api_secret=api_secret,
-                service_account=service_account,
-                service_secret=service_secret,
-                project_id=project_id,
-                distinct_id=distinct_id,
-                endpoint=endpoint,
-                names=names,
-                spans=spans,
-                attributes=attributes,
-                allow_personal_data=allow_personal_data,
-                user=user,
-                user_key=user_key,
-                send_raw_user=send_raw_user,
-                derived=derived,
-                timeout_s=timeout_s,
-                folder=folder,
-            )
-        except SettingError:
-            # Tools that report an error show the variables of its frames.
-            del token, api_secret, service_secret, user_key
-            raise
+    ) -> None: ...
 
 
 class MixpanelSpanExporter(MixpanelExporter, UsageSpanExporter):

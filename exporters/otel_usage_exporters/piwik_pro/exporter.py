@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from otel_usage.setting_error import SettingError
-from otel_usage_exporters.exporting import Exporter, Lenient
+from otel_usage_exporters.exporting import Exporter, Lenient, keywords
 from otel_usage_exporters.packing import Translation
 from otel_usage_exporters.settings import parse_key
 from otel_usage_exporters.signals import UsageMetricExporter, UsageSpanExporter
@@ -61,6 +60,7 @@ class PiwikProExporter(Exporter):
     at_most_once = True
     schema_key = "segment"
 
+    @keywords
     def __init__(
         self,
         *,
@@ -78,27 +78,7 @@ class PiwikProExporter(Exporter):
         derived: bool | None = None,
         timeout_s: float | None = None,
         folder: str | None = None,
-    ) -> None:
-        try:
-            super().__init__(
-                site_id=site_id,
-                visitor_id=visitor_id,
-                dimensions=dimensions,
-                endpoint=endpoint,
-                names=names,
-                spans=spans,
-                attributes=attributes,
-                allow_personal_data=allow_personal_data,
-                user=user,
-                user_key=user_key,
-                send_raw_user=send_raw_user,
-                derived=derived,
-                timeout_s=timeout_s,
-                folder=folder,
-            )
-        except SettingError:
-            del user_key  # tools that report an error show the variables of its frames
-            raise
+    ) -> None: ...
 
 
 class PiwikProSpanExporter(PiwikProExporter, UsageSpanExporter):

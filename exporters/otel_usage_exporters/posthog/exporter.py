@@ -9,8 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from otel_usage.setting_error import SettingError
-from otel_usage_exporters.exporting import Exporter, Lenient
+from otel_usage_exporters.exporting import Exporter, Lenient, keywords
 from otel_usage_exporters.packing import Request, Translation
 from otel_usage_exporters.post import Answer
 from otel_usage_exporters.settings import SettingReader, parse_flag, parse_key
@@ -98,6 +97,7 @@ class PostHogExporter(Exporter):
     vendor_class = PostHog
     schema_key = "segment"
 
+    @keywords
     def __init__(
         self,
         *,
@@ -117,29 +117,7 @@ class PostHogExporter(Exporter):
         derived: bool | None = None,
         timeout_s: float | None = None,
         folder: str | None = None,
-    ) -> None:
-        try:
-            super().__init__(
-                api_key=api_key,
-                distinct_id=distinct_id,
-                endpoint=endpoint,
-                names=names,
-                person_profiles=person_profiles,
-                groups=groups,
-                exceptions=exceptions,
-                spans=spans,
-                attributes=attributes,
-                allow_personal_data=allow_personal_data,
-                user=user,
-                user_key=user_key,
-                send_raw_user=send_raw_user,
-                derived=derived,
-                timeout_s=timeout_s,
-                folder=folder,
-            )
-        except SettingError:
-            del api_key, user_key  # tools that report an error show the variables of its frames
-            raise
+    ) -> None: ...
 
 
 class PostHogSpanExporter(PostHogExporter, UsageSpanExporter):

@@ -10,8 +10,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from otel_usage.setting_error import SettingError
-from otel_usage_exporters.exporting import Exporter, Lenient
+from otel_usage_exporters.exporting import Exporter, Lenient, keywords
 from otel_usage_exporters.packing import Request, Translation
 from otel_usage_exporters.post import Answer
 from otel_usage_exporters.settings import SettingReader, parse_key
@@ -93,6 +92,7 @@ class SegmentExporter(Exporter):
     vendor_class = Segment
     schema_key = "segment"
 
+    @keywords
     def __init__(
         self,
         *,
@@ -109,26 +109,7 @@ class SegmentExporter(Exporter):
         derived: bool | None = None,
         timeout_s: float | None = None,
         folder: str | None = None,
-    ) -> None:
-        try:
-            super().__init__(
-                write_key=write_key,
-                anonymous_id=anonymous_id,
-                endpoint=endpoint,
-                names=names,
-                spans=spans,
-                attributes=attributes,
-                allow_personal_data=allow_personal_data,
-                user=user,
-                user_key=user_key,
-                send_raw_user=send_raw_user,
-                derived=derived,
-                timeout_s=timeout_s,
-                folder=folder,
-            )
-        except SettingError:
-            del write_key, user_key  # tools that report an error show the variables of its frames
-            raise
+    ) -> None: ...
 
 
 class SegmentSpanExporter(SegmentExporter, UsageSpanExporter):
