@@ -118,15 +118,17 @@ def _drop(spool: str, place: str, names: "list[str]") -> None:
 
 def ends_with_process_1() -> bool:
     """True if this process, a child of process 1, ends with a container or a systemd unit, and its children with it."""
-    if (
-        "INVOCATION_ID" in os.environ
-    ):  # of a unit; sessions have it too, but their processes are no children of process 1
-        return True
+    # INVOCATION_ID: of a unit; sessions have it too, but their processes are no children of process 1.
+    return "INVOCATION_ID" in os.environ or not is_process_1_a_machines()
+
+
+def is_process_1_a_machines() -> bool:
+    """True if process 1 is a machine's init, or this is no Linux, and so no container; False in a container."""
     try:
         descriptor = os.open("/proc/1/comm", os.O_RDONLY)
-    except OSError:  # no Linux, and so no container
-        return False
+    except OSError:
+        return True
     try:
-        return os.read(descriptor, 64).strip() not in INITS
+        return os.read(descriptor, 64).strip() in INITS
     finally:
         os.close(descriptor)

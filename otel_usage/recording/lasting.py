@@ -40,11 +40,4 @@ def in_container() -> bool:
     """True if process 1 is no machine's, or Kubernetes says so."""
     if "KUBERNETES_SERVICE_HOST" in os.environ or os.getpid() == 1:
         return True
-    try:
-        descriptor = os.open("/proc/1/comm", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    except OSError:
-        return False
-    try:
-        return os.read(descriptor, 64).strip() not in _load("recording.folders").INITS
-    finally:
-        os.close(descriptor)
+    return not _load("recording.folders").is_process_1_a_machines()

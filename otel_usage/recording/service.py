@@ -235,13 +235,4 @@ def _is_green() -> bool:
 
 def _ends_with_us() -> bool:
     """True if nobody would reap what we leave behind: process 1 is no machine's."""
-    if os.getpid() == 1:
-        return True
-    try:
-        descriptor = os.open("/proc/1/comm", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    except OSError:
-        return False
-    try:
-        return os.read(descriptor, 64).strip() not in _load("recording.folders").INITS
-    finally:
-        os.close(descriptor)
+    return os.getpid() == 1 or not _load("recording.folders").is_process_1_a_machines()
