@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from datetime import date, datetime, timezone
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 from otel_usage.setting_error import SettingError
 
+from ..stored import choose_app, open_store
 from .numbers import TABLES
 
 
@@ -59,17 +59,11 @@ def publish(args: argparse.Namespace, today: date) -> list[date]:
     """Do what *args* say; return the months that may be shown *today*. Raises SettingError, OSError."""
     if args.schema_page and urlsplit(args.schema_page).scheme not in ("http", "https"):
         raise SettingError(f"--schema-page {args.schema_page!r} is no address of http or https")
-    if not os.path.exists(args.store):
-        raise SettingError(f"--store {args.store!r} is not there")
-    try:
-        from ..store.store import Store
-    except ImportError as exc:
-        raise SettingError(f"{exc.name} is missing: pip install 'otel-usage[server]'") from exc
     from .files import read_months, write
     from .numbers import count_month, find_first_month, months_until
 
     out, tables = Path(args.out), args.question or list(TABLES)
-    with Store(args.store) as store, store.reader() as cursor:
+    with open_store(args.store) as store, store.reader() as cursor:
         app = choose_app(args.app, store.apps())
 
         def execute(sql: str, values: object) -> Sequence[Sequence[object]]:
@@ -85,13 +79,3 @@ def publish(args: argparse.Namespace, today: date) -> list[date]:
         }
     write(out, app, counted, tables, args.schema_page)
     return months
-
-
-def choose_app(name: str | None, apps: Sequence[str]) -> str:
-    """Return the app that is meant. Raises SettingError if that is none of the store's, or not clear."""
-    if name in apps or (name is None and len(apps) == 1):
-        return name or apps[0]
-    listed = ", ".join(apps) or "none"
-    if name is None:
-        raise SettingError(f"which program? Name it with --app; the store has: {listed}")
-    raise SettingError(f"--app {name!r} is not in the store, which has: {listed}")

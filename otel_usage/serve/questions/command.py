@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 from otel_usage.setting_error import SettingError
 
+from ..stored import choose_app, open_store
 from . import AUDIENCES, DUCKDB, QUESTIONS, FilterError, Filters, answer
 
 TOKEN = "OTEL_USAGE_SERVE_VIEWER_TOKEN"  # noqa: S105 - the variable's name
@@ -87,18 +88,10 @@ def _ask_store(args: argparse.Namespace, query: Mapping[str, str], kind: str) ->
     question = QUESTIONS.get(args.question)
     if question is None:
         raise SettingError(f"question {args.question!r} is not one of {', '.join(QUESTIONS)}")
-    if not os.path.exists(args.store):
-        raise SettingError(f"--store {args.store!r} is not there")
-    try:
-        from ..store.store import Store
-    except ImportError as exc:
-        raise SettingError(f"{exc.name} is missing: pip install 'otel-usage[server]'") from exc
-    with Store(args.store) as store:
+    with open_store(args.store) as store:
         store.roll_up()
-        apps = store.apps()
-        if "app" not in query and len(apps) != 1:
-            raise SettingError(f"which program? Name it with --app; the store has: {', '.join(apps) or 'none'}")
-        filters = Filters.from_query({"app": apps[0] if apps else "", **query})
+        app = query["app"] if "app" in query else choose_app(None, store.apps())
+        filters = Filters.from_query({**query, "app": app})
         with store.reader() as cursor:
             result = answer(lambda sql, values: cursor.execute(sql, values).fetchall(), DUCKDB, question, filters)
     return result.as_csv() if kind == "csv" else result.as_json()
