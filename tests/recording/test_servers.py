@@ -70,10 +70,13 @@ SERVERS = {
     "gunicorn": (*GUNICORN, "-w", "2", "app:wsgi"),
     "gunicorn, preload": (*GUNICORN, "-w", "2", "--preload", "app:wsgi"),
     "gunicorn, threads": (*GUNICORN, "-w", "1", "--threads", "3", "app:wsgi"),
+    "gunicorn, uvicorn's workers": (*GUNICORN, "-w", "2", "-k", "uvicorn.workers.UvicornWorker", "app:asgi"),
     "gunicorn, recycling": (*GUNICORN, "-w", "2", "--max-requests", "4", "app:wsgi"),
 }
 # Tried where they are installed, with the slow ones.
 OTHERS = {
+    "gunicorn, gevent": (*GUNICORN, "-w", "2", "-k", "gevent", "app:wsgi"),
+    "gunicorn, gevent, preload": (*GUNICORN, "-w", "2", "-k", "gevent", "--preload", "app:wsgi"),
     "hypercorn": ("-m", "hypercorn", "-b", "unix:{socket}", "-w", "2", "app:asgi"),
     "granian": ("-m", "granian", "--interface", "asgi", "--uds", "{socket}", "--workers", "2", "--respawn-failed-workers", "app:asgi"),
     "uwsgi": ("-c", "import pyuwsgi, sys; pyuwsgi.run(['--http-socket', '{socket}', '--master', '--processes', '2', '--module', "
