@@ -111,7 +111,8 @@ class Serve(Relay):
         self.metrics.put("queued_rows", writer.queued)
         self.metrics.put("store_failing", int(bool(writer.failing)))
         self.metrics.put("store_bytes", self.store.size_bytes())
-        for name, state in (self._forwarding.states() if self._forwarding else {}).items():
+        states = await asyncio.to_thread(self._forwarding.states) if self._forwarding else {}
+        for name, state in states.items():
             self.metrics.put("outbox_records", state.waiting, destination=name)
             self.metrics.put("failing", int(state.paused), destination=name)
         answer = await super().answer_metrics(request)

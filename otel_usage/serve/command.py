@@ -26,6 +26,8 @@ from otel_usage.server.serve import (
 from otel_usage.setting_error import SettingError
 from otel_usage.settings.endpoint import is_loopback
 
+from .stored import STORE, VIEWER_TOKEN
+
 if TYPE_CHECKING:
     from .access import Access
 
@@ -33,7 +35,6 @@ log = logging.getLogger("otel_usage.serve")
 
 DEFAULTS = Options(waiting=2_048, held_bytes=256 * MIB)
 LISTEN = "127.0.0.1:4318"  # OTLP's own port: programs that are told nothing else send there
-STORE = "usage.duckdb"
 DEMO_STORE = "usage-demo.duckdb"
 NUMBERS = ("memory_mib", "spill_mib", "keep_days", "keep_rollup_days")
 ERRANDS = ("erase", "backup")
@@ -58,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--viewer-token-file",
         metavar="FILE",
-        help="tokens of those who look, one a line; also OTEL_USAGE_SERVE_VIEWER_TOKEN. Without any, this machine alone looks",
+        help=f"tokens of those who look, one a line; also {VIEWER_TOKEN}. Without any, this machine alone looks",
     )
     parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM")
     parser.add_argument("--tls-key", metavar="FILE", help="its private key, PEM")
@@ -109,11 +110,11 @@ def read_access(args: argparse.Namespace, host: str) -> Access:
     if args.token_file:
         text = read_token_file("--token-file", args.token_file)
         clients |= read_clients(text, f"--token-file {args.token_file!r}")
-    text = os.environ.get("OTEL_USAGE_SERVE_VIEWER_TOKEN", "")
+    text = os.environ.get(VIEWER_TOKEN, "")
     if args.viewer_token_file:
         text += "\n" + read_token_file("--viewer-token-file", args.viewer_token_file)
     if text.strip():
-        viewers = read_tokens(text, args.viewer_token_file or "OTEL_USAGE_SERVE_VIEWER_TOKEN")
+        viewers = read_tokens(text, args.viewer_token_file or VIEWER_TOKEN)
     elif args.viewer_token_file:
         raise SettingError(
             f"--viewer-token-file {args.viewer_token_file!r} is empty: put a token in it, or leave it out"

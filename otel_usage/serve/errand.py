@@ -8,11 +8,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import duckdb
 import requests
 
 from otel_usage.setting_error import SettingError
 
-from .store.store import Store
+from .store.writer import explain_fault
+from .stored import STORE, VIEWER_TOKEN, open_store
 
 TIMEOUT_S = 600.0  # a large store takes its time
 
@@ -35,11 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
             "--server",
             metavar="URL",
             help="of the server that has the store, such as http://127.0.0.1:4318; its viewers' token comes from "
-            "OTEL_USAGE_SERVE_VIEWER_TOKEN",
+            + VIEWER_TOKEN,
         )
-        one.add_argument(
-            "--store", default="usage.duckdb", metavar="FILE", help="where no server runs; default: %(default)s"
-        )
+        one.add_argument("--store", default=STORE, metavar="FILE", help="where no server runs; default: %(default)s")
     return parser
 
 
@@ -61,7 +61,7 @@ def main(words: Sequence[str]) -> int:
 
 def _ask(url: str, command: Mapping[str, str]) -> dict[str, Any]:
     """Return what the server answers. Any: JSON. Raises SettingError if it can't be asked."""
-    token = os.environ.get("OTEL_USAGE_SERVE_VIEWER_TOKEN", "")
+    token = os.environ.get(VIEWER_TOKEN, "")
     headers = {"authorization": f"Bearer {token}"} if token else {}
     try:
         answer = requests.post(url, json=dict(command), headers=headers, timeout=TIMEOUT_S, allow_redirects=False)
@@ -78,12 +78,12 @@ def _ask(url: str, command: Mapping[str, str]) -> dict[str, Any]:
 
 def _do(args: argparse.Namespace) -> dict[str, Any]:
     """Do it on the store itself. Any: as the server's answer. Raises SettingError if the store is another process's."""
-    if not os.path.exists(args.store):
-        raise SettingError(f"--store {args.store!r} is not there")
-    with Store(args.store) as store:
-        if args.errand == "backup":
-            return {"path": store.back_up()}
+    with open_store(args.store) as store:
         try:
+            if args.errand == "backup":
+                return {"path": store.back_up()}
             return {"removed": store.erase(args.app, args.installation)}
         except ValueError:
             return {"error": f"the installation {args.installation!r} is no UUID"}
+        except (OSError, duckdb.Error) as exc:
+            return {"error": f"the store can't be written: {explain_fault(exc)}"}

@@ -11,6 +11,9 @@ from otel_usage.setting_error import SettingError
 if TYPE_CHECKING:
     from .store.store import Store
 
+STORE = "usage.duckdb"  # of `otel-usage serve`, where nothing else is named
+VIEWER_TOKEN = "OTEL_USAGE_SERVE_VIEWER_TOKEN"  # noqa: S105  the variable's name
+
 
 def open_store(path: str) -> Store:
     """Return the store at *path*, which is not made if it is not there. Raises SettingError."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
-from uuid import UUID
 
 from ..questions import unused_fields
 from ..questions.declared import PREFIX
@@ -153,11 +152,3 @@ def _erasure(view: View) -> Markup:
         ),
         class_="panel wide",
     )
-
-
-def read_installation(text: str) -> str | None:
-    """Return the id that *text* is, as UUIDs are written; None if it is none."""
-    try:
-        return str(UUID(text.strip()))
-    except ValueError:
-        return None

@@ -6,14 +6,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
+from uuid import UUID
 
+import duckdb
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from ..questions import FilterError
-from .app_page import app_page, read_installation
+from ..store.writer import explain_fault
+from .app_page import app_page
 from .asset_files import asset
 from .live import latest, live_page, stream, welcome_page
 from .overview import ask_safely, overview
@@ -116,7 +119,10 @@ class Pages:
                 try:
                     response = await answerer(request)
                 except FilterError as exc:
-                    response = _html(message_page(self._bare(request), "That can't be shown", f"{exc}."), 400)
+                    if _wants_page(request):
+                        response = _html(message_page(self._bare(request), "That can't be shown", f"{exc}."), 400)
+                    else:
+                        response = PlainTextResponse(f"{exc}\n", 400)
             for name, text in HEADERS.items():
                 response.headers.setdefault(name, text)
             return response
@@ -128,7 +134,7 @@ class Pages:
             return PlainTextResponse(
                 "nobody may look here: use localhost, or start the server with tokens of viewers\n", 403
             )
-        if request.method != "GET" or request.url.path.endswith((".json", ".csv", "/events")):
+        if not _wants_page(request):
             return PlainTextResponse("a token is needed\n", 401, {"www-authenticate": "Bearer"})
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return _html(sign_in_page(self._bare(request), here, wrong=False), 401)
@@ -249,20 +255,29 @@ class Pages:
         """Erase an installation, and say what was removed."""
         form = await _read_form(request)
         request.scope["query_string"] = b""
-        app, installation = form.get("app", ""), read_installation(form.get("installation", ""))
+        app = form.get("app", "")
         store: Any = self.reading.store  # Any: what erasure returns is the store's own
-        erased = (
-            f"Everything of installation {installation} was erased."
-            if installation
-            else "That is no id of an installation."
-        )
-        if installation:
-            await run_in_threadpool(store.erase, app, installation)
+        status = 200
+        try:
+            installation = str(UUID(form.get("installation", "").strip()))
+            removed = await run_in_threadpool(store.erase, app, installation)
+        except ValueError:
+            sentence, status = "That is no id of an installation.", 400
+        except duckdb.Error as exc:
+            sentence, status = f"Nothing was erased: the store can't write ({explain_fault(exc)}).", 503
+        else:
+            rows = ", ".join(f"{n} of {table}" for table, n in removed.items())
+            erased = f"Everything of installation {installation} was erased: {rows}."
+            sentence = erased if rows else f"Nothing of installation {installation} was stored for {app}."
             self.reading.forget()
         view = await self._view(request)
         view = replace(view, path="/app", filters=replace(view.filters, app=app))
-        page = await run_in_threadpool(app_page, self.reading, view, erased)
-        return _html(page, 200 if installation else 400)
+        return _html(await run_in_threadpool(app_page, self.reading, view, sentence), status)
+
+
+def _wants_page(request: Request) -> bool:
+    """True if a person looks at the answer to *request*, and no program."""
+    return request.method == "GET" and not request.url.path.endswith((".json", ".csv", "/events"))
 
 
 async def _read_form(request: Request) -> dict[str, str]:

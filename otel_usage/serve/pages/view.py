@@ -80,7 +80,8 @@ def read_view(path: str, query: Mapping[str, str], apps: Sequence[str], today: d
     named.setdefault("app", apps[0] if apps else "")
     days = 0 if "start" in named or "end" in named else USUAL_DAYS
     if days and "days" in named:
-        if not (named["days"].isascii() and named["days"].isdigit() and 1 <= int(named["days"][:6]) <= 3_660):
+        number = named["days"]
+        if not (number.isascii() and number.isdigit() and len(number) <= 4 and 1 <= int(number) <= 3_660):
             raise FilterError(f"days {named['days']!r} is not a number between 1 and 3660")
         days = int(named["days"])
     if days:

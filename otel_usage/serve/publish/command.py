@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from otel_usage.setting_error import SettingError
 
-from ..stored import choose_app, open_store
+from ..stored import STORE, choose_app, open_store
 from .numbers import TABLES
 
 
@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("out", metavar="OUT", help="a folder for these files alone, made if it is not there")
     parser.add_argument(
         "--store",
-        default="usage.duckdb",
+        default=STORE,
         metavar="FILE",
         help="of a server that does not run, or a copy by `otel-usage serve backup`; default: %(default)s",
     )

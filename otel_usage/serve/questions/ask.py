@@ -45,8 +45,8 @@ def answer(execute: Execute, dialect: Dialect, question: Question, filters: Filt
 
     Raises: whatever *execute* does.
     """
-    table = _ask(execute, dialect, question, filters)
-    before = _ask(execute, dialect, question, filters.previous())
+    table = ask_table(execute, dialect, question, filters)
+    before = ask_table(execute, dialect, question, filters.previous())
     apart = _count_runs(execute, dialect, filters)
     oldest = _find_oldest(execute, dialect, question, filters)
     old = [h.value for h in before.headlines]
@@ -69,7 +69,8 @@ def answer(execute: Execute, dialect: Dialect, question: Question, filters: Filt
     )
 
 
-def _ask(execute: Execute, dialect: Dialect, question: Question, filters: Filters) -> Table:
+def ask_table(execute: Execute, dialect: Dialect, question: Question, filters: Filters) -> Table:
+    """Return the rows of the period alone, as they come: what an answer says besides is not looked for."""
     scope = Scope(dialect, "all" if question.every_audience else filters.audience)
     values = bind(question, filters)
     results: Results = {name: _run(execute, dialect, sql, values) for name, sql in question.queries(scope).items()}

@@ -12,10 +12,9 @@ from urllib.parse import quote, urlencode
 
 from otel_usage.setting_error import SettingError
 
-from ..stored import choose_app, open_store
+from ..stored import STORE, VIEWER_TOKEN, choose_app, open_store
 from . import AUDIENCES, DUCKDB, QUESTIONS, FilterError, Filters, answer
 
-TOKEN = "OTEL_USAGE_SERVE_VIEWER_TOKEN"  # noqa: S105 - the variable's name
 TIMEOUT_S = 60.0
 FILTERS = ("app", "start", "end", "version", "audience")
 
@@ -32,9 +31,11 @@ def build_parser() -> argparse.ArgumentParser:
         "question", metavar="QUESTION", help="one of the above; with --server also event.NAME, of the schema"
     )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--server", metavar="URL", help=f"of `otel-usage serve`; its viewers' token comes from {TOKEN}")
     where.add_argument(
-        "--store", default="usage.duckdb", metavar="FILE", help="where no server has it open; default: %(default)s"
+        "--server", metavar="URL", help=f"of `otel-usage serve`; its viewers' token comes from {VIEWER_TOKEN}"
+    )
+    where.add_argument(
+        "--store", default=STORE, metavar="FILE", help="where no server has it open; default: %(default)s"
     )
     parser.add_argument("--app", metavar="NAME", help="the program; needed where the store has several")
     parser.add_argument("--start", metavar="DAY", help="first day, such as 2026-11-01; default: 28 days in all")
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _ask_server(args: argparse.Namespace, query: Mapping[str, str], kind: str) -> str:
     import requests
 
-    token = os.environ.get(TOKEN, "")
+    token = os.environ.get(VIEWER_TOKEN, "")
     url = f"{args.server.rstrip('/')}/questions/{quote(args.question, safe='')}.{kind}?{urlencode(query)}"
     headers = {"authorization": f"Bearer {token}"} if token else {}
     try:

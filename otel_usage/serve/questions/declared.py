@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .ask import Execute, answer
+from .ask import Execute, ask_table
 from .dialect import DUCKDB, Dialect
 from .filters import Filters
 from .question import AT, LASTING, Column, Headline, Question, Results, Row, Scope, Table, share
@@ -35,7 +35,7 @@ def unused_fields(
     unused = []
     for question in declared_questions(schema).values():
         name = question.id.removeprefix(PREFIX)
-        rows = answer(execute, dialect, question, filters).rows
+        rows = ask_table(execute, dialect, question, filters).rows
         unused += [f"{name}.{row[0]}" for row in rows if row[1] == NEVER and row[0] != ANY]
     return unused
 

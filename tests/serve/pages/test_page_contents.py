@@ -70,6 +70,18 @@ def test_a_filter_that_can_not_be_is_explained(digest: str, query: str) -> None:
     assert "be shown" in answer.text
 
 
+@pytest.mark.parametrize("query", ["start=foo", "days=0001234567890", "audience=cats"])
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_a_program_hears_of_a_wrong_filter_in_plain_text(digest: str, query: str, kind: str) -> None:
+    """`otel-usage ask` shows what the server answers: one line, and no page."""
+    answer = requests.get(f"{digest}/questions/runs.{kind}?{query}", timeout=20)
+
+    assert (400, "text/plain; charset=utf-8", 1) == (
+        answer.status_code, answer.headers["content-type"], answer.text.count("\n")
+    )  # fmt: skip
+    assert query.partition("=")[2] in answer.text
+
+
 @pytest.mark.parametrize("id_", QUESTIONS)
 def test_each_question_has_a_page_json_and_csv(digest: str, id_: str) -> None:
     """The page says what its number is, and links to the same answer as files, under the same filters."""
@@ -145,10 +157,12 @@ def test_an_installation_is_erased_from_the_page(tmp_path) -> None:
     with serving(tmp_path, [run_now(installation=mine), run_now(installation=other)]) as (address, store):
         answer = requests.post(f"{address}/erase", {"app": "mycli", "installation": f" {mine.upper()} "}, timeout=20)
         wrong = requests.post(f"{address}/erase", {"app": "mycli", "installation": "1' OR 1=1"}, timeout=20)
+        again = requests.post(f"{address}/erase", {"app": "mycli", "installation": mine}, timeout=20)
         with store.reader() as cursor:
             rows = cursor.execute("SELECT installation FROM events").fetchall()
 
-    assert f"installation {mine} was erased" in answer.text
+    assert f"installation {mine} was erased: 1 of events" in answer.text
+    assert f"Nothing of installation {mine} was stored for mycli" in again.text
     assert (400, True) == (wrong.status_code, "no id of an installation" in wrong.text)
     assert [other] == [str(row[0]) for row in rows]
 

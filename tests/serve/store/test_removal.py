@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from otel_usage.serve.errand import main
 from otel_usage.serve.store.rows import CountRow
 from otel_usage.serve.store.store import Store
 from otel_usage.serve.store.writer import Batch
@@ -81,3 +82,15 @@ def test_a_backup_is_a_store_of_its_own(tmp_path: Path) -> None:
     assert first.st_ino != Path(path).stat().st_ino
     assert 0o600 == Path(path).stat().st_mode & 0o777
     assert not Path(path + ".part").exists()
+
+
+def test_a_backup_that_can_not_be_written_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder lies in its place: one line says so, and no traceback."""
+    Store(tmp_path / "s").close()
+    (tmp_path / "s.backup").mkdir()
+    (tmp_path / "s.backup" / "mine").touch()
+
+    assert 1 == main(["backup", "--store", str(tmp_path / "s")])
+
+    assert capsys.readouterr().err.startswith("otel-usage serve: the store can't be written: ")
+    assert (tmp_path / "s.backup" / "mine").exists()
