@@ -125,8 +125,11 @@ class SettingReader:
             raise self.wrong("user_key", no_key, missing=True)
         return choice
 
-    def common(self) -> CommonSettings:
-        """Return the settings that all exporters share. Raises SettingError, also for a keyword nobody has asked for."""
+    def common(self, keyword: str, client: str) -> CommonSettings:
+        """Return the settings that all exporters share. Raises SettingError, also for a keyword nobody has asked for.
+
+        client: the one that the setting *keyword* names for all events, "" for none; then no user of an event is one.
+        """
         common = CommonSettings(
             self._choice(),
             self.read("derived", parse_flag, False, '"true" or "false"'),
@@ -136,6 +139,8 @@ class SettingReader:
         unknown = sorted(set(self._settings) - self._asked_for)
         if unknown:
             raise SettingError(f"unknown setting {', '.join(unknown)}: expected {', '.join(sorted(self._asked_for))}")
+        if client and common.choice.user:
+            raise self.wrong(keyword, "it or user, not both")
         return common
 
 

@@ -134,6 +134,12 @@ def judge_once(answer: Answer, events: int = 1) -> tuple[RequestOutcome, str]:
     return RequestOutcome.DROP_AND_STOP if stops else RequestOutcome.DROP, f"http_{status}"
 
 
+def valid_places(places: Sequence[Any], events: int) -> frozenset[int]:
+    """Return *places*, none if one of them is not a place in a request of so many events. Any: JSON of a vendor's."""
+    valid = [place for place in places if type(place) is int and 0 <= place < events]
+    return frozenset(valid) if len(valid) == len(places) else frozenset()
+
+
 def plain_request(body: bytes) -> tuple[dict[str, str], bytes]:
     """Return (headers, body) of a request that carries *body* as it is, for servers that unpack nothing."""
     return {"Content-Type": "application/json", "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}, body

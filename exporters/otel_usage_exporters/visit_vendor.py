@@ -39,9 +39,7 @@ class VisitVendor(Vendor):
         self.visitor = reader.read("visitor_id", _parse_visitor, "", "16 hexadecimal digits")
         self.names = reader.names(self.label)
         self.dimensions = _read_dimensions(reader)
-        self.common = reader.common()
-        if self.visitor and self.common.choice.user:
-            raise reader.wrong("visitor_id", "it or user, not both")
+        self.common = reader.common("visitor_id", self.visitor)
 
     @staticmethod
     @abstractmethod

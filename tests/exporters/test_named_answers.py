@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 from base64 import b64decode
+from dataclasses import replace
 
 import pytest
 from otel_usage_exporters.posthog import PostHogSpanExporter
+from otel_usage_exporters.segment import SegmentSpanExporter
 from otel_usage_exporters.usage_event import events_from_spans
 
 from otel_usage import SettingError
@@ -222,3 +224,14 @@ def test_amplitudes_addresses(serve):
 
     assert ["/2/httpapi", "/batch"] == [path for path, _, _ in server.requests]
     assert 2 == len(NAMED["amplitude"].received(server))
+
+
+@pytest.mark.parametrize("vendor", [*NAMED, "segment"])
+def test_an_answer_that_is_nested_without_end(serve, vendor):
+    """The status says that it was received; the text of it is no reason for anything."""
+    server = serve((200, {}, b"[" * 60_000))
+
+    segment = SegmentSpanExporter(write_key="k", endpoint=server.url, folder="")
+    exporter = segment if vendor == "segment" else NAMED[vendor].exporter(server.url)
+
+    assert Verdict((), None, {}, 200) == replace(exporter.deliver(SPANS), gone={}, reason="")

@@ -14,7 +14,7 @@ from otel_usage_exporters.post import Answer
 from otel_usage_exporters.settings import SettingReader, parse_flag, parse_key
 from otel_usage_exporters.signals import UsageMetricExporter, UsageSpanExporter
 from otel_usage_exporters.usage_event import UsageEvent
-from otel_usage_exporters.vendor import REDACTED, RequestOutcome, Vendor, json_request, judge_status
+from otel_usage_exporters.vendor import REDACTED, RequestOutcome, Vendor, json_request, judge_status, valid_places
 
 from .translate import AmplitudeOptions, tail, translate
 
@@ -42,9 +42,7 @@ class Amplitude(Vendor):
         endpoint = reader.endpoint(ENDPOINT)
         batch = reader.read("batch", parse_flag, False, '"true" or "false"')
         self._address = endpoint + ("/batch" if batch else "/2/httpapi")
-        self.common = reader.common()
-        if self.options.device_id and self.common.choice.user:
-            raise reader.wrong("device_id", "it or user, not both")
+        self.common = reader.common("device_id", self.options.device_id)
 
     def identifies_client(self) -> bool:
         return bool(self.options.device_id)
@@ -68,8 +66,7 @@ class Amplitude(Vendor):
     def refused(self, answer: Answer, events: int) -> frozenset[int]:
         """Return the places that a 400 names; none if one of them is not a place in the request."""
         places = list(_places(answer.json_object()))
-        valid = [place for place in places if type(place) is int and 0 <= place < events]
-        return frozenset(valid) if len(valid) == len(places) else frozenset()
+        return valid_places(places, events)
 
 
 class AmplitudeExporter(Exporter):

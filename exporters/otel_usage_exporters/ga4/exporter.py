@@ -73,9 +73,7 @@ class GA4(Vendor):
         debug = reader.read("debug", parse_flag, False, '"true" or "false"')
         self._endpoint = reader.endpoint(ENDPOINT)
         self.records_per_request = MAX_EVENTS // (2 if screens else 1)  # a run is two events then
-        self.common = reader.common()
-        if client and self.common.choice.user:
-            raise reader.wrong("client_id", "it or user, not both")
+        self.common = reader.common("client_id", client)
         self.options = GA4Options(bool(app), screens, client, self.validate, debug)
         if app and not client:
             log_once(logging.getLogger(LOGGER), logging.WARNING, APP_STREAM_WARNING)

@@ -17,7 +17,7 @@ from otel_usage_exporters.post import Answer
 from otel_usage_exporters.settings import SettingReader, parse_key
 from otel_usage_exporters.signals import UsageMetricExporter, UsageSpanExporter
 from otel_usage_exporters.usage_event import UsageEvent
-from otel_usage_exporters.vendor import REDACTED, RequestOutcome, Vendor, json_request, judge_status
+from otel_usage_exporters.vendor import REDACTED, RequestOutcome, Vendor, json_request, judge_status, valid_places
 
 from .translate import NO_TOKEN, TAIL, MixpanelOptions, translate
 
@@ -57,9 +57,7 @@ class Mixpanel(Vendor):
         imports = f"{endpoint}/import?strict=1" + (f"&project_id={project}" if project else "")
         # ip=0: the sender's address is not looked up on a map. verbose=1: a refusal is told from a success.
         self._address = imports if self._login else f"{endpoint}/track?ip=0&verbose=1"
-        self.common = reader.common()
-        if self.options.distinct_id and self.common.choice.user:
-            raise reader.wrong("distinct_id", "it or user, not both")
+        self.common = reader.common("distinct_id", self.options.distinct_id)
 
     def identifies_client(self) -> bool:
         return bool(self.options.distinct_id)
@@ -89,8 +87,7 @@ class Mixpanel(Vendor):
         """Return the places that ``failed_records`` names; none if one of them is not a place in the request."""
         failed = answer.json_object().get("failed_records")
         places = [each.get("index") for each in failed if isinstance(each, dict)] if isinstance(failed, list) else []
-        valid = [place for place in places if type(place) is int and 0 <= place < events]
-        return frozenset(valid) if len(valid) == len(places) else frozenset()
+        return valid_places(places, events)
 
 
 class MixpanelExporter(Exporter):

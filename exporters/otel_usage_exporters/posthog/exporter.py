@@ -5,7 +5,6 @@ At least once: ``uuid`` and ``timestamp`` are the same in every attempt, so that
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,9 +48,7 @@ class PostHog(Vendor):
         )
         endpoint = reader.endpoint(ENDPOINT)
         self._address = endpoint + "/" if endpoint.endswith("/batch") else endpoint + "/batch/"
-        self.common = reader.common()
-        if who and self.common.choice.user:
-            raise reader.wrong("distinct_id", "it or user, not both")
+        self.common = reader.common("distinct_id", who)
 
     def identifies_client(self) -> bool:
         return bool(self.options.distinct_id)
@@ -69,7 +66,7 @@ class PostHog(Vendor):
             return RequestOutcome.SPLIT, ""
         outcome, reason = judge_status(answer, events)
         # Events beyond what is paid for are answered 200, and thrown away.
-        if outcome is RequestOutcome.SENT and _over_quota(answer.body):
+        if outcome is RequestOutcome.SENT and _is_over_quota(answer):
             return RequestOutcome.DROP, "quota_limited"
         return outcome, reason
 
@@ -148,12 +145,8 @@ class LenientPostHogMetricExporter(Lenient, PostHogMetricExporter):
     """`PostHogMetricExporter` as entry points name it: a wrong setting is one error in the log."""
 
 
-def _over_quota(body: bytes) -> bool:
-    try:
-        answer = json.loads(body)
-    except ValueError:  # none, or cut off: the status says it was received
-        return False
-    limited = answer.get("quota_limited") if isinstance(answer, dict) else None
+def _is_over_quota(answer: Answer) -> bool:
+    limited = answer.json_object().get("quota_limited")
     return isinstance(limited, list) and bool({"events", "$exception", "exceptions"} & set(map(str, limited)))
 
 

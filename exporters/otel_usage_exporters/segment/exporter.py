@@ -5,7 +5,6 @@ At least once: ``messageId`` is the same in every attempt, so that a repetition 
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -46,9 +45,7 @@ class Segment(Vendor):
         # Jitsu then keeps the sender's address out of what it stores, where it is new enough: it knows no other way, and takes
         # no word of the body for it. jitsucom/bulker, ingest/router.go: patchEvent, read 2026-11-27.
         self._asks = {} if endpoint in (ENDPOINT, ENDPOINT_EU) else {"X-IP-Policy": "remove"}
-        self.common = reader.common()
-        if who and self.common.choice.user:
-            raise reader.wrong("anonymous_id", "it or user, not both")
+        self.common = reader.common("anonymous_id", who)
         self.options = SegmentOptions(who, names)
 
     def identifies_client(self) -> bool:
@@ -69,7 +66,10 @@ class Segment(Vendor):
         if outcome is not RequestOutcome.SENT:
             return outcome, reason
         # Jitsu says 200 and {"ok": false} to what it refuses.
-        return (RequestOutcome.DROP, "refused") if _refused(answer.body) else (outcome, reason)
+        verdict = answer.json_object()
+        if verdict.get("ok") is False or verdict.get("success") is False:
+            return RequestOutcome.DROP, "refused"
+        return outcome, reason
 
 
 class SegmentExporter(Exporter):
@@ -138,11 +138,3 @@ class LenientSegmentSpanExporter(Lenient, SegmentSpanExporter):
 
 class LenientSegmentMetricExporter(Lenient, SegmentMetricExporter):
     """`SegmentMetricExporter` as entry points name it: a wrong setting is one error in the log."""
-
-
-def _refused(body: bytes) -> bool:
-    try:
-        answer = json.loads(body)
-    except ValueError:  # none, or cut off: the status says it was received
-        return False
-    return isinstance(answer, dict) and (answer.get("ok") is False or answer.get("success") is False)
