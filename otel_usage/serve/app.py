@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NoReturn
 
 import duckdb
@@ -97,10 +98,9 @@ class Serve(Relay):
         headers = {**refusal.headers, "cache-control": "no-store"}
         return PlainTextResponse(f"{refusal.why}\n", refusal.status, headers)
 
-    def restrict(self, request: Request, received: Received) -> Received:
-        """Return what *request* may store of *received*: what its token is for."""
-        apps = request.state.apps
-        return self.decoder.restrict(received, apps) if apps else received
+    def decoding_of(self, request: Request) -> Callable[..., Received]:
+        """Return what decodes *request*: what its token is for is stored."""
+        return partial(self.decoder.decode, apps=request.state.apps)
 
     def _explain_paths(self) -> str:
         return "no such path; OTLP comes to /v1/traces and /v1/metrics"

@@ -57,12 +57,11 @@ _NAMES = {"run": "usage.command", "action": "usage.action", "error": "usage.erro
 class ReceivedRows(Received):
     """What one request asks to keep: as `Received`, and as rows.
 
-    unwanted: data points that become no row, and no loss: they repeat the spans. source: as the decoder returned it.
+    unwanted: data points that become no row, and no loss: they repeat the spans.
     """
 
     batch: Batch = field(default_factory=Batch)
     unwanted: int = 0
-    source: Received = field(default_factory=lambda: Received("traces"))
 
 
 class RowMaker:
@@ -87,7 +86,6 @@ class RowMaker:
             received.ids,
             Counter(received.rejected),
             received.skipped,
-            source=received,
         )
         if received.metrics is None:
             events = [self._event_of(span) for span in received.spans]
@@ -165,29 +163,32 @@ class RowDecoder(Decoder):
         super().__init__(schemas, items=items)
         self._maker = maker
 
-    def decode(self, signal: str, body: bytes, *, as_json: bool) -> ReceivedRows:
-        """Return what *body* holds, with its rows. Raises as `Decoder.decode` does."""
-        return self._maker.convert(super().decode(signal, body, as_json=as_json))
+    def decode(self, signal: str, body: bytes, *, as_json: bool, apps: Collection[str] = ()) -> ReceivedRows:
+        """Return what *body* holds, with its rows. apps: those that it may be of; empty for any.
 
-    def restrict(self, rows: Received, apps: Collection[str]) -> Received:
-        """Return what *rows* has of *apps*. What is another app's is rejected, as ``app``."""
-        assert isinstance(rows, ReceivedRows)
-        received = rows.source
-        resources: Iterable[Resource] = (span.resource for span in received.spans)
-        if received.metrics is not None:
-            resources = (resource for resource, _, _ in _points_of(received))
-        allowed = [at for at, resource in enumerate(resources) if resource.attributes.get("service.name") in apps]
-        if len(allowed) == len(received.ids):
-            return rows
-        part = Received(received.signal, rejected=Counter(received.rejected), skipped=received.skipped)
-        part.reject("app", len(received.ids) - len(allowed))
-        selected: Any = select(received, allowed)
-        if received.metrics is None:
-            part.spans = selected
-        else:
-            part.metrics = selected
-        part.ids = [received.ids[at] for at in allowed]
-        return self._maker.convert(part)
+        Raises as `Decoder.decode` does.
+        """
+        received = super().decode(signal, body, as_json=as_json)
+        return self._maker.convert(_restrict(received, apps) if apps else received)
+
+
+def _restrict(received: Received, apps: Collection[str]) -> Received:
+    """Return what *received* has of *apps*. What is another app's is rejected, as ``app``."""
+    resources: Iterable[Resource] = (span.resource for span in received.spans)
+    if received.metrics is not None:
+        resources = (resource for resource, _, _ in _points_of(received))
+    allowed = [at for at, resource in enumerate(resources) if resource.attributes.get("service.name") in apps]
+    if len(allowed) == len(received.ids):
+        return received
+    part = Received(received.signal, rejected=Counter(received.rejected), skipped=received.skipped)
+    part.reject("app", len(received.ids) - len(allowed))
+    selected: Any = select(received, allowed)
+    if received.metrics is None:
+        part.spans = selected
+    else:
+        part.metrics = selected
+    part.ids = [received.ids[at] for at in allowed]
+    return part
 
 
 # Any: the SDK's data point.

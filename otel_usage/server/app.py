@@ -137,9 +137,8 @@ class Relay:
         try:
             await self.reader.read(body, request, deadline)
             fan_out.take_places()
-            received = self.restrict(
-                request, await self._decode(signal, body, media_type_of(request) == JSON, deadline)
-            )
+            decode = partial(self.decoding_of(request), signal, as_json=media_type_of(request) == JSON)
+            received = await self._decode(decode, body, deadline)
             submitted = True
             fan_out.submit(received, deadline, partial(self._count, received), body.close)
             to_all = "destination" not in request.path_params
@@ -149,11 +148,11 @@ class Relay:
                 fan_out.release()
                 body.close()
 
-    def restrict(self, request: Request, received: Received) -> Received:  # noqa: ARG002
-        """Return what *request* may deliver of *received*: here, all of it."""
-        return received
+    def decoding_of(self, request: Request) -> Callable[..., Received]:  # noqa: ARG002
+        """Return what decodes *request*, as `Decoder.decode` does: here, all of it."""
+        return self.decoder.decode
 
-    async def _decode(self, signal: str, body: Body, as_json: bool, deadline: float) -> Received:
+    async def _decode(self, decode: Callable[[bytes], Received], body: Body, deadline: float) -> Received:
         """Return what *body* holds. A large one is decoded in the thread for it, so that others are answered.
 
         Raises RefusedError.
@@ -162,10 +161,10 @@ class Relay:
         content = await self._work(size_bytes, deadline, body.decode)
         if body.encoding and not content:
             raise RefusedError(400, "the body is empty once decompressed")
-        decode = partial(self.decoder.decode, signal, content, as_json=as_json)
+        work = partial(decode, content)
         size_bytes = len(content)
         del content
-        return await self._work(size_bytes, deadline, decode)
+        return await self._work(size_bytes, deadline, work)
 
     async def _work(self, size_bytes: int, deadline: float, work: Callable[[], Result]) -> Result:
         """Return what *work* does: here, if it is about few bytes, else in the thread. Raises RefusedError."""
