@@ -65,6 +65,7 @@ test-wheel: install
 test-oldest:
 	mkdir -p build
 	$(OLDEST) -m venv build/oldest
+	cp requirements-frameworks.txt build/oldest
 	grep -v opentelemetry-configuration requirements-dev.txt > build/oldest/requirements.txt
 	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[instrument,relay,server]' -r build/oldest/requirements.txt -c tests/oldest.txt
 	build/oldest/bin/python -m pytest -n 2 tests/exporters tests/delivery tests/outside tests/server

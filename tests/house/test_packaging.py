@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from fnmatch import fnmatch
 
 import pytest
@@ -35,3 +36,12 @@ def test_the_source_distribution_has_everything():
     top = {name.partition("/")[0] for name in tracked.splitlines()} - {".gitignore", "pyproject.toml"}  # always in
 
     assert set() == {name for name in top if not any(fnmatch(name, pattern) for pattern in patterns)}
+
+
+def test_each_requirement_stands_once():
+    """The lists that one environment is installed from name no project twice, so that no two bounds contradict."""
+    lists = ["requirements-dev.txt", "requirements-frameworks.txt"]
+    lines = [line for name in lists for line in (ROOT / name).read_text().splitlines()]
+    projects = [re.match(r"[\w.-]+", line)[0].lower() for line in lines if line and line[0] not in "#-"]
+
+    assert [] == [project for project, times in Counter(projects).items() if times > 1]
