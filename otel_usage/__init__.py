@@ -5,10 +5,9 @@
 The front door: the public names, `init`, and the loader of everything behind them. Importing it does no work.
 """
 
+import _thread
 import os
 import sys
-from _thread import RLock as _RLock
-from _thread import get_ident as _get_ident
 
 __version__ = "0.1.0"
 __all__ = [
@@ -93,14 +92,14 @@ class Usage(_Methods):
 def _complete(usage, name):
     # type: (Usage, str) -> Any
     """Return the attribute *name* of the handle, which has got its methods first: the class's ``__getattr__`` until then.
-
-    Building fifteen functions that few runs use would cost every run 0.18 M instructions.
-    """
+    Building fifteen functions that few runs use would cost every run 0.18 M instructions."""
     try:
         _load("recording.handle").complete()
-    except Exception:  # the program has replaced our files: it goes on without us
+    except Exception:  # a signal handler interrupts the loading; or the program has replaced our files
+        if name == "run":
+            return lambda main, *args, **kwargs: main(*args, **kwargs)
         if name in __all__ or name == "set":
-            return lambda *args, **kwargs: args[0](*args[1:], **kwargs) if name == "run" else usage
+            return lambda *args, **kwargs: (_loading and _late.append((usage, name, args, kwargs))) or usage  # type: ignore[func-returns-value]
     return object.__getattribute__(usage, name)
 
 
@@ -262,6 +261,7 @@ _installed = None  # type: tuple[str, int, float] | None  # (file, inode, time o
 _loading = {}  # type: dict[str, tuple[int, int]]  # {module: (process, thread) that loads it}
 _locks = {}  # type: dict[int, Any]  # {process: lock}: a forked child may have inherited one that nobody will release
 _LOCK_S = 0.5  # nobody waits longer for another thread to load a module
+_late = []  # type: list[tuple[Usage, str, tuple[Any, ...], Mapping[str, Any]]]  # calls by signal handlers: see `_load`
 
 
 def _load(name):
@@ -276,8 +276,8 @@ def _load(name):
     so, once the first file that was loaded is another than it was, nothing further is loaded.
 
     RACES  Threads that want one module wait for the one that loads it. A signal handler that interrupts the loading gets
-    the module as far as it is. What a thread had begun to load when another forked is begun anew in the child.
-    Raises ImportError, and whatever the module raises.
+    none: what it records waits in `_late` until all is loaded. What a thread had begun to load when another forked is
+    begun anew in the child. Raises ImportError, and whatever the module raises.
     """
     name = _BUNDLED.get(name, name)
     if not name:
@@ -286,24 +286,26 @@ def _load(name):
     module = sys.modules.get(whole)
     if module is not None and whole not in _loading:
         return module
-    me = os.getpid(), _get_ident()
-    lock = _locks.setdefault(me[0], _RLock())
+    me = os.getpid(), _thread.get_ident()
+    lock = _locks.setdefault(me[0], _thread.RLock())
     locked = lock.acquire(True, _LOCK_S)
     try:
         module, loader = sys.modules.get(whole), _loading.get(whole)
-        if module is not None and loader is not None and loader[0] != me[0]:
-            module = loader = None
-            del sys.modules[whole]
-        if module is not None:
-            return module
-        _loading[whole] = me
-        try:
-            return _loaded(whole, name)
-        finally:
-            _loading.pop(whole, None)
+        if loader == me:
+            raise ImportError(f"{whole} is being loaded", name=whole)
+        if module is None or (loader is not None and loader[0] != me[0]):
+            sys.modules.pop(whole, None)
+            _loading[whole] = me
+            try:
+                module = _loaded(whole, name)
+            finally:
+                _loading.pop(whole, None)
     finally:
         if locked:
             lock.release()
+    if _late and me not in _loading.values():
+        _load("recording.handle").make_up()
+    return module
 
 
 def _loaded(whole, name):
@@ -384,7 +386,7 @@ def _fault(expected=False):
         return
     if failure.is_thrown_in(sys.exc_info()[1]):
         raise
-    if not expected:
+    if not expected and getattr(sys.exc_info()[1], "name", None) not in _loading:
         failure.note()
 
 

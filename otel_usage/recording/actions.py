@@ -5,6 +5,7 @@ Loaded by the first of them; a run without any does without this module.
 
 import os
 import sys
+from _collections import defaultdict  # type: ignore[import-not-found]
 from _thread import RLock
 
 from .. import _fault, _load
@@ -97,7 +98,7 @@ class Events:
         self.note: Callable[[tuple[str, int, Mapping[str, object]]], None] = self.pending.append  # keeps a count
         self.actions: list[Action] = []
         self.counters: dict[tuple[Any, ...], list[int]] = {}  # a cell each: a key's hash is the dear part
-        self.dropped: dict[str, int] = {}
+        self.dropped: dict[str, int] = defaultdict(int)
         self.counted_ns = recorder.start_ns  # where the next delta starts
         self.due = self.next_due()
 
@@ -116,7 +117,7 @@ class Events:
         """Count *n* records or fields that were not kept."""
         if n:
             with self.lock:
-                self.dropped[reason] = self.dropped.get(reason, 0) + n
+                self.dropped[reason] += n
 
     def action(self, kind: str, name: str, fields: "Mapping[str, object]") -> Action:
         """Keep one action, error or heartbeat. One that is not declared is counted, and forgotten."""
@@ -155,30 +156,32 @@ class Events:
     def settle(self) -> None:
         """Add up what was noted. The list stays the same object: other threads may be about to append to it."""
         with self.lock:
-            if self.settling:  # a signal handler's call, inside of ours
-                return
-            waiting = iter(())  # type: Iterator[tuple[str, int, Mapping[str, object]]]
-            try:
-                self.settling = True
-                calls = self.pending[:]
-                rest, n_calls = iter(calls), len(calls)
-                del self.pending[:n_calls]
-                waiting = rest  # nothing of the host's can come between these two lines
-                counters = self.counters
-                for name, n, fields in waiting:
-                    try:
-                        key = (name, *fields.items())
-                        cell = counters.get(key)
-                        if cell is not None and n.__class__ is int and n >= 0:
-                            cell[0] += n
-                        else:
-                            self._first(name, n, fields)
-                    except Exception:  # a field that can't be hashed, or whose class fails to, fits no type
-                        _fault(expected=True)
-                        self.drop("value")
-            finally:
-                self.settling = False
-                self.pending[:0] = waiting  # not empty only where the host has thrown something in
+            while self.pending and not self.settling:  # a signal handler's call, inside of ours, waits for ours
+                self._settle()
+
+    def _settle(self) -> None:
+        waiting = iter(())  # type: Iterator[tuple[str, int, Mapping[str, object]]]
+        try:
+            self.settling = True
+            calls = self.pending[:]
+            rest, n_calls = iter(calls), len(calls)
+            del self.pending[:n_calls]
+            waiting = rest  # nothing of the host's can come between these two lines
+            counters = self.counters
+            for name, n, fields in waiting:
+                try:
+                    key = (name, *fields.items())
+                    cell = counters.get(key)
+                    if cell is not None and n.__class__ is int and n >= 0:
+                        cell[0] += n
+                    else:
+                        self._first(name, n, fields)
+                except Exception:  # a field that can't be hashed, or whose class fails to, fits no type
+                    _fault(expected=True)
+                    self.drop("value")
+        finally:
+            self.settling = False
+            self.pending[:0] = waiting  # not empty only where the host has thrown something in
 
     def _first(self, name: str, n: int, fields: "Mapping[str, object]") -> None:
         pairs = self.accepted("count", name, fields)
@@ -199,13 +202,16 @@ class Events:
         self.due = self.next_due()
         self.settle()
         with self.lock:
-            done = [action for action in self.actions if not action.open]
-            self.actions = [action for action in self.actions if action.open]
-            counters = {key: cell[0] for key, cell in self.counters.items()}
-            self.counters = {}
-            dropped, self.dropped = self.dropped, {}
+            # A signal handler may record here too: nothing is called between reading each of them and its new beginning.
+            actions, self.actions = self.actions, []
+            cells, self.counters = self.counters, {}
+            dropped, self.dropped = self.dropped, defaultdict(int)
+            ended = []  # type: list[Action]
+            for action in actions:
+                (self.actions if action.open else ended).append(action)
+        counters = {key: cell[0] for key, cell in cells.items()}
         start, self.counted_ns = self.counted_ns, time_ns()
-        spans = [self._span(action) for action in done]
+        spans = [self._span(action) for action in ended]
         metrics = b""
         if counters or dropped:
             metrics = line(
@@ -243,6 +249,9 @@ class Events:
     def flush(self) -> None:
         """Hand over finished actions and counts, and see that a sender comes; nothing if off was said meanwhile."""
         try:
+            with self.lock:
+                if self.settling:  # a signal handler's call, inside of ours: a later flush has all of it
+                    return
             spans, metrics = self.take()
             if (spans or metrics) and _load("recording.forget").withdrawn(self.recorder):
                 return
@@ -297,6 +306,8 @@ def of_this_process(recorder: "Recorder") -> "Events | None":
         if recorder.service is not None:
             recorder.service.serve()
             first.due = recorder.service.calls_due_s()
+    except ImportError:  # as `Usage._events` has it
+        _fault(expected=True)
     except Exception:
         _fault()
     return recorder._events

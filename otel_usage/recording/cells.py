@@ -49,10 +49,7 @@ SIZE = 65_536
 
 
 class Cells:
-    """The cells of one process. Raises OSError wherever no file of them can be made.
-
-    numbers: the cells, which whoever has a place may add to, under a lock.
-    """
+    """The cells of one process. Raises OSError wherever no file of them can be made."""
 
     def __init__(self, recorder: "Recorder") -> None:
         name = f"{time_ns():016x}-{os.urandom(8).hex()}{COUNTED}"
@@ -93,20 +90,27 @@ class Cells:
         view[RESOURCE_AT : RESOURCE_AT + len(resource)] = resource
         self._head = view[HEAD_AT : HEAD_AT + 32].cast("Q")
         self._head[0], self._head[2], self._head[3] = time_ns(), os.getpid(), began_ticks("self")
-        self.numbers = view[CELLS_AT:NAMES_AT].cast("Q")
+        self._numbers = view[CELLS_AT:NAMES_AT].cast("Q")
         self._n = 0
         os.rename(part, self.path)
 
-    def new_place(self, name: bytes) -> int:
-        """Return the place of a new cell called *name*; -1 if there is no room for one. One thread at a time."""
-        begin = NAMES_AT + self._head[1]
-        end = begin + len(name) + 1
-        if end > SIZE or self._n == MOST:
-            return -1
-        self._map[begin:end] = name + b"\n"
-        self._head[1] = end - NAMES_AT
-        self._n += 1
-        return self._n - 1
+    def new_cell(self, name: bytes) -> "memoryview[int] | None":
+        """Return a new cell called *name*, a view of one number that may be added to; None if there is no room for one.
+
+        One thread at a time, and its signal handlers.
+        """
+        text = name + b"\n"
+        while True:
+            begin = self._head[1]
+            end = begin + len(text)
+            if NAMES_AT + end > SIZE or self._n == MOST:
+                return None
+            if self._head[1] == begin:  # no signal handler has named one meanwhile; from here on nothing lets one run
+                self._map[NAMES_AT + begin : NAMES_AT + end] = text
+                self._head[1] = end
+                place = self._n
+                self._n = place + 1
+                return self._numbers[place : place + 1]
 
     def is_there(self) -> bool:
         """True if nobody has removed the file."""

@@ -8,7 +8,7 @@ import sys
 from os import getpid
 from time import monotonic  # bound here, before a program's tests can patch the module
 
-from .. import Usage, _fault, _guarded, _handles, _load, _usage
+from .. import Usage, _fault, _guarded, _handles, _late, _load, _loading, _usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Methods:  # of `Usage`, whose attributes they use
                 self._check("count", name, (*more, n) if n.__class__ is not int or n < 0 else more, fields)
             events = self._events()
             if events is None:
+                if _loading and self._recorder is not None:
+                    _late.append((self, "count", (name, n, *more), fields))  # type: ignore[arg-type]
                 return
             events.drop("undeclared_field", len(more))
         # Only noted here: `Events.settle` adds up 256 at a time. Written out, since one more call costs a fifth.
@@ -117,6 +119,8 @@ class Methods:  # of `Usage`, whose attributes they use
             self._check(kind, name, more, fields)
         events = self._events()
         if events is None:
+            if _loading and self._recorder is not None:
+                _late.append((self, kind, (name, *more), fields))  # type: ignore[arg-type]
             return None
         events.drop("undeclared_field", len(more))
         return events.action(kind, name, fields)
@@ -127,11 +131,12 @@ class Methods:  # of `Usage`, whose attributes they use
             return None
         events = recorder._events  # None until there is something that it could keep
         if events is None or events.pid != getpid():
-            # Missing, as an ImportError or KeyError, only in a signal handler that interrupts the very loading of it.
             try:
-                of_this_process = getattr(_load("recording.actions"), "of_this_process", None)
-                events = of_this_process and of_this_process(recorder)
-            except (ImportError, KeyError):
+                events = _load("recording.actions").of_this_process(recorder)
+            except (
+                ImportError,
+                KeyError,
+            ):  # in a signal handler that interrupts the loading; or the files were replaced
                 _fault(expected=True)
                 events = None
         if not self._strict:
@@ -229,6 +234,19 @@ class Command:
         recorder = self._usage._recorder
         if recorder is not None and issubclass(type(raised), SystemExit):
             _guarded(recorder.run.note_exit, raised, sys._getframe(1), raised.__context__, trace)  # type: ignore[union-attr]
+
+
+def make_up() -> None:
+    """Record what signal handlers recorded while our modules were being loaded. An action of theirs has no duration."""
+    calls = _late[:]
+    del _late[: len(calls)]
+    for usage, method, args, fields in calls:
+        if method not in ("action", "count", "error", "heartbeat"):
+            continue
+        try:
+            getattr(usage, method)(*args, **fields)
+        except Exception:  # in development, and said there where it was called
+            _fault(expected=True)
 
 
 def complete() -> None:

@@ -17,7 +17,7 @@ RACES
    write. If they are not our file's, the file is left to the sender, and another is begun. The lock has gone with the
    descriptor, so a sender may take the file at once; no line is written into it any more.
 3. A signal handler records while we write: its call is only put into a list, and the writing that it interrupted takes it
-   from there.
+   from there, and looks once more when it has said that it writes no longer.
 4. An action is written when it is made, since nobody knows whether a ``with`` follows. If one does, the line is taken back, and
    written at its end. Where another thread has written meanwhile the line stays, and so does its duration of zero.
 """
@@ -121,15 +121,15 @@ class LockedFile:
 class WrittenThrough(Events):
     """The `Events` of a process that has no run of its own: everything is written at once.
 
-    places: of each cell, by counter and fields, or by "" and a reason for which records were dropped.
+    cell_of: the cell by counter and fields, or by "" and a reason for which records were dropped.
     """
 
     def __init__(self, recorder: "Recorder") -> None:
         super().__init__(recorder)
         self.actions_file: LockedFile | None = None
         self.cells: Cells | None = None
-        self.places: dict[object, int] = {}
-        self.numbers: memoryview[int] = memoryview(b"").cast("Q")  # the cells, for what `_adder` returns
+        self.cell_of: dict[object, memoryview[int]] = {}
+        self.drops: list[tuple[str, int]] = []  # (reason, how many) that no cell has yet
         self.written_bytes = 0  # since the last flush
         self.writing = False
         self.to_wake = False  # a file was begun: a sender shall come, and wait for what becomes of it
@@ -140,18 +140,18 @@ class WrittenThrough(Events):
 
     def _adder(self) -> "Callable[[Call], None]":
         """Return what adds a count to its cell: the usual case there, the others in `settle`. What it needs is bound once."""
-        place_of, lock, one_at_a_time = self.places.get, self.lock, _runs_one_thread_at_a_time()
+        find, lock, one_at_a_time = self.cell_of.get, self.lock, _runs_one_thread_at_a_time()
 
         def add(call: "Call") -> None:
             name, n, fields = call
             try:
-                place = place_of((name, *fields.items()) if fields else name, -1)
-                if place >= 0 and n.__class__ is int and n >= 0:
+                cell = find((name, *fields.items()) if fields else name)
+                if cell is not None and n.__class__ is int and n >= 0:
                     if one_at_a_time:
-                        self.numbers[place] += n
+                        cell[0] += n
                     else:
                         with lock:
-                            self.numbers[place] += n
+                            cell[0] += n
                     return
             except Exception:  # a field that can't be hashed, or whose class fails to; a number beyond 64 bits
                 _fault(expected=True)
@@ -161,55 +161,60 @@ class WrittenThrough(Events):
         return add
 
     def settle(self) -> None:
-        """Add what was not usual: what is counted for the first time, and what is wrong."""
+        """Add what was not usual: what is counted for the first time, what is wrong, and what was dropped."""
         with self.lock:
-            if self.settling:  # a signal handler's call, inside of ours
-                return
-            try:
-                self.settling = True
-                while self.pending:
-                    name, n, fields = self.pending.pop(0)
-                    try:
-                        pairs = self.accepted("count", name, fields)
-                        if pairs is not None and (n.__class__ is not int or n < 0):
-                            self.drop("value")
-                        elif pairs is not None:
-                            self._count((name, *pairs), n)
-                    except OSError:  # full, read-only, gone: it is lost, and nobody hears of it
-                        _fault(expected=True)
-                    except Exception:
-                        _fault(expected=True)
-                        self.drop("value")
-            finally:
-                self.settling = False
+            while (
+                self.pending or self.drops
+            ) and not self.settling:  # a signal handler's call waits for the one it is in
+                try:
+                    self.settling = True
+                    while self.pending:
+                        self._add_up(*self.pending.pop(0))
+                    while self.drops:
+                        reason, n = self.drops.pop(0)
+                        self._count(("", reason), n)
+                except OSError:  # full, read-only, gone: it is lost, and nobody hears of it
+                    _fault(expected=True)
+                finally:
+                    self.settling = False
+
+    def _add_up(self, name: str, n: int, fields: "Mapping[str, object]") -> None:
+        try:
+            pairs = self.accepted("count", name, fields)
+            if pairs is not None and (n.__class__ is not int or n < 0):
+                self.drop("value")
+            elif pairs is not None:
+                self._count((name, *pairs), n)
+        except OSError:
+            raise
+        except Exception:
+            _fault(expected=True)
+            self.drop("value")
 
     def drop(self, reason: str, n: int = 1) -> None:
         """Count *n* records or fields that were not kept."""
         if n:
-            try:
-                with self.lock:
-                    self._count(("", reason), n)
-            except OSError:
-                _fault(expected=True)
+            self.drops.append((reason, n))
+            self.settle()
 
     def _count(self, key: "tuple[Any, ...]", n: int) -> None:
         """Add *n* to the cell of *key*: a counter and its fields; or "" and a reason. Raises OSError. Any: of whatever host."""
         cells = self.cells
         if cells is None or not cells.is_there():  # somebody has said off, and on again
-            self.places.clear()
-            cells = self.cells = _load("recording.cells").Cells(self.recorder)
-            self.numbers = cells.numbers
-            self.places[LOST] = cells.new_place(_name_of(LOST))
+            cells = _load("recording.cells").Cells(self.recorder)
+            lost = cells.new_cell(_name_of(LOST))
+            self.cell_of.clear()  # a signal handler may begin cells too: whatever is in here can be added to
+            self.cells, self.cell_of[LOST] = cells, lost
             self.to_wake = True
         plain = key[0] if len(key) == 1 else key
-        place = self.places.get(plain, -1)
-        if place < 0:
-            place = cells.new_place(_name_of(key))
-            if place >= 0:
-                self.places[plain] = place
+        cell = self.cell_of.get(plain)
+        if cell is None:
+            cell = cells.new_cell(_name_of(key))
+            if cell is None:
+                cell, n = self.cell_of[LOST], 1
             else:
-                place, n = self.places[LOST], 1
-        cells.numbers[place] += n
+                self.cell_of[plain] = cell
+        cell[0] += n
 
     # Actions.
 
@@ -218,10 +223,17 @@ class WrittenThrough(Events):
         if self.pid != os.getpid():  # in a forked child it is its parent's, and so is the lock
             return
         with self.lock:
-            file, last = self.actions_file, self.last
-            if file is not None and last is not None and last[0] is action and file.is_ours():
-                file.take_back(last[1])
-                self.last, action.written = None, False
+            if self.writing:  # a signal handler's call, inside of ours
+                return
+            try:
+                self.writing = True
+                file, last = self.actions_file, self.last
+                if file is not None and last is not None and last[0] is action and file.is_ours():
+                    file.take_back(last[1])
+                    self.last, action.written = None, False
+            finally:
+                self.writing = False
+        self.write()  # what a signal handler did meanwhile
 
     def ended(self, action: Action) -> None:
         """Write *action*, which has ended, unless its line could not be taken back."""
@@ -241,23 +253,21 @@ class WrittenThrough(Events):
         """Put everything that this process holds into its files."""
         self.settle()
         with self.lock:
-            if self.writing:  # a signal handler's call, inside of ours
-                return
-            try:
-                self.writing = True
-                self._write_actions()
-            except OSError:  # full, read-only, gone: what was not written is lost, and nobody hears of it
-                self.actions = [action for action in self.actions if action.open]
-                _fault(expected=True)
-            finally:
-                self.writing = False
-
-    def _write_actions(self) -> None:
-        for action in [action for action in self.actions if not action.open]:  # `ended` will come for the others
-            self.actions.remove(action)
-            action.written = True
-            begin = self._append(self._span(action))
-            self.last = None if begin is None else (action, begin)
+            while not self.writing and any(not action.open for action in self.actions):
+                try:
+                    self.writing = True
+                    for action in [
+                        action for action in self.actions if not action.open
+                    ]:  # `ended` comes for the others
+                        self.actions.remove(action)
+                        action.written = True
+                        begin = self._append(self._span(action))
+                        self.last = None if begin is None else (action, begin)
+                except OSError:  # full, read-only, gone: what was not written is lost, and nobody hears of it
+                    self.actions = [action for action in self.actions if action.open]
+                    _fault(expected=True)
+                finally:
+                    self.writing = False
 
     def write_span(self, span: str) -> None:
         """Write *span*, OTLP JSON of ours. Raises OSError."""
@@ -324,6 +334,9 @@ class WrittenThrough(Events):
         """Hand over what was written; nothing if off was said meanwhile."""
         try:
             self.write()
+            with self.lock:
+                if self.writing:  # a signal handler's call, inside of ours
+                    return
             self.due = self.next_due()
             self.written_bytes, self.to_wake = 0, False
             if self.actions_file is None and self.cells is None:

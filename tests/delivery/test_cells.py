@@ -52,8 +52,7 @@ def spool(tmp_path: Path) -> Path:
 def cells_of(spool: Path) -> Cells:
     recorder: Any = FakeRecorder(spool)
     cells = Cells(recorder)
-    place = cells.new_place(b'{"name":"usage.count.n","unit":"{item}","attributes":[]}')
-    assert 0 == place
+    cells.counted = cells.new_cell(b'{"name":"usage.count.n","unit":"{item}","attributes":[]}')
     return cells
 
 
@@ -62,7 +61,7 @@ def died(spool: Path, n: int) -> None:
     source = f"""
 import os, sys
 from tests.delivery.test_cells import FakeRecorder, cells_of
-cells_of({str(spool)!r}).numbers[0] += {n}
+cells_of({str(spool)!r}).counted[0] += {n}
 os._exit(0)
 """
     subprocess.run([sys.executable, "-c", source], cwd=ROOT, check=True)
@@ -77,7 +76,7 @@ def test_a_living_process_is_read_again_and_again(spool: Path) -> None:
     cells, intake = cells_of(spool), CellIntake(str(spool))
     sums = []
     for n in (3, 0, 4):
-        cells.numbers[0] += n
+        cells.counted[0] += n
         intake.take()
         sums.append((taken(spool), len(list((spool / "new").iterdir()))))
 
@@ -112,7 +111,7 @@ def test_a_sender_that_is_killed_anywhere_loses_and_doubles_nothing(
             for name in ("cells", "new"):
                 (spool / name).mkdir(parents=True)
             cells = cells_of(spool)
-            cells.numbers[0] += 5
+            cells.counted[0] += 5
             if dead:
                 os.close(cells.descriptor)  # and so let go of the lock
                 monkeypatch.setattr(cell_intake, "began_ticks", lambda process: 0)
@@ -124,7 +123,7 @@ def test_a_sender_that_is_killed_anywhere_loses_and_doubles_nothing(
                     except KilledError:
                         trial += 1
             if not dead:
-                cells.numbers[0] += 2
+                cells.counted[0] += 2
             CellIntake(str(spool)).take()
 
             assert (5 if dead else 7) == taken(spool), (first, second)
@@ -148,9 +147,9 @@ def test_a_process_whose_lock_is_gone_but_that_lives_stays(spool: Path) -> None:
     """A host may close our descriptor: the mapping stays, and so does the file."""
     cells = cells_of(spool)
     os.close(cells.descriptor)
-    cells.numbers[0] += 1
+    cells.counted[0] += 1
     CellIntake(str(spool)).take()
-    cells.numbers[0] += 1
+    cells.counted[0] += 1
     cells.keep_locked()
     CellIntake(str(spool)).take()
 
@@ -178,7 +177,7 @@ def bad_files() -> Iterator[bytes]:
 def test_a_file_of_another_kind_is_set_aside(spool: Path, content: bytes) -> None:
     """What can't be read is counted once, and is in nobody's way."""
     cells = cells_of(spool)
-    cells.numbers[0] += 1
+    cells.counted[0] += 1
     (spool / "cells" / "0.cells").write_bytes(content)
 
     lost = [dict(CellIntake(str(spool)).take()) for _ in range(2)]
@@ -193,7 +192,7 @@ def test_links_and_folders_are_not_followed(spool: Path) -> None:
     os.mkfifo(spool / "cells" / "c.cells")
     (spool / "cells" / "d.cells.taken").write_text("x")
     cells = cells_of(spool)
-    cells.numbers[0] += 1
+    cells.counted[0] += 1
     CellIntake(str(spool)).take()
 
     assert 1 == taken(spool)
@@ -203,13 +202,13 @@ def test_links_and_folders_are_not_followed(spool: Path) -> None:
 def test_a_mark_that_cannot_be_read(spool: Path, mark: bytes) -> None:
     """What was counted before it is rather lost than counted twice; what comes after it is counted."""
     cells, intake = cells_of(spool), CellIntake(str(spool))
-    cells.numbers[0] += 3
+    cells.counted[0] += 3
     intake.take()
     [path] = (spool / "cells").glob("*.taken")
     path.write_bytes(mark)
-    cells.numbers[0] += 4
+    cells.counted[0] += 4
     intake.take()
-    cells.numbers[0] += 5
+    cells.counted[0] += 5
     intake.take()
 
     assert taken(spool) in (3 + 5, 3 + 4 + 5)
@@ -333,7 +332,7 @@ def test_killed_at_a_random_moment(host: Host, trial: int) -> None:
 def test_cells_are_read_as_they_are_written(spool: Path) -> None:
     """A name that is not whole yet is not there."""
     cells = cells_of(spool)
-    cells.numbers[0] += 9
+    cells.counted[0] += 9
     [path] = (spool / "cells").iterdir()
 
     read = read_cells(path.read_bytes())
