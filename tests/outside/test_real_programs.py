@@ -36,9 +36,11 @@ def test_forty_programs_and_more() -> None:
 @pytest.mark.parametrize("program", QUICK)
 def test_a_run_of_a_real_program(tmp_path: Path, program: str, way: str) -> None:
     """It prints, leaves and returns what it does without us, and what is recorded is what it truly was."""
-    (case,) = [case for case in DECLARED if QUICK[program] == case.words]
+    (case,) = [replace(case, environment="-") for case in DECLARED if QUICK[program] == case.words]
+    if not can_run(case, way):
+        pytest.skip("not to be had for this Python")
 
-    result = judge(replace(case, environment="-"), way, tmp_path)
+    result = judge(case, way, tmp_path)
 
     assert all(result.judged.values()), str(result)
 
