@@ -58,7 +58,8 @@ FLOOR: dict[str, tuple[str, ...]] = {
         "messaging.rabbitmq.destination.routing_key", "messaging.rabbitmq.routing_key",
         "messaging.gcp_pubsub.message.ordering_key", "messaging.gcp_pubsub.message.ack_id", "message.body",
         "message.content", "message.text", "exception.message", "exception.stacktrace", "error.message", "error.stack",
-        "rpc.jsonrpc.error_message", "otel.status_description", "celery.task_args", "celery.task_kwargs", "body",
+        "rpc.jsonrpc.error_message", "otel.status_description", "celery.task_args", "celery.task_kwargs",
+        "celery.retry.reason", "celery.revoked.reason", "celery.reply_to", "celery.delivery_info", "body",
     ),
     "prompts, answers and tools' arguments of generative AI": (
         "gen_ai.prompt.*", "gen_ai.completion.*", "gen_ai.input.*", "gen_ai.output.messages", "gen_ai.content.*",

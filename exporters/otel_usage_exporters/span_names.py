@@ -25,7 +25,10 @@ EVENTS = {
     "http_client": ("an HTTP request that was made", "method, and `url.template` if there is one"),
     "http": ("an HTTP span that is neither", "method"),
     "db": ("a call of a database", "operation and table: `SELECT orders`"),
-    "messaging": ("a message that was sent, received or processed", "operation and destination: `publish orders`"),
+    "messaging": (
+        "a message that was sent, received or processed",
+        "operation and destination: `publish orders`; without system and operation the span's own name: `run/orders.place`",
+    ),
     "rpc_server": ("a remote procedure call that was answered", "service and method"),
     "rpc_client": ("a remote procedure call that was made", "service and method"),
     "gen_ai": ("a call of a model, an agent or a tool", "operation and model, agent or tool: `chat gpt-4o`"),
@@ -69,9 +72,14 @@ def name_of(name: str, kind: Any, attributes: Mapping[str, Any]) -> tuple[str, s
         operation = get("db.operation.name", "db.operation") or (verb[0].upper() if verb else "")
         table = get("db.collection.name", "db.sql.table", "db.mongodb.collection")
         return "db", low_cardinality(f"{operation} {table}")
-    if get("messaging.system"):
+    destination = get("messaging.destination.template", "messaging.destination.name", "messaging.destination")
+    system = get("messaging.system")
+    if system or destination or kind in (SpanKind.PRODUCER, SpanKind.CONSUMER):
         operation = get("messaging.operation.name", "messaging.operation.type", "messaging.operation")
-        destination = get("messaging.destination.template", "messaging.destination.name", "messaging.destination")
+        if (
+            not operation and not system
+        ):  # of Celery's instrumentation: ``run/orders.place``, whose destination is the queue
+            return "messaging", low_cardinality(name)
         temporary = attributes.get("messaging.destination.temporary") or attributes.get(
             "messaging.destination.anonymous"
         )

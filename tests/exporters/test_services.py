@@ -5,28 +5,21 @@ Each request carries planted secrets wherever a user, a proxy or a program puts 
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 import re
 import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 
-from otel_usage.receiver import ga4 as ga4_wire
-from otel_usage.receiver import segment as segment_wire
-
 from ..hosts import ROOT
-from ..planted_secrets import hits
+from .service_vendors import Vendors
 
 SECRETS = {
     name: f"Zq{name.replace('_', '')}7Xw41"
@@ -72,46 +65,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-class Vendors:
-    """Plays GA4 and Segment. problems: rules of theirs that a request broke; bodies: all that arrived, unpacked."""
-
-    def __init__(self, serve):
-        self.server = serve()
-        self.server.reply = self.reply
-        self.problems, self.events, self.messages, self.texts = [], [], [], []
-
-    def reply(self, path, headers, body):
-        self.texts += [(path, path.encode()), ("headers", str(dict(headers)).encode()), ("body", body)]
-        if path.startswith("/mp/collect"):
-            status, answer, text, problems = ga4_wire.answer(path, "", body)
-            self.events += [{**event, "client": json.loads(body)["client_id"]} for event in json.loads(body)["events"]]
-        else:
-            status, answer, text, problems = segment_wire.answer(path, headers, body)
-            self.messages += [m for m in json.loads(gzip.decompress(body))["batch"] if m["type"] == "track"]
-        self.problems += problems
-        return status, answer, text
-
-    @property
-    def names(self):
-        return sorted({event["name"] for event in self.events}), sorted({m["event"] for m in self.messages})
-
-    def params(self, name):
-        """Return the parameters of the events of that name, but for those that all have."""
-        common = {"session_id", "engagement_time_msec", "app", "app_version", "duration_ms"}
-        return [
-            {key: value for key, value in event["params"].items() if key not in common}
-            for event in self.events
-            if event["name"] == name
-        ]
-
-
 @pytest.fixture
 def vendors(serve):
-    made = Vendors(serve)
-    yield made
-    assert [] == made.problems
-    assert [] == hits(SECRETS.values(), made.texts)
-    assert not any(b"127.0.0.1" in text for where, text in made.texts if where == "body")
+    both = Vendors(serve)
+    yield both
+    both.check(SECRETS.values())
 
 
 def ask(address, path):
@@ -129,24 +87,7 @@ def serve_requests(vendors, tmp_path, framework, semconv, *, source="", paths=()
     """Run the service, send it requests, end it as Ctrl-C does; return what it wrote to stderr."""
     program, command = COMMANDS[framework]
     (tmp_path / "shop.py").write_text(source or program)
-    url = vendors.server.url
-    environ = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "HOME": str(tmp_path),
-        "OTEL_USAGE_HOME": str(tmp_path / "home"),
-        "PYTHONPATH": str(tmp_path),
-        "PYTHONUNBUFFERED": "1",
-        "OTEL_SERVICE_NAME": "shop",
-        "OTEL_TRACES_EXPORTER": "ga4,segment",
-        "OTEL_METRICS_EXPORTER": "none",
-        "OTEL_LOGS_EXPORTER": "none",
-        "OTEL_SEMCONV_STABILITY_OPT_IN": semconv,
-        "OTEL_EXPORTER_GA4_MEASUREMENT_ID": "G-AB12CD34EF",
-        "OTEL_EXPORTER_GA4_API_SECRET": "k",
-        "OTEL_EXPORTER_GA4_ENDPOINT": url,
-        "OTEL_EXPORTER_SEGMENT_WRITE_KEY": "k",
-        "OTEL_EXPORTER_SEGMENT_ENDPOINT": url,
-    }
+    environ = vendors.environ(tmp_path, semconv)
     for name, value in variables.items():
         environ[f"OTEL_EXPORTER_GA4_{name}"] = environ[f"OTEL_EXPORTER_SEGMENT_{name}"] = value
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -7,6 +7,7 @@ from opentelemetry.trace import SpanKind
 from otel_usage_exporters.span_names import EVENTS, name_of
 
 SERVER, CLIENT, INTERNAL, PRODUCER = SpanKind.SERVER, SpanKind.CLIENT, SpanKind.INTERNAL, SpanKind.PRODUCER
+CONSUMER = SpanKind.CONSUMER
 UUID = "4f8b12f2-92a8-4d67-8a8a-000000000001"
 
 
@@ -28,6 +29,8 @@ UUID = "4f8b12f2-92a8-4d67-8a8a-000000000001"
         ("publish orders", PRODUCER, {"messaging.system": "kafka", "messaging.operation.name": "publish", "messaging.destination.name": "orders"}, ("messaging", "publish orders")),
         ("q", PRODUCER, {"messaging.system": "rabbitmq", "messaging.operation": "publish", "messaging.destination.name": f"reply-{UUID}"}, ("messaging", "publish reply-{id}")),
         ("q", PRODUCER, {"messaging.system": "rabbitmq", "messaging.destination.temporary": True, "messaging.destination.name": "ann"}, ("messaging", "")),
+        ("run/shop.place", CONSUMER, {"celery.action": "run", "messaging.destination": "celery"}, ("messaging", "run/shop.place")),
+        (f"run/shop.place {UUID}", PRODUCER, {}, ("messaging", "run/shop.place {id}")),
         ("shop.Cart/Add", SERVER, {"rpc.system": "grpc", "rpc.service": "shop.Cart", "rpc.method": "Add"}, ("rpc_server", "shop.Cart/Add")),
         ("shop.Cart/Add", CLIENT, {"rpc.system.name": "grpc", "rpc.method": "shop.Cart/Add"}, ("rpc_client", "shop.Cart/Add")),
         ("chat gpt-4o-2024-08-06", CLIENT, {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o-2024-08-06", "gen_ai.prompt": "ann"}, ("gen_ai", "chat gpt-4o-2024-08-06")),
