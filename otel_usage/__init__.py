@@ -191,6 +191,8 @@ def init(
         if decision.mode != "off":
             Recorder = _load("recording.recorder").Recorder  # noqa: N806
             usage._recorder = Recorder(settings, decision, frame, is_program).begin()
+            if "early" in usage.__dict__:
+                _load("recording.handle").record_early(usage)
     except Exception:  # a fault of ours, or a wrong setting at a user's: the program goes on without us
         if strictness > 1:
             raise
