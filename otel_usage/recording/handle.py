@@ -148,8 +148,10 @@ class Methods:  # of `Usage`, whose attributes they use
     def snapshot(self, fields: "Callable[[], Mapping[str, object]] | None" = None, /, name: str = "") -> None:
         """Have every heartbeat of a service hold what *fields* returns: ``{declared field: value}``.
 
-        It is asked in a thread of ours, at most hourly, and should take no longer than 50 ms; one that raises is counted as
-        dropped. name: of the declared heartbeat; by default of the only one. Nothing happens in a program that is no service.
+        It is asked in a thread of its own, at most hourly, and should take no longer than 50 ms; one that raises, or has not
+        answered after a second, is counted as dropped. With ``heartbeat="calls"`` there is no thread: the call that sees to the
+        heartbeat asks, and waits.
+        name: of the declared heartbeat; by default of the only one. Nothing happens in a program that is no service.
 
         >>> usage.snapshot(lambda: {"plugins": enabled_plugins()})
         """
