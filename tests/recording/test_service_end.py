@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from ..hosts import Host
+from ..hosts import INTERPRETERS, Host, version_of
 from .test_service_process import kinds, program, starts
 
 HANDLES = "signal.signal(signal.SIGTERM, lambda *a: sys.exit(0))\n"
@@ -28,10 +28,11 @@ def life(host: Host) -> list[str]:
     return newest.read_text().splitlines()
 
 
-def test_who_handles_sigterm_and_left_no_word_has_crashed(host: Host) -> None:
+@pytest.mark.parametrize("python", INTERPRETERS, ids=version_of)
+def test_who_handles_sigterm_and_left_no_word_has_crashed(host: Host, python: str) -> None:
     """The next start says so, once: how cannot be known. A second such end on that day is counted."""
     for _ in range(3):
-        host.run(program(HANDLES + LOOKS + DIES), start_new_session=True)
+        host.run(program(HANDLES + LOOKS + DIES), start_new_session=True, python=python)
 
     assert [{}] == crashes(host)
     assert {("usage.dropped", (("reason", "repeated"),)): 1} == host.counts
@@ -150,9 +151,10 @@ print([thread.name for thread in threading.enumerate()].count("otel-usage snapsh
 """
 
 
-def test_a_snapshot_that_never_answers(host: Host) -> None:
+@pytest.mark.parametrize("python", INTERPRETERS, ids=version_of)
+def test_a_snapshot_that_never_answers(host: Host, python: str) -> None:
     """Heartbeats go without it, it is asked by one thread alone, and the program ends as if there were none."""
-    ended = host.run(program(HANGS), start_new_session=True, flags=("-W", "error"))
+    ended = host.run(program(HANGS), start_new_session=True, flags=("-W", "error"), python=python)
 
     assert (0, b"1\n") == (ended.status, ended.out)
     assert ["start", "heartbeat", "heartbeat", "heartbeat", "stop"] == kinds(host)
