@@ -231,6 +231,7 @@ def stop_all() -> None:
 
 def begin(recorder: "Recorder") -> bool:
     """Begin the service that *recorder* records; say in its log, once, that it does, or why it can't."""
+    _load("recording.handle").complete()  # now: a signal handler that counts while it is loaded would be lost
     if recorder.decision.mode == "log":
         recorder.children = []
         return True
