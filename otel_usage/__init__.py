@@ -185,11 +185,13 @@ def init(
             return _load("consent.host").follow(usage, frame, testing)  # type: ignore[no-any-return]
         gate = _load("consent.gate")
         usage.decision = decision = gate.decide(app, consent, policy, os.environ, testing, flag_seen, service)
-        if is_program and (decision.notice or service or decision.overruled == "log"):
+        if is_program and ((decision.notice and not service) or decision.overruled == "log"):
             _load("consent.due").show_due(settings, decision)
         if decision.mode != "off":
             Recorder = _load("recording.recorder").Recorder  # noqa: N806
             usage._recorder = Recorder(settings, decision, frame, is_program).begin()
+            if "early" in usage.__dict__:
+                _load("recording.handle").record_early(usage)
     except Exception:  # a fault of ours, or a wrong setting at a user's: the program goes on without us
         if strictness > 1:
             raise

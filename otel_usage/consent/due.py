@@ -45,15 +45,13 @@ def service_line(settings: "dict[str, Any]", decision: "Decision") -> str:
 
 
 def show_due(settings: "dict[str, Any]", decision: "Decision") -> None:
-    """Say what is due on stderr. A notice, once, if somebody is there to read it: a terminal.
+    """Say what is due on stderr. A notice, once, if somebody is there to read it: a terminal. A service has none.
 
     That it was seen is stored first: what can't be stored is not shown, or it would come at every run.
     """
     app, home = settings["app"], decision.home
     if decision.overruled == "log":
         say(f"{app} telemetry, log mode: none, because {decision.source} says off\n")
-    if settings["service"]:  # it says so once it is known whether it can be recorded: see recording/service_life.py
-        return
     stream = sys.stderr
     if not decision.notice or not home or stream is None or stream.closed or not stream.isatty() or passing(sys.argv):
         return

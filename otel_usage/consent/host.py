@@ -78,11 +78,14 @@ def follow(usage: Usage, frame: "FrameType", testing: bool) -> Usage:
 
 def _remember_host(recorder: "Recorder", app: str) -> None:
     """Write down which program's word counts: ``off`` of that one removes what waits here, even if nothing was sent yet."""
-    home = recorder.decision.home
+    path = f"{recorder.decision.home}/{HOST}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
-        _load("recording.folders").make_spool(home, recorder.spool)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        descriptor = os.open(f"{home}/{HOST}", flags, 0o600)
+        try:
+            descriptor = os.open(path, flags, 0o600)
+        except FileNotFoundError:  # the first of its records here
+            _load("recording.folders").make_spool(recorder.decision.home, recorder.spool)
+            descriptor = os.open(path, flags, 0o600)
         try:
             os.write(descriptor, app.encode())
         finally:

@@ -52,7 +52,7 @@ _IN_WORDS = {
     "usage.surface": "`cli` for a command that was run, `service` for a service",
     "usage.start": "of a service: whether it was its `first` start, a `restart`, or the first after an `upgrade`",
     "usage.previous_version": "of an upgrade: the version before",
-    "usage.signal": "of a service that crashed: the signal's name, such as `SIGSEGV`",
+    "usage.signal": "of a service that crashed: the signal's name, such as `SIGKILL`, where that is known",
     "usage.frames": "of a service that crashed: a number made from the place in the program's own code, from which no text can "
     "be told",
     "service.name": "the program's name",

@@ -18,11 +18,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..otlp import Record, attributes_of, merge, pairs_of, records_of
+from ..recording.heartbeat import UNSENT
 from ..recording.otlp_events import attributes as attribute_list
 from ..recording.otlp_events import metrics_body
 from ..recording.otlp_text import line
 from ..schema.records import check_point, check_resource, check_span, is_allowed_on_run
-from .beats import UNSENT, with_final_ids
+from .beats import with_final_ids
 from .queue import MAX_AGE_S
 from .run_counters import RunCounters
 from .segment_file import count_in

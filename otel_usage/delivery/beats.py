@@ -14,12 +14,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ..recording.heartbeat import DAY_S, HOUR_S
+from ..recording.heartbeat import DAY_S, HOUR_S, OF_A_DAY
 from ..spool.files import write_whole
 from ..spool.layout import BEATS
-
-UNSENT = "0" * 16  # begins the trace of a heartbeat whose ids are not made yet
-_OF_A_DAY = f"{1:016x}"
 
 
 def phase_of(installation_id: str, app: str) -> int:
@@ -30,7 +27,7 @@ def phase_of(installation_id: str, app: str) -> int:
 def with_final_ids(span: Mapping[str, Any], installation_id: str, app: str) -> Mapping[str, Any]:
     """Return a heartbeat's *span*, OTLP JSON, with the ids that leave. Raises what a malformed span raises."""
     started_s, which = int(span["startTimeUnixNano"]) // 10**9, str(span["traceId"])[16:]
-    if which == _OF_A_DAY:
+    if which == OF_A_DAY:
         window = f"day {(started_s - phase_of(installation_id, app)) // DAY_S}"
     else:
         window = f"hour {started_s // HOUR_S} {which}"

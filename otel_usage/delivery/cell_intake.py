@@ -34,6 +34,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from ..recording.cells import CELLS_AT, HEAD_AT, MAGIC, MOST, NAMES_AT, RESOURCE_AT, SIZE, began_ticks
+from ..recording.otlp_events import DELTA
 from ..recording.otlp_text import line
 from ..spool.files import list_files, write_whole
 from ..spool.layout import CELLS, COUNTED, HIDDEN, METRICS, NEW, TAKEN, TAKING
@@ -175,7 +176,7 @@ def _metric(name: dict[str, Any], n: int, begin_ns: int, until_ns: int) -> str:
         "asInt": str(n),
         "attributes": name["attributes"],
     }
-    total = {"aggregationTemporality": 1, "isMonotonic": True, "dataPoints": [point]}
+    total = {"aggregationTemporality": DELTA, "isMonotonic": True, "dataPoints": [point]}
     return json.dumps({"name": name["name"], "unit": name["unit"], "sum": total}, separators=(",", ":"))
 
 

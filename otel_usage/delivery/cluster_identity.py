@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from http.client import HTTPException, HTTPSConnection
 
 from ..consent.gate import WORDS, variable
-from ..recording.service_life import _read
+from ..recording.claims import read_line
 from ..spool.files import write_whole
 from ..spool.layout import CLUSTER
 from .service_identity import MAX_WORD, TOKEN, hashed
@@ -31,19 +31,25 @@ ASK_AGAIN_S = 7 * 86_400
 
 def find_cluster(app: str, home: str, environ: Mapping[str, str]) -> str:
     """Return the hashed id of the cluster; "" if nobody wants it, or it can't be known. Never fails."""
-    if WORDS.get(environ.get(f"{variable(app)}_CLUSTER_IDENTITY", "").strip().lower()) != "on":
-        return ""
-    path = os.path.join(home, CLUSTER)
-    cluster = _remembered(path)
-    if not cluster:
+    cluster = remembered_cluster(app, home, environ)
+    if not cluster and _is_wanted(app, environ):
         uid = read_cluster_uid(environ, TOKEN, AUTHORITY)
         cluster = hashed(app, f"cluster {uid}") if uid else ""
         if cluster:
             try:
-                write_whole(path, cluster.encode() + b"\n")
+                write_whole(os.path.join(home, CLUSTER), cluster.encode() + b"\n")
             except OSError:  # it is asked for again
                 pass
     return cluster
+
+
+def remembered_cluster(app: str, home: str, environ: Mapping[str, str]) -> str:
+    """Return the hashed id of the cluster, if it is wanted and was asked for before; else "". Asks and writes nothing."""
+    return _remembered(os.path.join(home, CLUSTER)) if _is_wanted(app, environ) else ""
+
+
+def _is_wanted(app: str, environ: Mapping[str, str]) -> bool:
+    return WORDS.get(environ.get(f"{variable(app)}_CLUSTER_IDENTITY", "").strip().lower()) == "on"
 
 
 def read_cluster_uid(environ: Mapping[str, str], token_path: str, authority_path: str) -> str:
@@ -72,4 +78,4 @@ def _remembered(path: str) -> str:
             return ""
     except OSError:
         return ""
-    return _read(path).strip()
+    return read_line(path).strip()

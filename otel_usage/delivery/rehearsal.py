@@ -105,6 +105,7 @@ class Rehearsal(Sender):
 
     def added_attributes(self) -> Mapping[str, str | bool]:
         """Return the attributes that are added to every record, with what stands for the id if there is none yet."""
+        from .cluster_identity import remembered_cluster
         from .installation_id import Installation, read_installation
         from .resource import describe_installation
         from .service_identity import find_named
@@ -114,9 +115,12 @@ class Rehearsal(Sender):
             ci = self.settings.get("ci", "")
             named = find_named(self.settings["app"], os.environ) if self.is_service else None
             lasts = named is not None or not self.is_service or is_lasting(self.real_home)
-            self._added = describe_installation(
+            added = describe_installation(
                 None if ci else named or read_installation(self.real_home) or nobody, ci, ephemeral=not lasts
             )
+            service = self.is_service and not ci
+            cluster = remembered_cluster(self.settings["app"], self.real_home, os.environ) if service else ""
+            self._added = {**added, **({"k8s.cluster.uid": cluster} if cluster else {})}
         return self._added
 
     def may_send(self) -> bool:

@@ -19,8 +19,8 @@ from typing import Any
 
 from .. import __version__
 from ..otlp import Record, pairs_of
+from ..recording.otlp_events import DELTA
 
-DELTA_TEMPORALITY = 1  # AGGREGATION_TEMPORALITY_DELTA of metrics.proto
 _UNITS = {"run": "{run}", "action": "{action}", "error": "{error}"}
 DURATION_BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
@@ -96,7 +96,7 @@ def _sums(counts: Mapping[tuple[str, ...], int], times: Mapping[str, str]) -> li
         {
             "name": f"usage.{kind}s",
             "unit": unit,
-            "sum": {"dataPoints": points[kind], "aggregationTemporality": DELTA_TEMPORALITY, "isMonotonic": True},
+            "sum": {"dataPoints": points[kind], "aggregationTemporality": DELTA, "isMonotonic": True},
         }
         for kind, unit in _UNITS.items()
         if kind in points
@@ -122,5 +122,5 @@ def _histograms(durations: Mapping[tuple[str, str], Sequence[float]], times: Map
                 "max": max(seconds),
             }
         )
-    content = {"dataPoints": points, "aggregationTemporality": DELTA_TEMPORALITY}
+    content = {"dataPoints": points, "aggregationTemporality": DELTA}
     return [{"name": "usage.run.duration", "unit": "s", "histogram": content}] if points else []

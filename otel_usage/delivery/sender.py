@@ -219,13 +219,13 @@ class Sender:
 
         names = intake.list_new()
         log_mode = bool(self.settings.get("lines"))  # shows what one run recorded
-        if names and self.is_service and not log_mode and not self.settings.get("ci"):
+        if not names or log_mode or self.settings.get("ci"):
+            return
+        if self.is_service:  # has no first run: its `start` says whether it is the first
             from .beats import tell_phase
 
             tell_phase(self.spool, self.installation_id(), self.settings["app"])
-            if not self._is_stored_here():  # whether it is new, nobody here can know
-                return
-        if names and not self.settings.get("ci") and not log_mode and is_new(self.id_folder):
+        elif is_new(self.id_folder):
             app = self.settings["app"]
             try:
                 record_first_run(self.spool, names, app=app, version=self.version, since_s=self.since_s)
@@ -356,10 +356,3 @@ class Sender:
     def installation_id(self) -> str:
         """Return the installation's id, "" in CI. The first call may generate it."""
         return str(self.added_attributes().get("app.installation.id", ""))
-
-    def _is_stored_here(self) -> bool:
-        """True if the service's id is one that is generated and kept in its home, and lasts."""
-        from ..recording.lasting import is_lasting
-        from .service_identity import find_named
-
-        return find_named(self.settings["app"], os.environ) is None and is_lasting(self.home)

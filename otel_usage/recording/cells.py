@@ -133,15 +133,25 @@ class Cells:
             os.lockf(self.descriptor, os.F_TLOCK, 0)
 
 
-def began_ticks(process: object) -> int:
-    """Return when a process began, in ticks since the machine did; 0 where that can't be known. process: its id, or "self"."""
+def status_of(process: object) -> "tuple[bytes, int, int, int] | None":
+    """Return a process's name, its parent, its group, and when it began, in ticks since the machine did; None if that can't be
+    known. process: its id, or "self".
+    """
     try:
         descriptor = os.open(f"/proc/{process}/stat", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except OSError:  # it is gone, or this is no Linux
-        return 0
+        return None
     try:
-        return int(os.read(descriptor, 1024).rpartition(b")")[2].split()[19])
+        name, _, rest = os.read(descriptor, 1024).partition(b"(")[2].rpartition(b")")
+        words = rest.split()
+        return name, int(words[1]), int(words[2]), int(words[19])
     except (OSError, IndexError, ValueError):
-        return 0
+        return None
     finally:
         os.close(descriptor)
+
+
+def began_ticks(process: object) -> int:
+    """Return when a process began, as `status_of` does; 0 where that can't be known."""
+    status = status_of(process)
+    return 0 if status is None else status[3]

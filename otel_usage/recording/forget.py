@@ -38,7 +38,7 @@ def forget(recorder: "Recorder | None" = None) -> None:
             usage._recorder = usage._current = None
     atexit.unregister(recorder.finish)
     if recorder.service is not None:
-        recorder.service.end(at_exit=False)
+        recorder.service.end()
     if recorder.owns_run() and recorder.descriptor >= 0:
         try:
             os.close(recorder._checked_descriptor())

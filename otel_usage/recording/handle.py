@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+MAX_EARLY = 16  # errors that are kept until `init` is called
 FUNCTIONS = (
     "action",
     "command",
@@ -101,8 +102,14 @@ class Methods:  # of `Usage`, whose attributes they use
     def error(self, name: str = "", /, *more: "NoReturn", **fields: object) -> None:
         """Record that the declared error *name* happened. Takes no message: messages hold people's data.
 
+        As `otel_usage.error` also before `init`, which may need what the program has to read first: sixteen are kept until then.
+
         >>> usage.error("config.invalid")
         """
+        if self is _usage and not self.app:
+            early = self.__dict__.setdefault("early", [])
+            if len(early) < MAX_EARLY:
+                early.append((name, more, fields))
         self._record("error", name, more, fields)
 
     def heartbeat(self, name: str = "", /, *more: "NoReturn", **fields: object) -> None:
@@ -146,8 +153,10 @@ class Methods:  # of `Usage`, whose attributes they use
     def snapshot(self, fields: "Callable[[], Mapping[str, object]] | None" = None, /, name: str = "") -> None:
         """Have every heartbeat of a service hold what *fields* returns: ``{declared field: value}``.
 
-        It is asked in a thread of ours, at most hourly, and should take no longer than 50 ms; one that raises is counted as
-        dropped. name: of the declared heartbeat; by default of the only one. Nothing happens in a program that is no service.
+        It is asked in a thread of its own, at most hourly, and should take no longer than 50 ms; one that raises, or has not
+        answered after a second, is counted as dropped. With ``heartbeat="calls"`` there is no thread: the call that sees to the
+        heartbeat asks, and waits.
+        name: of the declared heartbeat; by default of the only one. Nothing happens in a program that is no service.
 
         >>> usage.snapshot(lambda: {"plugins": enabled_plugins()})
         """
@@ -208,6 +217,12 @@ class Methods:  # of `Usage`, whose attributes they use
 
     def set(self, /, *more: "NoReturn", **fields: object) -> None:
         """Do nothing: while nothing is recorded, the handle stands for the action that a program enters."""
+
+
+def record_early(usage: Usage) -> None:
+    """Record the errors that happened before `init`."""
+    for name, more, fields in usage.__dict__.pop("early"):
+        usage.error(name, *more, **fields)
 
 
 def _name(run: "Run", name: str, frame: "FrameType") -> None:

@@ -12,21 +12,23 @@ ALGORITHM
    file, and so writes the heartbeat.
 3. In between the snapshot is asked hourly. If it says something else than the last time, an hour's file is made, and a
    heartbeat written.
-4. A snapshot that fails is counted as dropped; the heartbeat goes without fields.
+4. A snapshot that fails, or takes longer than `ANSWER_S`, is counted as dropped; the heartbeat goes without fields. One that has
+   not answered yet is not asked again. Without threads it is asked by the call that sees to the heartbeat.
 
 RACES   Two processes want to write at once: one of them makes the file.
 """
 
 import os
+import threading
 from binascii import crc32
 from time import monotonic, time  # bound here, before a program's tests can patch the module
 
 from .. import _fault
 from ..schema.fields import accept
 from ..spool.layout import BEATS
+from .claims import claim, list_oldest_first, read_line, remove_all
 from .otlp_events import span
 from .recorder import time_ns  # type: ignore[attr-defined]  # bound there: see there
-from .service_life import _read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,9 +40,13 @@ if TYPE_CHECKING:
     Snapshot = Callable[[], Mapping[str, object]]
 
 FIRST_S = 300.0
+ANSWER_S = 1.0  # what a heartbeat waits for its snapshot
 DAY_S = 86_400
 HOUR_S = 3_600
 MOST_FILES = 32  # in beats/
+UNSENT = "0" * 16  # begins the trace of a heartbeat whose ids are not made yet
+OF_A_DAY = f"{1:016x}"
+CLAIMS = ("day.", "hour.")
 BARE = "heartbeat"  # the name of one that no schema declares, and that has no fields
 
 
@@ -51,13 +57,15 @@ class Heartbeat:
         self.recorder = recorder
         self.folder = f"{recorder.spool}/{BEATS}"
         self.snapshot: Snapshot | None = None
+        self.with_thread = recorder.settings.get("heartbeat") != "calls"
+        self.asking: threading.Thread | None = None  # asks the snapshot
         self.name = ""
-        self.due_s = 0.0  # by the monotonic clock
-        self.began()
+        self.due_s = 0.0  # by the monotonic clock; see `began`
 
     def began(self) -> None:
         """Begin anew, in this process."""
         self.due_s = monotonic() + FIRST_S
+        self.asking = None
 
     def beat(self, events: "WrittenThrough") -> None:
         """Write a heartbeat if one is due, and set when to look again. Raises OSError."""
@@ -70,7 +78,7 @@ class Heartbeat:
         name, pairs = self._fields(events)
         checksum = f"{crc32(repr(pairs).encode('utf-8', 'replace')):016x}"
         if self._claim(f"day.{day}", checksum):
-            which = f"{1:016x}"
+            which = OF_A_DAY
         elif checksum != self._last() and self._claim(f"hour.{int(now_s) // HOUR_S}", checksum):
             which = checksum
         else:
@@ -78,11 +86,11 @@ class Heartbeat:
         attributes = [("usage.kind", "heartbeat"), ("usage.heartbeat", name)]
         attributes += [("usage.field." + field, value) for field, value in pairs]  # type: ignore[misc]
         now_ns = time_ns()
-        events.write_span(span("0" * 16 + which, which, "", name, now_ns, now_ns, attributes, False))  # type: ignore[arg-type]
+        events.write_span(span(UNSENT + which, which, "", name, now_ns, now_ns, attributes, False))  # type: ignore[arg-type]
 
     def _phase_s(self) -> int:
         try:
-            return int(_read(f"{self.folder}/phase")) % DAY_S
+            return int(read_line(f"{self.folder}/phase")) % DAY_S
         except ValueError:  # no sender has been here yet
             return 0
 
@@ -93,11 +101,9 @@ class Heartbeat:
         name = self.name or (declared[0] if len(declared) == 1 else BARE)
         fields: Mapping[str, object] = {}
         if self.snapshot is not None:
-            try:
-                fields = dict(self.snapshot())
-            except Exception:  # the host's own
-                _fault(expected=True)
-                events.drop("snapshot")
+            answer = self._ask(self.snapshot)
+            events.drop("snapshot", int(answer is None))
+            fields = answer or fields
         pairs, reasons = accept(schema, "heartbeat", name, fields)
         if pairs is None:
             name, pairs, reasons = BARE, [], ["undeclared"] * bool(fields)
@@ -105,27 +111,41 @@ class Heartbeat:
             events.drop(reason)
         return name, sorted(pairs)
 
+    def _ask(self, snapshot: "Snapshot") -> "dict[str, object] | None":
+        """Return what *snapshot* says; None if it fails, or has not answered in time."""
+        answers: list[dict[str, object]] = []
+
+        def ask() -> None:
+            try:
+                answers.append(dict(snapshot()))
+            except BaseException:  # the program's own; nobody shall see it in a thread of ours
+                if threading.current_thread() is not self.asking:
+                    raise
+
+        if self.asking is not None and self.asking.is_alive():
+            return None
+        if self.with_thread:
+            try:
+                self.asking = threading.Thread(target=ask, name="otel-usage snapshot", daemon=True)
+                self.asking.start()
+                self.asking.join(ANSWER_S)
+                return answers[0] if answers else None
+            except RuntimeError:  # no more threads can be had
+                _fault(expected=True)
+        try:
+            ask()
+        except Exception:
+            _fault(expected=True)
+        return answers[0] if answers else None
+
     def _claim(self, name: str, checksum: str) -> bool:
         """True if this process is the first to make the file *name*. Raises OSError."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-        try:
-            descriptor = os.open(f"{self.folder}/{name}", flags, 0o600)
-        except FileExistsError:
+        if not claim(f"{self.folder}/{name}", checksum):
             return False
-        try:
-            os.write(descriptor, checksum.encode() + b"\n")
-        finally:
-            os.close(descriptor)
-        for _, other in self._files()[:-MOST_FILES]:
-            os.unlink(f"{self.folder}/{other}")
+        remove_all(self.folder, list_oldest_first(self.folder, CLAIMS)[:-MOST_FILES])
         return True
 
     def _last(self) -> str:
         """Return the checksum of what was said last. Raises OSError."""
-        files = self._files()
-        return _read(f"{self.folder}/{files[-1][1]}") if files else ""
-
-    def _files(self) -> "list[tuple[int, str]]":
-        """Return the claims, oldest first. Raises OSError."""
-        names = [name for name in os.listdir(self.folder) if name.startswith(("day.", "hour."))]
-        return sorted((os.stat(f"{self.folder}/{name}").st_mtime_ns, name) for name in names)
+        names = list_oldest_first(self.folder, CLAIMS)
+        return read_line(f"{self.folder}/{names[-1]}") if names else ""

@@ -24,8 +24,11 @@ def send(recorder: "Recorder") -> None:
     try:
         if not hasattr(os, "lockf"):
             return
-        _load("recording.folders").trim_left(recorder.spool, own)
-        if recorder.decision.mode == "on" and _has_dead_ones(f"{recorder.spool}/{OPEN}", own):
+        with os.scandir(f"{recorder.spool}/{OPEN}") as entries:
+            first = [entry for entry, _ in zip(entries, range(MOST_LOOKED_AT + 1))]  # noqa: B905
+        if len(first) > MOST_LOOKED_AT:
+            _load("recording.folders").trim_left(recorder.spool, own)
+        if recorder.decision.mode == "on" and _has_dead_ones(f"{recorder.spool}/{OPEN}", first, own):
             recorder.wake(orphan=True, early=True)
     except OSError:
         _fault(expected=True)
@@ -33,10 +36,8 @@ def send(recorder: "Recorder") -> None:
         _fault()
 
 
-def _has_dead_ones(folder: str, own: str) -> bool:
-    """True if nobody holds the lock of one of the first files in *folder*, but for *own*. Raises OSError."""
-    with os.scandir(folder) as entries:
-        first = [entry for entry, _ in zip(entries, range(MOST_LOOKED_AT + 1))]  # noqa: B905
+def _has_dead_ones(folder: str, first: "list[os.DirEntry[str]]", own: str) -> bool:
+    """True if nobody holds the lock of one of the files *first* in *folder*, but for *own*."""
     for name in [entry.name for entry in first if entry.is_file(follow_symlinks=False)]:
         if name == own or name.startswith(HIDDEN):
             continue

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
     Pairs = list[tuple[str, object]]
 
+DELTA = 1  # AGGREGATION_TEMPORALITY_DELTA of metrics.proto
+
 
 def metrics_body(
     counters: "Mapping[tuple[Any, ...], int]", dropped: "Mapping[str, int]", start_ns: int, end_ns: int
@@ -27,7 +29,7 @@ def metrics_body(
     return ",".join(
         [
             f'{{"name":{quote(name)},"unit":"{unit}",'
-            f'"sum":{{"aggregationTemporality":1,"isMonotonic":true,"dataPoints":[{",".join(of)}]}}}}'
+            f'"sum":{{"aggregationTemporality":{DELTA},"isMonotonic":true,"dataPoints":[{",".join(of)}]}}}}'
             for (name, unit), of in points.items()
         ]
     )

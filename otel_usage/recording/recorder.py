@@ -244,7 +244,8 @@ class Recorder:
                     self._finish()
                 else:
                     if self.service is not None:
-                        self.service.end(at_exit)
+                        self.service.stop(at_exit)
+                        self.service.end()
                     if self._events is not None and self._events.pid == os.getpid():
                         self._events.flush()
             except OSError:  # full, read-only, gone: the run is lost, and nobody hears of it

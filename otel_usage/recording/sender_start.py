@@ -84,6 +84,8 @@ def start_sender(recorder, orphan=False, early=False):
     mode, forced = recorder.decision.mode, get("OTEL_USAGE_SENDER")
     if mode == "log":
         lines, recorder.log = recorder.log, []
+        if recorder.children is not None:  # in a container nobody but the service itself would reap an orphan
+            orphan = orphan and not _load("recording.service").ends_with_us()
         _spawn(recorder, 0.0, LOG_S, lines, orphan)  # waited for at exit alone
         return
     asked = recorder.settings["sender"]
@@ -187,6 +189,8 @@ def _spawn(recorder, delay, wait_s, lines, orphan):
         waiting.wait(pid, wait_s, decision.mode == "log")
     elif recorder.children is not None:
         recorder.children.append(pid)
+        if recorder.service is None:  # in log mode
+            _load("recording.service").reap_in_a_thread(recorder.children)
 
 
 def _in_container():

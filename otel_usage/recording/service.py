@@ -10,7 +10,9 @@ ALGORITHM
    copies none. In a child it begins with the first thing that is recorded there.
 4. A sender is our own child wherever nobody else would reap it, as in a container, and else nobody's (a shell between us
    ends at once). What is our child is asked for now and then, and never waited for.
-5. A heartbeat is claimed by a file for its window, so that one process of all on this disk writes it: see heartbeat.py.
+5. What the program says of itself, its snapshot, is asked in a thread of its own, which ends with the answer: one that never
+   answers keeps nothing else waiting.
+6. A heartbeat is claimed by a file for its window, so that one process of all on this disk writes it: see heartbeat.py.
 
 RACES
 1. The thread and a call both find that something is due: what they do is done under the locks of write_through.py, and twice
@@ -25,14 +27,17 @@ import threading
 from time import monotonic  # bound here, before a program's tests can patch the module
 
 from .. import _fault, _load
-from ..spool.layout import CELLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .recorder import Recorder
+    from .service_end import Life
     from .write_through import WrittenThrough
 
 THREAD = "otel-usage"
+LOOK_S = (
+    10.0  # of life before it is written down whether its end could be known: a server has set its signal handlers then
+)
 FIRST_S = 300.0  # of life before anything is handed over: what only begins and ends is left to the next sender
 GRACE_S = 60.0  # a thread that is later than this is none
 JOIN_S = 0.05  # what a fork waits for the thread to end
@@ -48,8 +53,9 @@ class Service:
         self.recorder = recorder
         self.flush_s = float(recorder.settings["flush_s"])
         self.with_thread = recorder.settings.get("heartbeat") != "calls"
-        self.in_container = _ends_with_us()
+        self.in_container = ends_with_us()
         self.heartbeat = _load("recording.heartbeat").Heartbeat(recorder)
+        self.life: Life | None = None  # of this process; see `began`
         self.began()
 
     def began(self) -> None:
@@ -61,6 +67,17 @@ class Service:
         self.recorder.children = []
         self.heartbeat.began()  # first, so that the first heartbeat goes out with what is handed over first
         self.flush_at_s = monotonic() + min(self.flush_s, FIRST_S)
+        self.look_at_s = monotonic() + LOOK_S
+        self.live()
+
+    def live(self) -> None:
+        """Begin this process's part in the start of the service that it belongs to."""
+        self.life = None
+        try:
+            life = _load("recording.service_life")
+            self.life = _load("recording.service_end").Life(self.recorder, life.path_of(self.recorder))
+        except OSError:
+            _fault(expected=True)
 
     def serve(self) -> None:
         """See that the thread runs in this process, if there may be one."""
@@ -77,7 +94,7 @@ class Service:
 
     def due_s(self) -> float:
         """Return when something is due next, by the monotonic clock."""
-        due_s: float = min(self.flush_at_s, self.heartbeat.due_s)
+        due_s: float = min(self.flush_at_s, self.heartbeat.due_s, self.look_at_s)
         return min(due_s, monotonic() + REAP_S) if self.recorder.children else due_s
 
     def calls_due_s(self) -> float:
@@ -101,9 +118,15 @@ class Service:
             self.reap()
             if events is None:
                 return
-            if monotonic() >= self.heartbeat.due_s:
+            now_s = monotonic()
+            if now_s >= self.due_s() and not os.path.isdir(self.heartbeat.folder) and not self._begin_again():
+                return
+            if now_s >= min(self.look_at_s, self.flush_at_s) and self.life is not None:
+                self.look_at_s = float("inf")
+                self.life.look(events)
+            if now_s >= self.heartbeat.due_s:
                 self.heartbeat.beat(events)
-            if monotonic() >= self.flush_at_s:
+            if now_s >= self.flush_at_s:
                 events.flush()
             events.due = self.calls_due_s()
         except OSError:
@@ -113,8 +136,21 @@ class Service:
         finally:  # whatever happened, it is not tried again at once
             now_s = monotonic()
             self.flush_at_s = max(self.flush_at_s, now_s + 0.05)
+            self.look_at_s = float("inf")
             if self.heartbeat.due_s <= now_s:
                 self.heartbeat.due_s = now_s + GRACE_S
+
+    def _begin_again(self) -> bool:
+        """Make the folders again, since somebody has said off, and on again; False if it is still off. Raises OSError."""
+        if _load("recording.forget").withdrawn(self.recorder):
+            return False
+        life = _load("recording.service_life")
+        life.make_folders(self.recorder)
+        life.is_start(self.recorder)
+        if self.life is not None:
+            self.life.close()
+        self.live()
+        return True
 
     def _events(self) -> "WrittenThrough | None":
         events = self.recorder._events
@@ -136,13 +172,7 @@ class Service:
 
     def reap(self) -> None:
         """Take note of children that have ended."""
-        for child in self.recorder.children or ():
-            try:
-                ended = os.waitpid(child, os.WNOHANG)[0] != 0
-            except OSError:  # the program reaps every child itself
-                ended = True
-            if ended:
-                self.recorder.children.remove(child)  # type: ignore[union-attr]
+        _reap(self.recorder.children or [], os.WNOHANG)
 
     def pause(self) -> None:
         """End the thread before a fork; under gevent it is none."""
@@ -154,31 +184,60 @@ class Service:
         wakeup.set()
         thread.join(JOIN_S)
 
-    def end(self, at_exit: bool) -> None:
-        """Write that the service has stopped, or crashed, and end the thread."""
+    def stop(self, at_exit: bool) -> None:
+        """Record that the service stops; at_exit: or that it has crashed."""
+        events = self._events() if self.pid == os.getpid() else None
+        if events is not None and self.life is not None:
+            if at_exit:
+                self.life.end(events)
+            else:
+                self.life.stop(events)
+
+    def end(self) -> None:
+        """End the thread: nothing more is due."""
         self.ending = True
         self.wakeup.set()
         if self in _services:
             _services.remove(self)
-        if at_exit and self.pid == os.getpid():
-            events = self._events()
-            if events is not None:
-                _load("recording.service_life").record_end(self.recorder, events)
+
+
+def reap_in_a_thread(children: "list[int]") -> None:
+    """Wait for *children* in a thread that ends with them: in log mode there is no other."""
+    try:
+        threading.Thread(target=_reap, args=(children, 0), name=THREAD, daemon=True).start()
+    except RuntimeError:  # no threads here: they are reaped at the next hand-over
+        _reap(children, os.WNOHANG)
+
+
+def _reap(children: "list[int]", flags: int) -> None:
+    """Take those who have ended out of *children*."""
+    for child in children[:]:
+        try:
+            ended = os.waitpid(child, flags)[0] != 0
+        except OSError:  # the program reaps every child itself
+            ended = True
+        if ended and child in children:
+            children.remove(child)
+
+
+def stop_all() -> None:
+    """Record that this process's services stop, and hand over: a signal will end it, and nothing of ours runs then."""
+    for service in list(_services):
+        service.stop(at_exit=False)
+        events = service._events()
+        if events is not None:
+            events.flush()
 
 
 def begin(recorder: "Recorder") -> bool:
     """Begin the service that *recorder* records; say in its log, once, that it does, or why it can't."""
-    life = _load("recording.service_life")
+    _load("recording.handle").complete()  # now: a signal handler that counts while it is loaded would be lost
     if recorder.decision.mode == "log":
         recorder.children = []
         return True
+    life = _load("recording.service_life")
     try:
-        _load("recording.folders").make_spool(recorder.decision.home, recorder.spool)
-        for folder in (CELLS, *life.FOLDERS):
-            try:
-                os.mkdir(f"{recorder.spool}/{folder}", 0o700)
-            except FileExistsError:
-                pass
+        life.make_folders(recorder)
         life.check_writable(recorder)
         first = life.is_start(recorder)
     except OSError as exc:
@@ -233,6 +292,6 @@ def _is_green() -> bool:
     return False
 
 
-def _ends_with_us() -> bool:
+def ends_with_us() -> bool:
     """True if nobody would reap what we leave behind: process 1 is no machine's."""
     return os.getpid() == 1 or not _load("recording.folders").is_process_1_a_machines()

@@ -88,7 +88,7 @@ ATTRIBUTES = (
               "restarted, how fast it is upgraded", one_of(*STARTS)),
     Attribute("usage.previous_version", "start", "of an upgrade, the version that ran before", "who upgrades from what",
               text_like(VERSION, MAX_NAME)),
-    Attribute("usage.signal", "crash", "the signal's name, such as `SIGSEGV`, if one ended the process", "what to fix first",
+    Attribute("usage.signal", "crash", "the signal's name, such as `SIGKILL`, where it is known that one ended the process", "what to fix first",
               text_like(SIGNAL, 16)),
     Attribute("usage.frames", "crash", "16 hexadecimal digits: a hash of where in the app's own code it happened", "tells one "
               "crash from another", text_like(FRAMES, 16)),
@@ -137,7 +137,9 @@ REASONS = {
     "misconfigured": "an exporter in the program itself has wrong settings",
     "undelivered": "an exporter in the program itself had no answer in time",
     "nameless": "the process died before its command was known",
-    "snapshot": "what a service says of itself with a heartbeat could not be had: its snapshot raised an exception",
+    "snapshot": "what a service says of itself with a heartbeat could not be had: its snapshot raised an exception, or did not "
+    "answer in time",
+    "repeated": "a service crashed as it had before on that day",
 }  # fmt: skip
 
 

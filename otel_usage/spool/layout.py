@@ -15,8 +15,8 @@ FORMAT  ::
           open/               a file per living process, locked; ``.<name>``: being written
           new/                finished files, for the sender                               recording/recorder.py
           cells/              counts of processes without a run of their own, while they live   recording/cells.py
-          starts/             a file per start of a service                                  recording/service_life.py
-          beats/              which heartbeats of a service were written                     recording/heartbeat.py
+          starts/             a file per start of a service, and how it ended                recording/service_life.py
+          beats/              which heartbeats, and crashes, of a service were recorded      recording/heartbeat.py
           wake                its time: no sender before then                              spool/wake_token.py
           lock                held by the one sender at work                               delivery/sender.py
           batch, batch.done   what is being moved from new/ into the queues                delivery/intake.py

@@ -1,9 +1,14 @@
-"""What a service pays: count() and action() in cells, and handing over as process 1 of a container, again and again."""
+"""What a service pays: count() and action() in cells, and handing over as process 1 of a container, again and again.
+
+And what it loses: servers of the checkout's environment that are killed at a random moment, twenty times each.
+"""
 
 import json
 import os
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 from . import lab
 
@@ -70,8 +75,39 @@ def measure(here):
     return json.loads(done.stdout)
 
 
+def killed(server, trials=20):
+    """Return over all trials how many requests or tasks were answered, cut off, and counted; and in how many that was wrong."""
+    from ..hosts import Host
+    from ..recording import test_servers as servers
+
+    sums, wrong = [0, 0, 0], 0
+    for trial in range(trials):
+        with tempfile.TemporaryDirectory(prefix="ou") as short:
+            host, folder = Host(Path(short)), Path(short) / "app"
+            folder.mkdir()
+            (folder / "app.py").write_text(servers.APP)
+            (folder / "tasks.py").write_text(servers.CELERY)
+            if server == "celery":
+                answered, cut_off, counted = servers.kill_celery_at_random(host, folder, trial)
+            else:
+                answered, cut_off, counted = servers.kill_at_random(host, folder, server, trial)
+        wrong += not answered <= counted <= answered + cut_off
+        sums = [one + more for one, more in zip(sums, (answered, cut_off, counted), strict=True)]
+    return [*sums, wrong]
+
+
+def print_killed():
+    """Print the table of servers that are killed."""
+    rows = []
+    for server in ("uvicorn", "gunicorn", "celery"):
+        answered, cut_off, counted, wrong = killed(server)
+        rows.append([server, f"{answered}", f"{cut_off}", f"{counted}", f"{wrong}", "0", lab.ok(wrong, 0)])
+    heads = ["killed 20 times at a random moment", "answered", "cut off", "counted", "wrong trials", "promised", ""]
+    lab.table("A server that is killed", heads, rows)
+
+
 def main():
-    """Print the table."""
+    """Print the tables."""
     with lab.Lab() as here:
         found = measure(here)
     rows = [["process", f"{found['pid']}"]]
@@ -90,3 +126,4 @@ def main():
     rows.append(["zombies", f"{found['zombies']}", "0", lab.ok(found["zombies"], 0)])
     rows.append(["memory grew, kB", f"{found['growth_kb']}", f"≤ {GROWTH_KB}", lab.ok(found["growth_kb"], GROWTH_KB)])
     lab.table("A service", ["", "", "promised", ""], rows)
+    print_killed()

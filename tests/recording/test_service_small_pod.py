@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ..hosts import Host
+from ..hosts import Host, until
+from ..spools import Sink
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 CAN_UNSHARE = shutil.which("unshare") is not None and (
@@ -67,6 +68,31 @@ def test_no_process_can_be_started(host: Host) -> None:
     assert (3, 1) == (status, err.count(b"\n")), err
     assert b"usage data is on" in err
     assert 100 == counted(host)
+
+
+@pytest.mark.skipif(not CAN_UNSHARE, reason="no namespaces here")
+def test_sixty_four_processes_and_mebibytes(host: Host) -> None:
+    """As process 1, with room for no more in each of its processes: it records, and its sender sends."""
+    source = SOURCE.format(
+        before="resource.setrlimit(resource.RLIMIT_AS, (64 * 1024 * 1024,) * 2)\n"
+        "resource.setrlimit(resource.RLIMIT_NPROC, (64, 64))"
+    )
+    sink = Sink()
+    source = source.replace("destinations={}", f"destinations={{'otlp': {sink.address!r}}}").replace(
+        "sys.exit(3)", "sys.stdin.read()\nos._exit(3)"
+    )
+    command = ["unshare", "-pmf", "--mount-proc", *host.command(source, ())]
+    env = {**host.environ, "OTEL_USAGE_SENDER": "", "OTEL_USAGE_SEND_DELAY_S": "0"}
+    process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        until(lambda: sink.points().get(("usage.count.n", "")) == 100, 60)
+        until(lambda: [span["name"] for span in sink.spans()].count("did") == 100, 60)
+        _, err = process.communicate(b"", 20)
+    finally:
+        process.kill()
+        sink.close()
+
+    assert (3, 1) == (process.returncode, err.count(b"\n")), err
 
 
 @ROOT_ONLY
