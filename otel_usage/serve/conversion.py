@@ -117,8 +117,7 @@ class RowMaker:
             values = tuple(columns.values())
             if values not in self._columns:
                 _remember(self._columns, values, columns)
-            installation = attributes.get("app.installation.id")
-            entry = (resource, self._columns.get(values, columns), str(installation) if installation else None)
+            entry = (resource, self._columns.get(values, columns), _installation_of(resource))
             _remember(self._resources, id(resource), entry)
         return entry[1], entry[2]
 

@@ -58,14 +58,24 @@ Result = TypeVar("Result")
 
 
 class Relay:
-    """What the requests share, and the answers to them. Used from the event loop only."""
+    """What the requests share, and the answers to them. Used from the event loop only.
 
-    def __init__(self, destinations: Sequence[Deliverer], options: Options) -> None:
+    decoder, metrics: those of a relay if None.
+    """
+
+    def __init__(
+        self,
+        destinations: Sequence[Deliverer],
+        options: Options,
+        *,
+        decoder: Decoder | None = None,
+        metrics: RelayMetrics | None = None,
+    ) -> None:
         self.destinations = {destination.name: destination for destination in destinations}
         self.options = options
-        self.metrics = RelayMetrics()
+        self.metrics = metrics or RelayMetrics()
         self.reader = BodyReader(options)
-        self.decoder: Decoder = Decoder(options.schemas, items=options.items)
+        self.decoder = decoder or Decoder(options.schemas, items=options.items)
         # One: decoding is all Python, and what a hostile body expands to is in memory once, not once for each.
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix="relay-decode")
         self._tokens = [token.encode() for token in options.tokens]
