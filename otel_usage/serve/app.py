@@ -101,6 +101,11 @@ class Serve(Relay):
         """Return what decodes *request*: what its token is for is stored."""
         return partial(self._rows.decode, apps=request.state.apps)
 
+    def find_otlp(self, path: str) -> tuple[str | None, str] | None:
+        """Return which signal is meant by *path*: no path names the store."""
+        otlp = super().find_otlp(path)
+        return otlp if path.startswith(INGEST) else None
+
     def _explain_paths(self) -> str:
         return "no such path; OTLP comes to /v1/traces and /v1/metrics"
 

@@ -147,9 +147,9 @@ class Asked:
         self._cursor = cursor
         self._asked = asked
 
-    def execute(self, query: str, *parameters: Any) -> Any:
-        """Execute *query*."""
-        if query.startswith("SELECT"):
+    def execute(self, query: Any, *parameters: Any) -> Any:
+        """Execute *query*, text or a statement of DuckDB's."""
+        if str(query).startswith("SELECT"):
             self._asked.append(query)
         return self._cursor.execute(query, *parameters)
 
