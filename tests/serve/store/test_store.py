@@ -154,6 +154,21 @@ class Asked:
         return self._cursor.execute(query, *parameters)
 
 
+def test_the_writer_alone_plans_without_the_optimizer(tmp_path: Path) -> None:
+    """The setting is the cursor's own: whatever questions ask is optimised."""
+
+    def plan_of(cursor: Any) -> str:
+        return str(cursor.execute("EXPLAIN SELECT app FROM events WHERE event > 5").fetchall())
+
+    with Store(tmp_path / "s") as store, store.reader() as cursor:
+        optimised, of_writer = plan_of(cursor), plan_of(store.writer.cursor)
+        cursor.execute("PRAGMA disable_optimizer")
+        plain = plan_of(cursor)
+
+    assert plain == of_writer
+    assert plain != optimised
+
+
 def test_many_threads_write_and_read(tmp_path: Path) -> None:
     """Batches of many threads are committed together; each thread hears of its own."""
     with Store(tmp_path / "s") as store:
