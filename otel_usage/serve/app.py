@@ -66,10 +66,9 @@ class Serve(Relay):
         forwarding: Forwarding | None = None,
         upkeep: Upkeep | None = None,
     ) -> None:
-        super().__init__([StoreDestination(store)], options)
         maker = RowMaker(passing_on=forwarding is not None)
-        self.decoder: RowDecoder = RowDecoder(options.schemas, items=options.items, maker=maker)
-        self.metrics = RelayMetrics(PREFIX, HELP)
+        self._rows = RowDecoder(options.schemas, items=options.items, maker=maker)
+        super().__init__([StoreDestination(store)], options, decoder=self._rows, metrics=RelayMetrics(PREFIX, HELP))
         self.store = store
         self.counters = UsageCounters()
         self._access = access
@@ -100,7 +99,12 @@ class Serve(Relay):
 
     def decoding_of(self, request: Request) -> Callable[..., Received]:
         """Return what decodes *request*: what its token is for is stored."""
-        return partial(self.decoder.decode, apps=request.state.apps)
+        return partial(self._rows.decode, apps=request.state.apps)
+
+    def find_otlp(self, path: str) -> tuple[str | None, str] | None:
+        """Return which signal is meant by *path*: no path names the store."""
+        otlp = super().find_otlp(path)
+        return otlp if path.startswith(INGEST) else None
 
     def _explain_paths(self) -> str:
         return "no such path; OTLP comes to /v1/traces and /v1/metrics"

@@ -84,7 +84,7 @@ class RowMaker:
             received.spans,
             received.metrics,
             received.ids,
-            Counter(received.rejected),
+            received.rejected,
             received.skipped,
         )
         if received.metrics is None:
@@ -111,14 +111,13 @@ class RowMaker:
         """Return the columns that *resource* fills, one object for equal ones, and the installation."""
         entry = self._resources.get(id(resource))
         if entry is None:
-            attributes = resource.attributes
-            columns: Mapping[str, Any] = {name: str(attributes.get(key, "")) for name, key in _OF_RESOURCE.items()}
-            columns = {**columns, "ephemeral": attributes.get("app.installation.ephemeral") is True}
-            values = tuple(columns.values())
-            if values not in self._columns:
+            get = resource.attributes.get
+            values = (*[str(get(key, "")) for key in _OF_RESOURCE.values()], get("app.installation.ephemeral") is True)
+            columns = self._columns.get(values)
+            if columns is None:
+                columns = dict(zip((*_OF_RESOURCE, "ephemeral"), values, strict=True))
                 _remember(self._columns, values, columns)
-            installation = attributes.get("app.installation.id")
-            entry = (resource, self._columns.get(values, columns), str(installation) if installation else None)
+            entry = (resource, columns, _installation_of(resource))
             _remember(self._resources, id(resource), entry)
         return entry[1], entry[2]
 

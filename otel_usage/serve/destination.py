@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Mapping, Sized
 from concurrent.futures import Future
 from typing import Any
@@ -17,52 +19,70 @@ NAME = "store"
 
 
 class StoreDestination:
-    """Takes what requests ask to keep. Concurrency: `submit` may be called from many threads."""
+    """Takes what requests ask to keep. Used from the event loop only.
+
+    RACE  The writer's thread ends many batches at once, and wakes the loop once for them: for the first, or for the first that
+          ends after the loop has begun to look. So none is left lying, and most wake nobody.
+    """
 
     def __init__(self, store: Store) -> None:
         self.name = NAME
         self.exporters: Mapping[str, Any] = {"traces": store, "metrics": store}  # Any: as the protocol has it
         self.waiting = 0
         self._store = store
+        self._ended: deque[tuple[asyncio.Future[RelayOutcome], ReceivedRows, Future[Written]]] = deque()
+        self._woken = False
 
     @property
     def window(self) -> Sized:
         """The ids that are remembered."""
         return self._store.writer.window
 
-    def submit(self, received: Received, deadline: float) -> Future[RelayOutcome]:  # noqa: ARG002  it takes milliseconds
+    def submit(self, received: Received, deadline: float) -> asyncio.Future[RelayOutcome]:  # noqa: ARG002  milliseconds
         """Have the rows of *received* stored; the outcome is there when they are on the disk."""
         assert isinstance(received, ReceivedRows)
-        outcome: Future[RelayOutcome] = Future()
-        outcome.set_running_or_notify_cancel()
-        if not len(received.batch):
-            outcome.set_result(_judge(received, Written(0, 0)))
+        rows, loop = received, asyncio.get_running_loop()
+        outcome: asyncio.Future[RelayOutcome] = loop.create_future()
+        if not len(rows.batch):
+            outcome.set_result(_judge(rows, Written(0, 0)))
             return outcome
         try:
-            writing = self._store.writer.submit(received.batch)
+            writing = self._store.writer.submit(rows.batch)
         except FullError:
-            outcome.set_result(RelayOutcome(again=len(received.ids), explanation="too much waits to be stored"))
+            outcome.set_result(RelayOutcome(again=len(rows.ids), explanation="too much waits to be stored"))
             return outcome
 
-        def settle(written: Future[Written]) -> None:
-            exc = written.exception()
-            if exc is None:
-                outcome.set_result(_judge(received, written.result()))
-                return
-            if isinstance(exc, UnfitRowsError):
-                outcome.set_result(RelayOutcome(dropped={"fault": len(received.ids)}, reason="fault", failed=True))
-                return
-            why = str(exc) if isinstance(exc, UnwritableError) else type(exc).__name__
-            outcome.set_result(
-                RelayOutcome(again=len(received.ids), reason="fault", explanation=f"the store can't write: {why}")
-            )
+        def end(written: Future[Written]) -> None:  # in the writer's thread
+            self._ended.append((outcome, rows, written))
+            if not self._woken:
+                self._woken = True
+                loop.call_soon_threadsafe(self._settle)
 
-        writing.add_done_callback(settle)
+        writing.add_done_callback(end)
         return outcome
+
+    def _settle(self) -> None:
+        """Give all requests whose batches have ended their outcomes."""
+        self._woken = False  # first: see RACE
+        while self._ended:
+            outcome, received, written = self._ended.popleft()
+            if not outcome.done():
+                outcome.set_result(_explain(received, written))
 
     def close(self) -> None:
         """Write what was submitted."""
         self._store.writer.close()
+
+
+def _explain(received: ReceivedRows, written: Future[Written]) -> RelayOutcome:
+    """Return what became of a request whose batch has ended."""
+    exc = written.exception()
+    if exc is None:
+        return _judge(received, written.result())
+    if isinstance(exc, UnfitRowsError):
+        return RelayOutcome(dropped={"fault": len(received.ids)}, reason="fault", failed=True)
+    why = str(exc) if isinstance(exc, UnwritableError) else type(exc).__name__
+    return RelayOutcome(again=len(received.ids), reason="fault", explanation=f"the store can't write: {why}")
 
 
 def _judge(received: ReceivedRows, written: Written) -> RelayOutcome:

@@ -16,7 +16,8 @@ programs. While a vendor is down its queue has `AHEAD` segment files at most, an
 RACES
   1. Erasure removes records from the outbox while they are handed over: both hold `Store.maintenance`. What is in a queue by
      then is sent: the vendor has to be asked, as for all that it had before.
-  2. A vendor is added later: it is handed what is stored from then on. One that is left out no longer holds the outbox.
+  2. A vendor is added later: it is handed what is stored from then on. One that is left out no longer holds the outbox; what
+     is in its queue stays there, and is sent if it is named again.
 """
 
 from __future__ import annotations
@@ -44,8 +45,10 @@ from otel_usage.server.workers import share_memory
 from otel_usage.setting_error import SettingError
 from otel_usage.spool.layout import MEMORY_SUFFIX, METRICS, QUEUES_SUFFIX, TRACES
 
-from .store.migrations import HANDED_OVER, handed_over_key, read_meta, write_meta
+from .store.migrations import read_meta, write_meta
+from .store.outbox import HANDED_OVER, handed_over_key, next_number
 from .store.store import Store
+from .store.transaction import transaction
 from .store.writer import Stored, explain_fault
 
 log = logging.getLogger("otel_usage.serve")
@@ -244,31 +247,21 @@ def _count_after(cursor: duckdb.DuckDBPyConnection, mark: int) -> int:
 
 
 def _begin(cursor: duckdb.DuckDBPyConnection, names: Sequence[str]) -> None:
-    """Give each new vendor a mark behind all that is stored; forget those that are none any more; drop what is too old."""
-    row = cursor.execute("SELECT coalesce(max(number), 0) FROM outbox").fetchone()
-    last = int(row[0]) if row else 0
-    cursor.execute("BEGIN TRANSACTION")
-    try:
+    """Give each new vendor a mark behind all records that there were; forget the marks of those that are none any more."""
+    with transaction(cursor):
+        # While all marks are there: a record that left the outbox is in queues under its number, and no other may get that.
+        last = next_number(cursor) - 1
         marks = cursor.execute("SELECT key FROM meta WHERE starts_with(key, ?)", [HANDED_OVER]).fetchall()
         known = {key.removeprefix(HANDED_OVER) for (key,) in marks}
         for name in known - set(names):
             cursor.execute("DELETE FROM meta WHERE key = ?", [handed_over_key(name)])
         for name in set(names) - known:
             write_meta(cursor, handed_over_key(name), str(last))
-        cursor.execute("COMMIT")
-    except BaseException:
-        cursor.execute("ROLLBACK")
-        raise
 
 
 def _move_mark(cursor: duckdb.DuckDBPyConnection, name: str, last: int, names: Sequence[str]) -> None:
     """Commit that *name* was handed all up to *last*, and remove what every vendor has been handed."""
-    cursor.execute("BEGIN TRANSACTION")
-    try:
+    with transaction(cursor):
         write_meta(cursor, handed_over_key(name), str(last))
         least = min(_read_mark(cursor, one) for one in names)
         cursor.execute("DELETE FROM outbox WHERE number <= ?", [least])
-        cursor.execute("COMMIT")
-    except BaseException:
-        cursor.execute("ROLLBACK")
-        raise

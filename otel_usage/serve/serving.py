@@ -92,7 +92,6 @@ def serve(
         try:
             server.run()
         except SystemExit:  # uvicorn's way of saying that it can't listen; it has logged why
-            app.close_parts()
             return 1
         if store.writer.is_lost:
             log.error("stopped, as the store has to be opened again")

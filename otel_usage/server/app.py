@@ -58,14 +58,24 @@ Result = TypeVar("Result")
 
 
 class Relay:
-    """What the requests share, and the answers to them. Used from the event loop only."""
+    """What the requests share, and the answers to them. Used from the event loop only.
 
-    def __init__(self, destinations: Sequence[Deliverer], options: Options) -> None:
+    decoder, metrics: those of a relay if None.
+    """
+
+    def __init__(
+        self,
+        destinations: Sequence[Deliverer],
+        options: Options,
+        *,
+        decoder: Decoder | None = None,
+        metrics: RelayMetrics | None = None,
+    ) -> None:
         self.destinations = {destination.name: destination for destination in destinations}
         self.options = options
-        self.metrics = RelayMetrics()
+        self.metrics = metrics or RelayMetrics()
         self.reader = BodyReader(options)
-        self.decoder: Decoder = Decoder(options.schemas, items=options.items)
+        self.decoder = decoder or Decoder(options.schemas, items=options.items)
         # One: decoding is all Python, and what a hostile body expands to is in memory once, not once for each.
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix="relay-decode")
         self._tokens = [token.encode() for token in options.tokens]
@@ -96,22 +106,33 @@ class Relay:
         headers = {**refusal.headers, "connection": "close"} if "expect" in request.headers else refusal.headers
         return build_refusal(refusal.status, refusal.why, media_type_of(request) == JSON, headers)
 
-    async def answer_otlp(self, request: Request) -> Response:
-        """Answer one OTLP request, to one destination or, if its path names none, to all."""
+    def find_otlp(self, path: str) -> tuple[str | None, str] | None:
+        """Return which destination, None for all, and which signal is meant by *path*; None if it is none of OTLP's."""
+        words = path.split("/")
+        if len(words) == 3 and words[1] == "v1":
+            return None, words[2]
+        return (words[1], words[3]) if len(words) == 4 and words[2] == "v1" else None
+
+    async def answer_otlp(self, request: Request, name: str | None, signal: str) -> Response:
+        """Answer one OTLP request to the destination *name*, or to all: see `find_otlp`."""
         began = time.monotonic()
-        name, signal = request.path_params.get("destination"), request.path_params["signal"]
+        if request.method != "POST":
+            return self.refuse(request, RefusedError(405, "Method Not Allowed", allow="POST"))
         named = [one for one in self.destinations.values() if name in (None, one.name)]
         destinations = [one for one in named if signal in one.exporters]
         if not destinations:
             return self.refuse(request, RefusedError(404, self._explain_paths()))
-        label = EVERYWHERE if name is None else name
+        label = name or EVERYWHERE
         # Each error is answered where it is caught. Held in a variable it would hold its own frames, and with them all that
         # was received, until the garbage is collected.
         refuse = partial(self.refuse, request, destination=label, signal=signal)
+        as_json = media_type_of(request) == JSON
         try:
-            rejected = await self._deliver(request, destinations, began + self.options.deadline_s)
+            fan_out = FanOut(destinations, waiting=self.options.waiting, to_all=name is None)
+            decode = partial(self.decoding_of(request), signal, as_json=as_json)
+            rejected = await self._deliver(request, fan_out, decode, began + self.options.deadline_s)
             self.metrics.add("requests_total", destination=label, signal=signal, code="200")
-            answer = build_success(signal, rejected.n, rejected.why, media_type_of(request) == JSON)
+            answer = build_success(signal, rejected.n, rejected.why, as_json)
         except RefusedError as exc:
             answer = refuse(exc)
         except ClientDisconnect:
@@ -127,22 +148,20 @@ class Relay:
         self.metrics.observe(time.monotonic() - began, destination=label)
         return answer
 
-    async def _deliver(self, request: Request, destinations: Sequence[Deliverer], deadline: float) -> Rejected:
+    async def _deliver(
+        self, request: Request, fan_out: FanOut, decode: Callable[[bytes], Received], deadline: float
+    ) -> Rejected:
         """Deliver *request*, and return what was rejected of it. Raises RefusedError."""
-        signal = request.path_params["signal"]
         body = self.reader.open(request)
-        fan_out = FanOut(destinations, waiting=self.options.waiting)
         fan_out.check_places()  # now, to save reading the body, and again when it is read
         submitted = False
         try:
             await self.reader.read(body, request, deadline)
             fan_out.take_places()
-            decode = partial(self.decoding_of(request), signal, as_json=media_type_of(request) == JSON)
             received = await self._decode(decode, body, deadline)
             submitted = True
             fan_out.submit(received, deadline, partial(self._count, received), body.close)
-            to_all = "destination" not in request.path_params
-            return await fan_out.wait(received, deadline - time.monotonic(), to_all=to_all)
+            return await fan_out.wait(received, deadline - time.monotonic())
         finally:
             if not submitted:
                 fan_out.release()
@@ -263,7 +282,8 @@ def _catch(work: Callable[[], Result]) -> Result | RefusedError:
 
 
 class Door(Starlette):
-    """What every request meets first: the token, before anything tells a stranger what there is behind it.
+    """What every request meets first: the token, before anything tells a stranger what there is behind it. Then OTLP's are
+    answered; all others go on to the routes.
 
     Takes ``//ga4/v1/traces`` and ``/ga4/v1/traces/`` as well: what comes of an address that ends with a slash.
     """
@@ -277,11 +297,16 @@ class Door(Starlette):
             if "//" in path or path.endswith("/"):
                 path = scope["path"] = "/" + "/".join(filter(None, path.split("/")))
             if path != HEALTH:
-                request = HTTPConnection(scope)
+                request = Request(scope, receive, send)
                 try:
                     self.relay.admit(request)
                 except RefusedError as exc:
                     await self.relay.refuse(request, exc)(scope, receive, send)
+                    return
+                # Most requests by far, which Starlette's layers and routes would make a tenth dearer.
+                if otlp := self.relay.find_otlp(path):
+                    answer = await self.relay.answer_otlp(request, *otlp)
+                    await answer(scope, receive, send)
                     return
         await super().__call__(scope, receive, send)
 
@@ -293,8 +318,7 @@ def make_app(destinations: Sequence[DestinationWorkers], options: Options | None
 
         app = make_app([load_destination("ga4", window=500_000, workers=4)], Options(waiting=64))
     """
-    relay = Relay(destinations, options or Options())
-    return build_door(relay, [Route("/{destination}/v1/{signal}", relay.answer_otlp, methods=["POST"])])
+    return build_door(Relay(destinations, options or Options()), [])
 
 
 def build_door(relay: Relay, more_routes: Sequence[BaseRoute]) -> Door:
@@ -303,7 +327,6 @@ def build_door(relay: Relay, more_routes: Sequence[BaseRoute]) -> Door:
         routes=[
             Route(HEALTH, relay.answer_health),
             Route("/metrics", relay.answer_metrics),
-            Route("/v1/{signal}", relay.answer_otlp, methods=["POST"]),
             *more_routes,
         ],
         exception_handlers={HTTPException: relay.answer_http_error},

@@ -40,6 +40,7 @@ class BodyReader:
         self._options = options
         self.budget = Budget(options.held_bytes)
         self.reading: dict[asyncio.Task[Any], float] = {}  # {task: since when}, oldest first
+        self._late: set[asyncio.Task[Any]] = set()  # those of them whose deadline has come
 
     def open(self, request: Request) -> Body:
         """Return the body of *request*, of which nothing is read yet. Raises RefusedError if it will not be read."""
@@ -81,10 +82,15 @@ class BodyReader:
         assert task is not None
         if len(self.reading) >= MAX_READING:
             self._interrupt_oldest()
-        self.reading[task] = time.monotonic()
+        began = time.monotonic()
+        self.reading[task] = began
+        # Not asyncio.wait_for: before Python 3.12 it makes a task of each body, and most have come by now.
+        timer = asyncio.get_running_loop().call_later(max(0.0, deadline - began), self._time_out, task)
         try:
-            await asyncio.wait_for(body.read(request.stream()), deadline - time.monotonic())
-        except (TimeoutError, asyncio.TimeoutError):
+            await body.read(request.stream())
+        except asyncio.CancelledError:
+            if task not in self._late:
+                raise
             # Not 408, though it is one: OTLP's clients throw away what is answered so, and the network may be at fault.
             wait = format_retry_after()
             raise RefusedError(503, "the body took too long to come", retry_after=wait, connection="close") from None
@@ -97,7 +103,14 @@ class BodyReader:
             self._interrupt_oldest(older_s=SLOW_S)
             raise explain_no_room() from None
         finally:
+            timer.cancel()
+            self._late.discard(task)
             self.reading.pop(task, None)
+
+    def _time_out(self, task: asyncio.Task[Any]) -> None:
+        """Interrupt a body that has not come in time."""
+        self._late.add(task)
+        task.cancel()
 
     def _interrupt_oldest(self, *, older_s: float = 0.0) -> None:
         """Give up the body that has been read for longest, if for *older_s*; its client is told to come again."""

@@ -44,6 +44,7 @@ from .received import (
     CheckedResource,
     ItemLimit,
     Received,
+    ReceivedResource,
     Schemas,
     accept_resource,
 )
@@ -187,7 +188,7 @@ class ProtobufDecoder:
             return None
         pairs = list(rest.items())
         pairs.insert(at, (INSTALLATION, own))  # where it was, so that equal requests stay equal, byte for byte
-        return CheckedResource(SDKResource(dict(pairs)), str(rest.get("service.name", "")))
+        return CheckedResource(ReceivedResource(dict(pairs)), str(rest.get("service.name", "")))
 
     def decode_metrics(self, body: bytes) -> Received:
         """Return the metrics in *body*. Raises MalformedError or TooManyError."""

@@ -38,8 +38,8 @@ class Deliverer(Protocol):
     def window(self) -> Sized:
         """The ids it remembers."""
 
-    def submit(self, received: Received, deadline: float) -> Future[RelayOutcome]:
-        """Have *received* delivered before *deadline*, on the monotonic clock."""
+    def submit(self, received: Received, deadline: float) -> Future[RelayOutcome] | asyncio.Future[RelayOutcome]:
+        """Have *received* delivered before *deadline*, on the monotonic clock. Called from the event loop."""
 
     def close(self) -> None:
         """Finish what is under way."""
@@ -61,11 +61,17 @@ class FanOut:
 
     RACE  Deliveries go on when their client has been answered. Each keeps its place until it ends; *on_end* is called when
           the last of them has ended.
+
+    waiting: requests that a destination may have. to_all: the client has named no destination.
     """
 
-    def __init__(self, destinations: Sequence[Deliverer], *, waiting: int) -> None:
+    def __init__(self, destinations: Sequence[Deliverer], *, waiting: int, to_all: bool) -> None:
         self._destinations = destinations
         self._waiting = waiting
+        self._to_all = to_all
+        self._waited: asyncio.Future[None] = (
+            asyncio.get_running_loop().create_future()
+        )  # for all of them, or long enough
         self._held: list[Deliverer] = []
         self._deliveries: dict[str, asyncio.Future[RelayOutcome]] = {}
 
@@ -104,6 +110,7 @@ class FanOut:
             left.discard(one)
             if not left:
                 on_end()
+                self._end_waiting()
             if not ended.cancelled():
                 on_outcome(one, ended.result())
 
@@ -112,19 +119,24 @@ class FanOut:
             delivery.add_done_callback(lambda ended, one=one: give_back(one, ended))  # type: ignore[misc]
             self._deliveries[one.name] = delivery
 
-    async def wait(self, received: Received, within_s: float, *, to_all: bool) -> Rejected:
-        """Wait for the deliveries, and return what was rejected. Raises RefusedError: see RULES.
+    def _end_waiting(self) -> None:
+        if not self._waited.done():
+            self._waited.set_result(None)
 
-        to_all: the client has named no destination.
-        """
-        await asyncio.wait(self._deliveries.values(), timeout=within_s)
+    async def wait(self, received: Received, within_s: float) -> Rejected:
+        """Wait for the deliveries, and return what was rejected. Raises RefusedError: see RULES."""
+        timer = asyncio.get_running_loop().call_later(max(0.0, within_s), self._end_waiting)
+        try:
+            await self._waited
+        finally:
+            timer.cancel()
         if not all(delivery.done() for delivery in self._deliveries.values()):
             raise RefusedError(503, "the destination takes too long", retry_after=format_retry_after())
         outcomes = {name: delivery.result() for name, delivery in self._deliveries.items()}
         for one in self._destinations:
             if one.name not in outcomes:
                 outcomes[one.name] = RelayOutcome(again=len(received.ids), status=429)
-        return judge(received, outcomes, to_all=to_all)
+        return judge(received, outcomes, to_all=self._to_all)
 
 
 def judge(received: Received, outcomes: Mapping[str, RelayOutcome], *, to_all: bool) -> Rejected:

@@ -124,7 +124,7 @@ class Load:
         )
 
 
-def _bodies(seed: int, size: int, per_installation: int, n: int) -> list[bytes]:
+def make_bodies(seed: int, size: int, per_installation: int, n: int) -> list[bytes]:
     """Return *n* requests of *size* runs, each installation with so many in a row."""
     chance = random.Random(seed)
     result = []
@@ -147,7 +147,7 @@ def _send(arguments: tuple[int, int, int, int, float, float]) -> tuple[int, int,
     import asyncio
 
     port, seed, size, per_installation, seconds, rate = arguments
-    bodies = _bodies(seed, size, per_installation, 4_000 if size == 1 else 60)
+    bodies = make_bodies(seed, size, per_installation, 4_000 if size == 1 else 60)
     heads = [
         f"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: {len(b)}\r\n\r\n".encode()
         + b

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
 
 from otel_usage.otlp import MalformedError, json_from_protobuf
 from otel_usage.server.decode import Decoder
 from otel_usage.server.decode_protobuf import MAX_REMEMBERED
-from otel_usage.server.received import TooManyError, select
+from otel_usage.server.received import ReceivedResource, TooManyError, select
 from tests.collector.harness import RUN, metrics, resource, traces
 from tests.server.serving import points
 
@@ -148,3 +149,18 @@ def test_data_points_are_picked_by_position() -> None:
 
     assert not isinstance(picked, list)
     assert [("usage.count.c2", 2), ("usage.count.c4", 4)] == [(name, point.value) for name, point in points(picked)]
+
+
+def test_a_received_resource_is_one_of_the_sdk() -> None:
+    """It is equal to the SDK's with these attributes, both ways, is merged and written like it, and can't be changed."""
+    attributes = {"service.name": "mycli", "n": 1, "several": ["a", "b"], "on": True}
+    ours, theirs = ReceivedResource(attributes), Resource(attributes)
+
+    assert ours == theirs
+    assert theirs == ours
+    assert dict(theirs.attributes) == dict(ours.attributes)
+    assert hash(theirs) == hash(ours)
+    assert theirs.to_json() == ours.to_json()
+    assert theirs.merge(Resource({"b": 2})) == ours.merge(Resource({"b": 2}))
+    with pytest.raises(TypeError):
+        ours.attributes["n"] = 2  # type: ignore[index]

@@ -32,6 +32,8 @@ from tests.server.serving import JSON, METRICS, TRACES, Fake, Serving, status_of
         (TRACES, b"", {"content-type": "text/plain"}, 415, 3),
         (TRACES, b"x" * (1 << 20) + b"x", {}, 413, 3),
         ("/other/v1/traces", b"", {}, 404, 5),
+        ("/*/v1/traces", b"", {}, 404, 5),
+        ("/fake/other/v1/traces", b"", {}, 404, 5),
         ("/fake/v1/logs", b"", {}, 404, 5),
         ("/v1/logs", b"", {}, 404, 5),
     ],

@@ -135,7 +135,7 @@ async def stream(reading: Reading, after_us: int, closing: Callable[[], bool]) -
     looked_us = -1
     spoke_s = time.monotonic()
     while not closing():
-        latest_us = reading.store.wait_for_events(looked_us, 0)
+        latest_us = reading.store.latest_us
         if latest_us > looked_us:
             rows = await run_in_threadpool(latest, reading, after_us, MOST_AT_ONCE)
             looked_us = latest_us

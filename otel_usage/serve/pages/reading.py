@@ -25,8 +25,9 @@ class Readable(Protocol):
     def apps(self) -> Sequence[str]:
         """Return the names of the programs whose events it has."""
 
-    def wait_for_events(self, after_us: int, timeout_s: float) -> int:
-        """Return when the latest events were received, in µs since the epoch."""
+    @property
+    def latest_us(self) -> int:
+        """When the latest events were received, in µs since the epoch."""
 
 
 class Reading:

@@ -54,7 +54,7 @@ def answer(execute: Execute, dialect: Dialect, question: Question, filters: Filt
         Headline(h.title, h.value, h.unit, old[place] if place < len(old) else None)
         for place, h in enumerate(table.headlines)
     ]
-    missing = [table.missing, _explain_oldest(oldest, question, filters), BLIND_SPOT]
+    missing = [table.missing, _explain_oldest(oldest, question, filters, table.rolled_up), BLIND_SPOT]
     return Answer(
         question,
         filters,
@@ -122,11 +122,11 @@ def _find_oldest(execute: Execute, dialect: Dialect, question: Question, filters
     return oldest
 
 
-def _explain_oldest(oldest: Mapping[str, date], question: Question, filters: Filters) -> str:
+def _explain_oldest(oldest: Mapping[str, date], question: Question, filters: Filters, rolled_up: bool) -> str:
     if absent := [WORDS[table] for table in question.rows_of if table not in oldest]:
         return f"No {' and no '.join(absent)} of this program are stored: none came, or they have expired."
     day = max(oldest.values())
-    if day <= filters.start:
+    if rolled_up or day <= filters.start:
         return ""
     return f"Nothing before {day} is stored (not received, or expired): the period counts from there."
 

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 from .filters import Filters
-from .question import AT, Column, Headline, Question, Results, Scope, Table, share
+from .question import AT, EXPIRED, Column, Headline, Question, Results, Row, Scope, Table, share
 
 EVERYTHING = "all"  # in place of a kind: the row of all commands and actions together
 
 
 def _queries(scope: Scope) -> dict[str, str]:
     d = scope.dialect
-    users = d.distinct_if("installation", "NOT ephemeral")
-    counted = f"{users}, count(*), max({d.day(AT)})"
+    lasting = "CASE WHEN NOT ephemeral THEN installation END AS lasting"
     options = d.unnested("events", "options", "option_name")
+    # One row per name and installation first: rows are installations then, and to count different ones would take longer. All
+    # whose id does not last are one row, without an id, and not counted.
+    counted = f"count(lasting), sum(times), max({d.day('last_at')})"
     return {
-        # Events are read once: the names, and all of them together, are counted from one row per name and installation.
         "names": f"""
             WITH uses AS (
-                SELECT kind, name, installation, ephemeral, count(*) AS times, max({AT}) AS last_at FROM events
-                WHERE {scope.events()} AND kind IN ('run', 'action') GROUP BY kind, name, installation, ephemeral)
-            SELECT kind, name, {users}, sum(times), max({d.day("last_at")}) FROM uses GROUP BY kind, name
+                SELECT kind, name, {lasting}, count(*) AS times, max({AT}) AS last_at FROM events
+                WHERE {scope.events()} AND kind IN ('run', 'action') GROUP BY kind, name, lasting)
+            SELECT kind, name, {counted} FROM uses GROUP BY kind, name
             UNION ALL
-            SELECT '{EVERYTHING}', '', {users}, sum(CASE WHEN kind = 'run' THEN times ELSE 0 END), max({d.day("last_at")})
+            SELECT '{EVERYTHING}', '', {d.distinct("lasting")}, sum(CASE WHEN kind = 'run' THEN times ELSE 0 END),
+                   max({d.day("last_at")})
             FROM uses HAVING count(*) > 0""",
         "options": f"""
-            SELECT name, option_name, {counted} FROM {options}
-            WHERE {scope.events()} AND kind = 'run' GROUP BY name, option_name""",
+            SELECT name, option_name, {counted} FROM (
+                SELECT name, option_name, {lasting}, count(*) AS times, max({AT}) AS last_at FROM {options}
+                WHERE {scope.events()} AND kind = 'run' GROUP BY name, option_name, lasting) AS uses
+            GROUP BY name, option_name""",
+        "days": f"SELECT name, sum(runs), max(day) FROM run_days WHERE {scope.runs_of_days()} GROUP BY name",
     }
 
 
 def _shape(results: Results, _filters: Filters) -> Table:
+    if results["days"] and not results["names"]:
+        return _shape_days(results)
     total = next((row for row in results["names"] if row[0] == EVERYTHING), ("", "", 0, 0))
     installations, runs = int(total[2]), int(total[3])
     what = {"run": "command", "action": "action"}
@@ -44,6 +51,15 @@ def _shape(results: Results, _filters: Filters) -> Table:
     ]
     rows.sort(key=lambda row: (("command", "option", "action").index(row[0]), -row[2], -row[4], row[1]))
     return Table(rows, [Headline("installations", installations), Headline("runs", runs)])
+
+
+def _shape_days(results: Results) -> Table:
+    """Return what is left once the events have expired."""
+    rows: list[Row] = [("command", name, None, None, int(runs), day) for name, runs, day in results["days"]]
+    rows.sort(key=lambda row: (-int(row[4] or 0), str(row[1])))
+    runs = sum(int(row[1]) for row in results["days"])
+    missing = f"{EXPIRED} How many installations used what, and options and actions, are not known any more."
+    return Table(rows, [Headline("installations", None), Headline("runs", runs)], missing, rolled_up=True)
 
 
 QUESTION = Question(

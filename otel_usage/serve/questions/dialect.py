@@ -11,7 +11,7 @@ TRAPS  ClickHouse's ``min`` and ``quantile`` of no rows are 0 and NaN where Duck
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
@@ -58,6 +58,9 @@ class Dialect(Protocol):
 
     def quantile(self, value: str, share: float) -> str:
         """Return the exact quantile, between two values where it falls between them."""
+
+    def quantiles(self, value: str, shares: Sequence[float]) -> str:
+        """Return a list of such quantiles: the values are sorted once for all of them."""
 
     def value_at_last(self, value: str, by: str) -> str:
         """Return *value* of the row in which *by* is largest."""
@@ -122,6 +125,9 @@ class _DuckDB:
 
     def quantile(self, value: str, share: float) -> str:
         return f"quantile_cont({value}, {share})"
+
+    def quantiles(self, value: str, shares: Sequence[float]) -> str:
+        return f"quantile_cont({value}, [{', '.join(map(str, shares))}])"
 
     def value_at_last(self, value: str, by: str) -> str:
         return f"arg_max({value}, {by})"
@@ -189,6 +195,9 @@ class _ClickHouse:
 
     def quantile(self, value: str, share: float) -> str:
         return f"quantileExactInclusive({share})({value})"
+
+    def quantiles(self, value: str, shares: Sequence[float]) -> str:
+        return f"quantilesExactInclusive({', '.join(map(str, shares))})({value})"
 
     def value_at_last(self, value: str, by: str) -> str:
         return f"argMax({value}, {by})"

@@ -21,13 +21,12 @@ ROUNDED_UP = (
 def _queries(scope: Scope) -> dict[str, str]:
     d = scope.dialect
     runs = f"FROM events WHERE {scope.events()} AND kind = 'run' AND {ENDED}"
-    quantiles = ", ".join(d.quantile("duration_us", part) for part in SHARES)
-    days = scope.days(audience=False) + scope.of_audience_of_run_days()
+    quantiles = d.quantiles("duration_us", SHARES)
     return {
         "versions": f"SELECT name, version, count(*), {quantiles} {runs} GROUP BY name, version",
         "all": f"SELECT count(*), {quantiles} {runs} HAVING count(*) > 0",
         "buckets": f"""
-            SELECT name, version, bucket, sum(runs) FROM run_days WHERE {days} AND {ENDED}
+            SELECT name, version, bucket, sum(runs) FROM run_days WHERE {scope.runs_of_days()} AND {ENDED}
             GROUP BY name, version, bucket""",
     }
 
@@ -35,16 +34,20 @@ def _queries(scope: Scope) -> dict[str, str]:
 def _shape(results: Results, _filters: Filters) -> Table:
     rows = results["versions"]
     total: Sequence[Any] | None = next(iter(results["all"]), None)
-    missing = ""
-    if not rows and results["buckets"]:
+    rolled_up = bool(not rows and results["buckets"])
+    if rolled_up:
         rows, total = _read_buckets(results["buckets"])
-        missing = ROUNDED_UP
-    shaped: list[Row] = [(name, version, int(runs), *map(_to_seconds, times)) for name, version, runs, *times in rows]
+    shaped: list[Row] = [(name, version, int(runs), *map(_to_seconds, times)) for name, version, runs, times in rows]
     shaped.sort(key=lambda row: version_key(str(row[1])), reverse=True)
     shaped.sort(key=lambda row: str(row[0]))
-    times = [_to_seconds(us) for us in total[1:]] if total else [None] * len(SHARES)
+    times = [_to_seconds(us) for us in total[1]] if total else [None] * len(SHARES)
     headlines = [Headline(f"p{part * 100:g}", time, "seconds") for part, time in zip(SHARES, times, strict=True)]
-    return Table(shaped, [*headlines, Headline("runs", int(total[0]) if total else 0)], missing)
+    return Table(
+        shaped,
+        [*headlines, Headline("runs", int(total[0]) if total else 0)],
+        ROUNDED_UP if rolled_up else "",
+        rolled_up,
+    )
 
 
 def _to_seconds(duration_us: float | None) -> float | None:
@@ -58,9 +61,9 @@ def _read_buckets(rows: Sequence[Sequence[Any]]) -> tuple[list[Sequence[Any]], S
     for name, version, bucket, runs in rows:
         groups[name, version][int(bucket)] += int(runs)
         everything[int(bucket)] += int(runs)
-    return [(*place, buckets.total(), *_quantiles(buckets)) for place, buckets in groups.items()], (
+    return [(*place, buckets.total(), _quantiles(buckets)) for place, buckets in groups.items()], (
         everything.total(),
-        *_quantiles(everything),
+        _quantiles(everything),
     )
 
 

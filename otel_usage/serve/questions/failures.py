@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
 
 from .filters import Filters
-from .question import AT, Column, Headline, Question, Results, Row, Scope, Table, share
+from .question import AT, EXPIRED, Column, Headline, Question, Results, Row, Scope, Table, share
 from .version_order import version_key
 
 MAX_ROWS = 200
@@ -15,10 +17,10 @@ def _queries(scope: Scope) -> dict[str, str]:
     d = scope.dialect
     runs = f"{scope.events()} AND kind = 'run'"
     failed = "outcome = 'failure'"
+    outcomes = ("outcome IN ('success', 'failure')", failed, "outcome = 'unfinished'", "outcome = 'usage_error'")
     return {
         "runs": f"""
-            SELECT name, version, {d.count_if("outcome IN ('success', 'failure')")}, {d.count_if(failed)},
-                   {d.count_if("outcome = 'unfinished'")}, {d.count_if("outcome = 'usage_error'")},
+            SELECT name, version, {", ".join(map(d.count_if, outcomes))},
                    {d.distinct_if("installation", f"{failed} AND NOT ephemeral")}
             FROM events WHERE {runs} GROUP BY name, version""",
         "errors": f"""
@@ -27,6 +29,10 @@ def _queries(scope: Scope) -> dict[str, str]:
         "hit": f"""
             SELECT {d.distinct_if("installation", f"{failed} AND NOT ephemeral")} FROM events
             WHERE {runs} HAVING count(*) > 0""",
+        "days": f"""
+            SELECT name, version, {", ".join(f"sum(CASE WHEN {which} THEN runs ELSE 0 END)" for which in outcomes)},
+                   max(CASE WHEN {failed} THEN day END)
+            FROM run_days WHERE {scope.runs_of_days()} GROUP BY name, version""",
     }
 
 
@@ -36,32 +42,39 @@ def _shape(results: Results, _filters: Filters) -> Table:
     for name, version, error_type, count, day in results["errors"]:
         errors[name, version].append((-int(count), str(error_type)))
         last[name, version] = max(last.get((name, version), ""), str(day)[:10])
-    before = _find_rates_before(results)
+    groups = results["runs"]
+    rolled_up = bool(results["days"] and not groups)
+    if rolled_up:
+        groups = [(*row[:-1], None) for row in results["days"]]
+        last = {(row[0], row[1]): str(row[-1])[:10] for row in results["days"] if row[-1]}
+    before = _find_rates_before(groups)
     totals: Counter[str] = Counter()
     rows: list[Row] = []
-    for name, version, ended, failed, unfinished, misused, installations in results["runs"]:
+    for name, version, ended, failed, unfinished, misused, installations in groups:
         totals.update(ended=int(ended), failed=int(failed), unfinished=int(unfinished))
         if failed or unfinished or misused:
             most = min(errors[name, version], default=(0, ""))[1]
             rate = share(int(failed), int(ended))
             place = (name, version)
-            counts = (int(installations), int(failed), int(ended), rate, before.get(place))
+            counts = (installations, int(failed), int(ended), rate, before.get(place))
             rows.append((*place, *counts, int(unfinished), int(misused), most, last.get(place, "")))
     rows.sort(key=lambda row: (-int(row[3] or 0), -int(row[7] or 0), -int(row[8] or 0), str(row[0]), str(row[1])))
     left_out = f"{len(rows) - MAX_ROWS} rows with fewer failures are left out." if len(rows) > MAX_ROWS else ""
     headlines = [
         Headline("failure rate", share(totals["failed"], totals["ended"]), "share"),
         Headline("failed runs", totals["failed"]),
-        Headline("installations with a failure", int((results["hit"] or [(0,)])[0][0])),
+        Headline("installations with a failure", None if rolled_up else int((results["hit"] or [(0,)])[0][0])),
         Headline("runs that ended without a word", totals["unfinished"]),
     ]
-    return Table(rows[:MAX_ROWS], headlines, left_out)
+    expired = f"{EXPIRED} Which errors it were, and how many installations met one, is not known any more."
+    missing = " ".join(filter(None, (left_out, expired if rolled_up else "")))
+    return Table(rows[:MAX_ROWS], headlines, missing, rolled_up)
 
 
-def _find_rates_before(results: Results) -> dict[tuple[str, str], float | None]:
-    """Return {(command, version): the failure rate of that command in the next lower version with runs}."""
+def _find_rates_before(groups: Sequence[Sequence[Any]]) -> dict[tuple[str, str], float | None]:
+    """Return {(command, version): the failure rate of that command in the next lower version with runs}. Any: a driver's."""
     rates: dict[str, dict[str, float | None]] = defaultdict(dict)
-    for name, version, ended, failed, *_ in results["runs"]:
+    for name, version, ended, failed, *_ in groups:
         rates[name][version] = share(int(failed), int(ended))
     before: dict[tuple[str, str], float | None] = {}
     for name, by_version in rates.items():

@@ -43,11 +43,15 @@ class Headline:
 
 @dataclass(frozen=True)
 class Table:
-    """What a question makes of the rows of its queries. missing: sentences on what these rows do not hold."""
+    """What a question makes of the rows of its queries. missing: sentences on what these rows do not hold.
+
+    rolled_up: the single events of the period have expired, and these rows are of what outlives them.
+    """
 
     rows: Sequence[Row]
     headlines: Sequence[Headline] = ()
     missing: str = ""
+    rolled_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,10 @@ class Scope:
         """Return the same of ``run_days``, whose ``agent`` is true or false, to stand behind other conditions."""
         return " AND " + self.of_audience().replace("agent = ''", "NOT agent").replace("agent <> ''", "agent")
 
+    def runs_of_days(self) -> str:
+        """Return the condition of the period's rows of ``run_days``."""
+        return self.days(audience=False) + self.of_audience_of_run_days()
+
     def of_version(self) -> str:
         """Return the condition that a row is of the version that is filtered by, to stand behind others."""
         return self._narrow(audience=False, version=True)
@@ -98,6 +106,7 @@ class Scope:
         )
 
 
+EXPIRED = "The single events of this period have expired: runs come from counts per day."
 AT = '"at"'  # quoted: DuckDB reserves the word
 # Columns that ``events``, ``installation_days`` and ``run_days`` have under the same names; ``agent`` is text in the first
 # two, and in ``run_days`` true or false.

@@ -8,10 +8,9 @@ from .question import LASTING_DAYS, Column, Headline, Question, Results, Scope, 
 
 def _queries(scope: Scope) -> dict[str, str]:
     d = scope.dialect
-    of_runs = scope.days(audience=False) + scope.of_audience_of_run_days()
     installations = d.distinct("installation")
     return {
-        "runs": f"SELECT day AS of_day, sum(runs) FROM run_days WHERE {of_runs} GROUP BY of_day",
+        "runs": f"SELECT day AS of_day, sum(runs) FROM run_days WHERE {scope.runs_of_days()} GROUP BY of_day",
         "installations": f"""
             SELECT day AS of_day, {installations} FROM installation_days
             WHERE {scope.days()} AND {LASTING_DAYS} GROUP BY of_day""",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...schema.attributes import REASONS
 from .filters import Filters
-from .question import AT, LASTING_DAYS, Column, Headline, Question, Results, Row, Scope, Table, share
+from .question import AT, EXPIRED, LASTING_DAYS, Column, Headline, Question, Results, Row, Scope, Table, share
 
 LATE_S, AHEAD_S = 86_400, 600
 
@@ -29,6 +29,10 @@ def _queries(scope: Scope) -> dict[str, str]:
             HAVING count(*) > 0""",
         "drops": f"""
             SELECT reason, sum(amount) FROM drops WHERE {scope.events(audience=False)} GROUP BY reason ORDER BY reason""",
+        "days": f"""
+            SELECT sum(runs), sum(CASE WHEN outcome = 'unfinished' THEN runs ELSE 0 END),
+                   sum(CASE WHEN outcome = 'unknown' THEN runs ELSE 0 END)
+            FROM run_days WHERE {scope.runs_of_days()} HAVING count(*) > 0""",
     }
 
 
@@ -39,6 +43,9 @@ def _shape(results: Results, filters: Filters) -> Table:
     events, runs, outside_ci, nameless, ephemeral, late, unfinished, unknown, days = counts
     ahead = int((results["ahead"] or [(0,)])[0][0])
     installations, once = (int(n) for n in (results["once"] or [(0, 0)])[0])
+    rolled_up = bool(results["days"] and not results["events"])
+    if rolled_up:
+        runs, unfinished, unknown = (int(n) for n in results["days"][0])
     rows: list[Row] = [
         ("records in the period", events, None, "Runs, actions, errors, heartbeats, by the time at which they began."),
         ("days with records", days, share(days, filters.days), "Of the days of the period."),
@@ -54,6 +61,8 @@ def _shape(results: Results, filters: Filters) -> Table:
         ("runs that ended without a word", unfinished, share(unfinished, runs), "Of runs: killed, or crashed."),
         ("runs whose end is not known", unknown, share(unknown, runs), "Of runs; counted neither as success nor as failure."),
     ]  # fmt: skip
+    if rolled_up:
+        rows = [("runs in the period", runs, None, "By the time at which they began."), rows[2], *rows[-2:]]
     dropped = 0
     for reason, amount in results["drops"]:
         dropped += int(amount)
@@ -67,12 +76,13 @@ def _shape(results: Results, filters: Filters) -> Table:
             )
         )
     headlines = [
-        Headline("records", events),
+        Headline("records", None if rolled_up else events),
         Headline("seen on one day only", share(once, installations), "share"),
         Headline("dropped, as programs said", dropped),
         Headline("more than a day late", share(late, events), "share"),
     ]
-    return Table(rows, headlines)
+    missing = f"{EXPIRED} What came late, without an id or with one that does not last is not known any more."
+    return Table(rows, headlines, missing if rolled_up else "", rolled_up)
 
 
 QUESTION = Question(

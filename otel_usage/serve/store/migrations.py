@@ -12,12 +12,12 @@ import duckdb
 
 from otel_usage.setting_error import SettingError
 
-from .statements import OUTBOX_DDL
+from .outbox import OUTBOX_DDL
 from .tables import SCHEMA_VERSION, duckdb_ddl
+from .transaction import transaction
 
 # {version: the statements that make a file of the version before one of it}
 MIGRATIONS: Mapping[int, Sequence[str]] = {}
-HANDED_OVER = "handed_over."
 _META = "CREATE TABLE IF NOT EXISTS meta (key VARCHAR, value VARCHAR)"
 
 
@@ -40,8 +40,7 @@ def bring_up_to_date(
         )
     if stored == str(version):
         return
-    connection.execute("BEGIN TRANSACTION")
-    try:
+    with transaction(connection):
         if not stored:
             connection.execute(_META)
             for statement in (*duckdb_ddl(), OUTBOX_DDL):
@@ -51,15 +50,6 @@ def bring_up_to_date(
                 for statement in migrations[step]:
                     connection.execute(statement)
         write_meta(connection, "schema", str(version))
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-
-
-def handed_over_key(vendor: str) -> str:
-    """Return the key under which ``meta`` has how far the outbox was handed over to *vendor*."""
-    return HANDED_OVER + vendor
 
 
 def read_meta(connection: duckdb.DuckDBPyConnection, key: str) -> str:

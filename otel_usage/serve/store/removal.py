@@ -16,6 +16,7 @@ from otel_usage.spool.layout import PART
 from .migrations import read_meta
 from .rollup import MARK
 from .tables import RAW, ROLLUPS
+from .transaction import transaction
 
 MAX_OUTBOX = 1_000_000  # records that wait for a vendor that is down: about a GB; beyond it the oldest go
 
@@ -47,17 +48,12 @@ def erase(cursor: duckdb.DuckDBPyConnection, app: str, installation: UUID) -> di
     What waits to be passed on to vendors goes too. ``run_days`` has no installations, so it stays.
     """
     removed = {}
-    cursor.execute("BEGIN TRANSACTION")
-    try:
+    with transaction(cursor):
         for table in ("events", "counts", "installation_days"):
             removed[table] = _count(
                 cursor, f"DELETE FROM {table} WHERE app = ? AND installation = ?", [app, installation]
             )
         removed["outbox"] = _count(cursor, "DELETE FROM outbox WHERE installation = ?", [installation])
-        cursor.execute("COMMIT")
-    except BaseException:
-        cursor.execute("ROLLBACK")
-        raise
     return {table: n for table, n in removed.items() if n}
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import duckdb
 
 from .migrations import read_meta, write_meta
+from .transaction import transaction
 
 MARK = "rolled_up_us"
 _LATEST = ("version", "ci", "agent", "surface", "os", "os_version", "arch", "runtime", "runtime_version", "first_week")
@@ -58,8 +59,7 @@ _MERGE_INSTALLATIONS = _merge_installations()
 
 def roll_up(cursor: duckdb.DuckDBPyConnection) -> int:
     """Add to the rollups what was received since; return how many events that were. The caller holds ``maintenance``."""
-    cursor.execute("BEGIN TRANSACTION")
-    try:
+    with transaction(cursor):
         low = int(read_meta(cursor, MARK) or 0)
         row = cursor.execute(
             'SELECT epoch_us(max(received)), min("at")::DATE, max("at")::DATE, count(*) FROM events AS e '
@@ -67,17 +67,9 @@ def roll_up(cursor: duckdb.DuckDBPyConnection) -> int:
             {"low": low},
         ).fetchone()
         if not row or not row[3]:
-            cursor.execute("ROLLBACK")
             return 0
         parameters = {"low": low, "high": row[0], "first": row[1], "last": row[2]}
         cursor.execute(_MERGE_INSTALLATIONS, parameters)
         cursor.execute(_MERGE_RUNS, parameters)
         write_meta(cursor, MARK, str(row[0]))
-        cursor.execute("COMMIT")
-    except BaseException:
-        try:
-            cursor.execute("ROLLBACK")
-        except duckdb.Error:  # the fault has rolled it back
-            pass
-        raise
     return int(row[3])

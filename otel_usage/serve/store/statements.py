@@ -47,12 +47,6 @@ def _insert_plain(table: str) -> str:
 INSERT_EVENTS = _insert_events()
 INSERT_COUNTS = _insert_plain("counts")
 INSERT_DROPS = _insert_plain("drops")
-# What waits to be passed on to vendors, numbered as it comes: see forwarding.py.
-OUTBOX_DDL = "CREATE TABLE IF NOT EXISTS outbox (number BIGINT, signal VARCHAR, installation UUID, line VARCHAR)"
-INSERT_OUTBOX = (
-    "INSERT INTO outbox SELECT unnest($number::BIGINT[]), unnest($signal::VARCHAR[]), unnest($installation::UUID[]), "
-    "unnest($line::VARCHAR[])"
-)
 
 
 def find_known(table: str, key: str) -> str:

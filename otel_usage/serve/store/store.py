@@ -27,9 +27,11 @@ from otel_usage.setting_error import SettingError
 from otel_usage.spool.layout import BACKUP_SUFFIX
 
 from . import removal, rollup
-from .migrations import HANDED_OVER, bring_up_to_date
+from .migrations import bring_up_to_date
+from .outbox import next_number
 from .rows import EventRow, rows_from_columns
-from .window import IdWindow
+from .tables import KEYS
+from .window import OFFSETS, IdWindow
 from .writer import Batch, Stored, Writer, Written
 
 MEMORY_MIB = 512
@@ -63,14 +65,13 @@ class Store:
             raise
         self.maintenance = threading.Lock()  # held by what changes or removes rows: one at a time
         self.listeners: list[Callable[[Stored], None]] = []  # called in the writer's thread after each commit
-        self._waiting = threading.Condition()
-        self._latest_us = 0
+        self.latest_us = 0  # when the latest events since the store was opened came, since the epoch
         id_window, last_us = _load_window(self._connection, window)
         self.writer = Writer(
             self._connection.cursor(),
             id_window,
             last_us,
-            next_number=_next_number(self._connection),
+            next_number=next_number(self._connection),
             on_commit=self._announce,
         )
 
@@ -149,22 +150,12 @@ class Store:
             removal.back_up(cursor, path)
         return path
 
-    # Who waits for events as they arrive.
+    # Who looks at events as they arrive.
 
     def _announce(self, stored: Stored) -> None:
         for listen in self.listeners:
             listen(stored)
-        with self._waiting:
-            self._latest_us = stored.received_us
-            self._waiting.notify_all()
-
-    def wait_for_events(self, after_us: int, timeout_s: float) -> int:
-        """Return when the latest events were received, in µs since the epoch: at once if that is after *after_us*, else as
-        soon as some are stored, or when *timeout_s* have passed.
-        """
-        with self._waiting:
-            self._waiting.wait_for(lambda: self._latest_us > after_us, timeout_s)
-            return self._latest_us
+        self.latest_us = stored.received_us
 
 
 def _connect(path: str, memory_mib: int, spill_mib: int, threads: int | None) -> duckdb.DuckDBPyConnection:
@@ -204,33 +195,19 @@ def _explain_refusal(text: str) -> str:
     return "can't be opened: is it a file that you may read and write?"
 
 
-def _next_number(connection: duckdb.DuckDBPyConnection) -> int:
-    """Return the number of the next record of the outbox: above all that are in it, and all that left it."""
-    row = connection.execute(
-        "SELECT greatest((SELECT coalesce(max(number), 0) FROM outbox), (SELECT coalesce(max(value::BIGINT), 0) FROM meta "
-        "WHERE starts_with(key, ?)))",
-        [HANDED_OVER],
-    ).fetchone()
-    return int(row[0]) + 1 if row else 1
-
-
 def _load_window(connection: duckdb.DuckDBPyConnection, size: int) -> tuple[IdWindow, int]:
     """Return the window as it was when the store was closed, half of it at most, and when the last rows came."""
     half = max(1, size // 2)
-    row = connection.execute(
-        "SELECT coalesce(max(epoch_us(received)), 0) FROM (SELECT max(received) AS received FROM events "
-        "UNION ALL SELECT max(received) FROM counts UNION ALL SELECT max(received) FROM drops)"
-    ).fetchone()
+    received = " UNION ALL ".join(f"SELECT received FROM {table}" for table in KEYS)
+    row = connection.execute(f"SELECT coalesce(max(epoch_us(received)), 0) FROM ({received})").fetchone()
     last_us = int(row[0]) if row else 0
+    # A commit's rows were received at one time: of the commit that half of the window has no room for nothing is loaded.
     cut = connection.execute(
-        "SELECT epoch_us(received) FROM events ORDER BY received DESC LIMIT 1 OFFSET ?", [half]
+        f"SELECT epoch_us(received) FROM ({received}) ORDER BY received DESC LIMIT 1 OFFSET ?", [half]
     ).fetchone()
     since_us = int(cut[0]) + 1 if cut else 0
     window = IdWindow(size, since_us)
-    for table, key in (("events", "event"), ("counts", "point"), ("drops", "point")):
-        cursor = connection.execute(
-            f"SELECT {key} FROM {table} WHERE received >= make_timestamp(?)",
-            [since_us],
-        )
-        window.add_from(table, (one for (one,) in cursor.fetchall()), since_us)
+    for table, key in KEYS.items():
+        cursor = connection.execute(f"SELECT {key} FROM {table} WHERE received >= make_timestamp(?)", [since_us])
+        window.add((one + OFFSETS[table] for (one,) in cursor.fetchall()), since_us)
     return window, last_us

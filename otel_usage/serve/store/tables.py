@@ -140,6 +140,7 @@ TABLES = {
     "run_days": RUN_DAYS,
 }
 RAW = ("events", "counts", "drops")  # what expires first
+KEYS = {"events": "event", "counts": "point", "drops": "point"}  # by which a row of these is stored once
 ROLLUPS = ("installation_days", "run_days")
 # The order of rows on ClickHouse: what nearly every question filters by, then what it groups by.
 _ORDER = {

@@ -29,11 +29,6 @@ class IdWindow:
         self._recent_since_us = since_us
         self.since_us = since_us
 
-    def add_from(self, table: str, ids: Iterable[int], received_us: int) -> None:
-        """Remember ids of *table* that a commit at *received_us* stored."""
-        offset = OFFSETS[table]
-        self.add((one + offset for one in ids), received_us)
-
     def __len__(self) -> int:
         return len(self._recent) + len(self._older)
 
@@ -41,7 +36,7 @@ class IdWindow:
         return one in self._recent or one in self._older
 
     def add(self, ids: Iterable[int], received_us: int) -> None:
-        """Remember ids that a commit at *received_us* stored."""
+        """Remember *ids*, with their tables' offsets: those of one commit at *received_us*, all at once."""
         if len(self._recent) >= self._half:
             self._older, self._recent = self._recent, set()
             self.since_us, self._recent_since_us = self._recent_since_us, received_us

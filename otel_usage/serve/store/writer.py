@@ -27,15 +27,18 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
+from .outbox import INSERT_OUTBOX
 from .rows import SHARED, CountRow, DropRow, EventRow, Shape
-from .statements import INSERT_COUNTS, INSERT_DROPS, INSERT_EVENTS, INSERT_OUTBOX, find_known
+from .statements import INSERT_COUNTS, INSERT_DROPS, INSERT_EVENTS, find_known
+from .tables import KEYS
+from .transaction import transaction
 from .window import OFFSETS, IdWindow
 
 log = logging.getLogger("otel_usage.serve")
@@ -63,6 +66,10 @@ class UnfitRowsError(Exception):
     """A batch has a row that DuckDB does not take. Its text is the class of the error."""
 
 
+KEY_POSITIONS = {
+    table: row_class._fields.index(KEYS[table])
+    for table, row_class in (("events", EventRow), ("counts", CountRow), ("drops", DropRow))
+}
 Line = tuple[str, str, str | None]  # (signal, OTLP JSON, installation)
 
 
@@ -125,10 +132,13 @@ class Writer:
         on_commit: Callable[[Stored], None] | None = None,
     ) -> None:
         self.cursor = cursor
+        # Of a commit most is what DuckDB thinks about its largest statement: parsed once, and not optimised, as nothing in it can
+        # be, it takes two thirds of the time. Queries for ids are optimised: see `_find_known`.
+        self._insert_events = cursor.extract_statements(INSERT_EVENTS)[0]
+        cursor.execute("PRAGMA disable_optimizer")
         self.window = window
         self.queued = 0  # rows
         self.failing = ""  # why the last commit failed
-        self.commits = 0
         self.is_lost = False  # FAULTS 3
         self.on_lost: Callable[[], object] = lambda: None  # called once in that case
         self._last_received_us = last_received_us
@@ -212,87 +222,73 @@ class Writer:
     def _commit(self, batches: Sequence[Batch]) -> list[Written]:
         """Store what is new of *batches*, in one transaction, and return what became of each."""
         received_us = max(time.time_ns() // 1_000, self._last_received_us + 1)
-        self.cursor.execute("BEGIN TRANSACTION")
-        try:
-            known_events = self._find_known("events", "event", [row for batch in batches for row in batch.events])
-            known_counts = self._find_known("counts", "point", [row for batch in batches for row in batch.counts])
-            known_drops = self._find_known("drops", "point", [row for batch in batches for row in batch.drops])
+        new: dict[str, list[Any]] = {table: [] for table in KEYS}
+        with transaction(self.cursor):
+            known = {table: self._find_known(table, batches) for table in KEYS}
             results: list[Written] = []
-            events: list[EventRow] = []
-            counts: list[CountRow] = []
-            drops: list[DropRow] = []
             lines: list[Line] = []
             for batch in batches:
                 fresh: list[int] = []  # positions among the batch's rows
-                for position, event in enumerate(batch.events):
-                    if event.event not in known_events:
-                        known_events.add(event.event)
-                        events.append(event)
-                        fresh.append(position)
-                for position, count in enumerate(batch.counts, len(batch.events)):
-                    if count.point not in known_counts:
-                        known_counts.add(count.point)
-                        counts.append(count)
-                        fresh.append(position)
-                for position, drop in enumerate(batch.drops, len(batch.events) + len(batch.counts)):
-                    if drop.point not in known_drops:
-                        known_drops.add(drop.point)
-                        drops.append(drop)
-                        fresh.append(position)
+                begin = 0
+                for table, position in KEY_POSITIONS.items():
+                    rows: Sequence[Any] = getattr(batch, table)
+                    ids = known[table]
+                    for at, row in enumerate(rows, begin):
+                        if row[position] not in ids:
+                            ids.add(row[position])
+                            new[table].append(row)
+                            fresh.append(at)
+                    begin += len(rows)
                 if batch.lines is not None:
                     lines += batch.lines(fresh)
                 results.append(Written(len(fresh), len(batch) - len(fresh)))
-            if events:
-                self.cursor.execute(INSERT_EVENTS, _columns_of_events(events, received_us))
-            if counts:
-                self.cursor.execute(INSERT_COUNTS, _columns_of(counts, received_us))
-            if drops:
-                self.cursor.execute(INSERT_DROPS, _columns_of(drops, received_us))
-            if lines:
-                signals, texts, installations = (list(column) for column in zip(*lines, strict=True))
-                numbers = list(range(self._next_number, self._next_number + len(lines)))
-                outbox = {"number": numbers, "signal": signals, "line": texts, "installation": installations}
-                self.cursor.execute(INSERT_OUTBOX, outbox)
-            self.cursor.execute("COMMIT")
-        except BaseException:
-            self._roll_back()
-            raise
+            self._insert(new, lines, received_us)
         self._last_received_us = received_us
         self._next_number += len(lines)
-        self.commits += 1
-        self.window.add_from("events", (row.event for row in events), received_us)
-        self.window.add_from("counts", (row.point for row in counts), received_us)
-        self.window.add_from("drops", (row.point for row in drops), received_us)
+        ids_of = (row[at] + OFFSETS[table] for table, at in KEY_POSITIONS.items() for row in new[table])
+        self.window.add(ids_of, received_us)
         if self._on_commit is not None:
-            self._on_commit(Stored(received_us, events, counts, drops))
+            self._on_commit(Stored(received_us, **new))
         return results
 
-    def _roll_back(self) -> None:
-        try:
-            self.cursor.execute("ROLLBACK")
-        except duckdb.Error:  # it was rolled back by the fault itself
-            pass
+    # Any: rows of the tables.
+    def _insert(self, new: Mapping[str, Sequence[Any]], lines: Sequence[Line], received_us: int) -> None:
+        """Insert rows, ``{table: rows}``, and what is to be passed on of them."""
+        if new["events"]:
+            self.cursor.execute(self._insert_events, _columns_of_events(new["events"], received_us))
+        if new["counts"]:
+            self.cursor.execute(INSERT_COUNTS, _columns_of(new["counts"], received_us))
+        if new["drops"]:
+            self.cursor.execute(INSERT_DROPS, _columns_of(new["drops"], received_us))
+        if lines:
+            signals, texts, installations = (list(column) for column in zip(*lines, strict=True))
+            numbers = list(range(self._next_number, self._next_number + len(lines)))
+            outbox = {"number": numbers, "signal": signals, "line": texts, "installation": installations}
+            self.cursor.execute(INSERT_OUTBOX, outbox)
 
-    # Any: an EventRow, or a row with a point.
-    def _find_known(self, table: str, key: str, rows: Sequence[Any]) -> set[int]:
-        """Return those ids of *rows* that are stored."""
+    def _find_known(self, table: str, batches: Sequence[Batch]) -> set[int]:
+        """Return those ids of the rows of *table* in *batches* that are stored."""
         window, since_us, now_us = self.window, self.window.since_us, time.time_ns() // 1_000
-        offset = OFFSETS[table]
-        position = EventRow._fields.index(key) if table == "events" else -1
+        offset, position = OFFSETS[table], KEY_POSITIONS[table]
         ids, late = set(), []
-        for row in rows:
-            one = row[position]
-            if one + offset in window:
-                ids.add(one)
-            elif not since_us <= row[0] <= now_us:
-                late.append(row)
+        for batch in batches:
+            for row in getattr(batch, table):
+                one = row[position]
+                if one + offset in window:
+                    ids.add(one)
+                elif not since_us <= row[0] <= now_us:
+                    late.append(row)
         if late and since_us:
             parameters = {
                 "ids": [row[position] for row in late],
                 "from_us": min(row[0] for row in late),
                 "to_us": max(row[0] for row in late),
             }
-            ids.update(one for (one,) in self.cursor.execute(find_known(table, key), parameters).fetchall())
+            self.cursor.execute("PRAGMA enable_optimizer")
+            try:
+                ids.update(one for (one,) in self.cursor.execute(find_known(table, KEYS[table]), parameters).fetchall())
+            finally:
+                self.cursor.execute("PRAGMA disable_optimizer")
         return ids
 
 

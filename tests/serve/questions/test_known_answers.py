@@ -8,7 +8,7 @@ import pytest
 
 from otel_usage.serve.questions import DUCKDB, QUESTIONS, Answer, Filters, answer
 
-from .databases import event, execute_on, installation, store
+from .databases import event, execute_on, insert, installation, store
 
 A, B, C, D = (installation(n) for n in range(4))
 WEEK = Filters.from_query({"app": "mycli", "start": "2026-11-09", "end": "2026-11-15"})  # Monday to Sunday
@@ -237,6 +237,63 @@ def test_durations_exact_and_rounded_up() -> None:
     assert "rounded up" in rounded_up.missing
     assert "No events of this program are stored" in rounded_up.missing
     assert "rounded up" not in exact.missing
+
+
+EXPIRING = [
+    event("2026-11-10", installation=A, options=["--deep"]), event("2026-11-11", installation=B, outcome="failure"),
+    event("2026-11-12", name="list", installation=B, outcome="unfinished"), event("2026-11-12", name="list"),
+    event("2026-11-12", name="list", ci=True, ci_system="github", outcome="failure"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("question", "rows", "headlines"),
+    [
+        (
+            "commands",
+            [("command", "list", None, None, 2, "2026-11-12"), ("command", "scan", None, None, 2, "2026-11-11")],
+            [None, 4],
+        ),
+        (
+            "failures",
+            [
+                ("scan", "1.0", None, 1, 2, 0.5, None, 0, 0, "", "2026-11-11"),
+                ("list", "1.0", None, 0, 1, 0.0, None, 1, 0, "", ""),
+            ],
+            [pytest.approx(1 / 3), 1, None, 1],
+        ),
+        (
+            "audience",
+            [
+                ("people", "(not known)", None, 4, 0.8, pytest.approx(1 / 3), None),
+                ("ci", "(not known)", None, 1, 0.2, 1.0, None),
+            ],
+            [0.8, 0.2, 0.0, 0.0],
+        ),
+    ],
+)
+def test_what_outlives_the_events(question: str, rows: list[Any], headlines: list[Any]) -> None:
+    """Where the events have expired, runs come from counts per day, what they do not hold is not given, and the answer says so."""
+    connection = store(EXPIRING)
+    connection.execute("DELETE FROM events")
+    result = answer(execute_on(connection), DUCKDB, QUESTIONS[question], WEEK)
+    insert(connection, "events", [event("2026-12-01")])
+    later = answer(execute_on(connection), DUCKDB, QUESTIONS[question], WEEK)
+
+    assert rows == list(result.rows) == list(later.rows)
+    assert headlines == [headline.value for headline in result.headlines]
+    assert "have expired: runs come from counts per day" in result.missing
+    assert "the period counts from there" not in later.missing
+
+
+def test_trust_once_the_events_have_expired() -> None:
+    """Runs, and how they ended, are of counts per day; what only the events held is left out."""
+    connection = store(EXPIRING)
+    connection.execute("DELETE FROM events")
+    result = answer(execute_on(connection), DUCKDB, QUESTIONS["trust"], WEEK)
+
+    assert [5, 1, 1, 0] == [row[1] for row in result.rows]
+    assert "runs come from counts per day" in result.missing
 
 
 def test_what_is_missing() -> None:

@@ -140,6 +140,25 @@ def test_what_was_put_into_a_queue_and_not_handed_over_is_put_there_anew(
         assert {1} == set(vendors.segment.values())
 
 
+def test_a_vendor_that_is_left_out_for_a_while_keeps_its_queue(tmp_path: Path, ambient: pytest.MonkeyPatch) -> None:
+    """What it had been handed and could not be sent then is sent when it is named again, each record once."""
+    with Vendors() as vendors:
+        vendors.rates["segment"] = 1.0
+        with Passing(tmp_path / "s", vendors, ambient, "segment") as passing:
+            passing.take(runs(range(3)))
+            wait(lambda: passing.forwarding.states()["segment"].paused)
+        next((tmp_path / "s.queues").rglob("pause")).unlink()
+        with Passing(tmp_path / "s", vendors, ambient, "ga4") as passing:
+            passing.take(runs(range(3, 5)))
+            wait(lambda: not ask(passing.store, "SELECT number FROM outbox"))
+        vendors.rates["segment"] = 0.0
+        with Passing(tmp_path / "s", vendors, ambient, "segment") as passing:
+            passing.take(runs(range(5, 6)))
+            wait(lambda: len(vendors.segment) == 4)
+
+        assert {1} == set(vendors.segment.values())
+
+
 def test_an_erased_installation_is_passed_on_no_more(tmp_path: Path, ambient: pytest.MonkeyPatch) -> None:
     """What waits in the outbox goes with what is stored."""
     with Vendors() as vendors, Passing(tmp_path / "s", vendors, ambient, "segment") as passing:

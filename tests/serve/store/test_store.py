@@ -15,7 +15,7 @@ import pytest
 
 from otel_usage.serve.store import writer as writer_module
 from otel_usage.serve.store.migrations import bring_up_to_date
-from otel_usage.serve.store.rows import rows_from_columns
+from otel_usage.serve.store.rows import CountRow, DropRow, rows_from_columns
 from otel_usage.serve.store.store import Store
 from otel_usage.serve.store.tables import TABLES, clickhouse_ddl, names_of
 from otel_usage.serve.store.writer import Batch, FullError, UnfitRowsError, UnwritableError
@@ -102,6 +102,30 @@ def test_an_event_is_stored_once(tmp_path: Path) -> None:
     assert [(14, 14)] == total
 
 
+@pytest.mark.parametrize("window", [8, 20, 500_000])
+def test_after_a_restart_an_event_is_still_stored_once(tmp_path: Path, window: int) -> None:
+    """Counts and drops that came since take a part of what is remembered, and push out no event that counts as remembered."""
+    events = rows_from_columns([row(n) for n in range(1, 5)])
+    with Store(tmp_path / "s", window=window) as store:
+        store.writer.submit(Batch(events=events)).result()
+        for first in (1, 6):
+            store.writer.submit(Batch(counts=[some_count(n) for n in range(first, first + 5)])).result()
+        store.writer.submit(Batch(drops=[DropRow(1, "mycli", "full", "1.4", 1, n) for n in range(1, 6)])).result()
+    with Store(tmp_path / "s", window=window) as store:
+        remembered = len(store.writer.window)
+        counts = store.writer.submit(Batch(counts=[some_count(n) for n in range(1, 11)])).result()
+        again = store.writer.submit(Batch(events=events)).result()
+
+    assert (0, 4) == (again.stored, again.known)
+    assert (0, 10) == (counts.stored, counts.known)
+    assert remembered <= window // 2
+
+
+def some_count(point: int) -> CountRow:
+    """Return a data point of a declared counter."""
+    return CountRow(1, "mycli", "saved", ONE, False, "1.4", False, "", 1, {}, point)
+
+
 def test_the_window_asks_the_table_only_about_what_is_old(tmp_path: Path) -> None:
     """An event that began since the window begins is new if the window has not got it: no query is made for it."""
     asked: list[Any] = []
@@ -123,11 +147,26 @@ class Asked:
         self._cursor = cursor
         self._asked = asked
 
-    def execute(self, query: str, *parameters: Any) -> Any:
-        """Execute *query*."""
-        if query.startswith("SELECT"):
+    def execute(self, query: Any, *parameters: Any) -> Any:
+        """Execute *query*, text or a statement of DuckDB's."""
+        if str(query).startswith("SELECT"):
             self._asked.append(query)
         return self._cursor.execute(query, *parameters)
+
+
+def test_the_writer_alone_plans_without_the_optimizer(tmp_path: Path) -> None:
+    """The setting is the cursor's own: whatever questions ask is optimised."""
+
+    def plan_of(cursor: Any) -> str:
+        return str(cursor.execute("EXPLAIN SELECT app FROM events WHERE event > 5").fetchall())
+
+    with Store(tmp_path / "s") as store, store.reader() as cursor:
+        optimised, of_writer = plan_of(cursor), plan_of(store.writer.cursor)
+        cursor.execute("PRAGMA disable_optimizer")
+        plain = plan_of(cursor)
+
+    assert plain == of_writer
+    assert plain != optimised
 
 
 def test_many_threads_write_and_read(tmp_path: Path) -> None:
@@ -142,12 +181,10 @@ def test_many_threads_write_and_read(tmp_path: Path) -> None:
 
         with ThreadPoolExecutor(8) as threads:
             stored = list(threads.map(work, range(8)))
-        total = ask(store, "SELECT count(*) FROM events")
-        commits = store.writer.commits
+        total = ask(store, "SELECT count(*), count(DISTINCT received) <= 16 FROM events")
 
     assert [10] * 8 == stored
-    assert [(80,)] == total
-    assert commits <= 16
+    assert [(80, True)] == total
 
 
 def test_a_row_that_is_not_taken_fails_alone(tmp_path: Path) -> None:
@@ -205,18 +242,15 @@ def test_a_store_that_is_lost_is_said_once(tmp_path: Path) -> None:
         assert [(0,)] == ask(store, "SELECT count(*) FROM events")
 
 
-def test_who_waits_for_events_hears_of_them(tmp_path: Path) -> None:
-    """`wait_for_events` returns as soon as some are committed, and then they can be read."""
-    with Store(tmp_path / "s") as store, ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(store.wait_for_events, 0, 20.0)
+def test_the_store_says_when_the_latest_events_came(tmp_path: Path) -> None:
+    """`latest_us` is what pages look at to know whether to ask for more: once it has moved, they can be read."""
+    with Store(tmp_path / "s") as store:
+        before_us = store.latest_us
         store.write([row(1)])
-
-        received_us = waiting.result()
-        at_once = store.wait_for_events(0, 0.0)
         rows = ask(store, "SELECT epoch_us(received) FROM events")
 
-    assert [(received_us,)] == rows
-    assert received_us == at_once
+        assert 0 == before_us
+        assert [(store.latest_us,)] == rows
 
 
 # Files.
