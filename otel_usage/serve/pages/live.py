@@ -106,7 +106,7 @@ def _draw_row(row: Row) -> Markup:
 
 def latest(reading: Reading, after_us: int = -1, most: int = SHOWN) -> list[Row]:
     """Return the rows of the latest events that were received after a time, the newest first."""
-    rows = reading.execute(
+    rows = reading.look(
         f'{_SELECT} WHERE received > make_timestamp({after_us:d}) ORDER BY received DESC, "at" DESC LIMIT {most:d}', {}
     )
     return [_read_row(row) for row in rows]
