@@ -109,7 +109,7 @@ def main(names: Sequence[str]) -> None:
             "one": start(
                 "one", [run_now(app="hello", name="greet", installation="00000000-0000-4000-a000-000000000001")]
             ),
-            "locked": start("locked", tokens=[TOKEN]),
+            "locked": start("locked", viewers=(TOKEN,)),
         }
         (folder / "demo").mkdir()
         servers["demo"] = stack.enter_context(ServeProcess(folder / "demo" / "usage.duckdb")).url

@@ -83,9 +83,9 @@ class Serve(Relay):
         if path.startswith(INGEST):
             request.state.apps = self._access.admit_client(request)
         elif path == METRICS or path.startswith(API):
-            self._access.admit_viewer(request)
+            self._access.admit_command(request)
         else:
-            self._access.admit_reader(request)
+            self._access.admit_stranger(request)
         request.state.admitted = True  # the connection may stay when others have to make room
 
     def refuse(

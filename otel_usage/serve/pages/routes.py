@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,6 +14,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from otel_usage.server.answers import RefusedError
+
+from ..access import COOKIE, Access, is_from_here
 from ..questions import FilterError
 from ..store.writer import explain_fault
 from .app_page import app_page
@@ -22,10 +25,11 @@ from .live import latest, live_page, stream, welcome_page
 from .overview import ask_safely, overview
 from .question_page import question_page
 from .reading import Readable, Reading
-from .session import COOKIE, Gate, is_from_here, own_path
+from .session import own_path, sign_in, sign_out
 from .sign_in import message_page, sign_in_page
 from .view import View, read_view, with_theme
 
+SIGN_IN = "/sign-in"
 THEME_COOKIE = "otel_usage_theme"
 FORM_BYTES = 16 * 1024
 POLICY = (
@@ -47,19 +51,16 @@ def routes(
     store: Readable,
     schemas: Mapping[str, Mapping[str, Any]] | None = None,
     *,
-    tokens: Sequence[str] = (),
-    local: bool = True,
-    asks_clients: bool = False,
+    access: Access | None = None,
     notice: str = "",
     closing: Callable[[], bool] = lambda: False,
 ) -> list[BaseRoute]:
     """Return the routes of the pages.
 
-    schemas: {app: what it declares}. Any: a schema's rows. tokens: any of them opens the pages; without one, everybody on this
-    machine may look if the server listens there alone, which *local* says. asks_clients: programs need a token to send.
+    schemas: {app: what it declares}. Any: a schema's rows. access: who may look; without it everybody on this machine.
     notice: what every page says. closing: true once the server is to end, so that live pages let go of it.
     """
-    return Pages(store, schemas or {}, Gate(tokens, local=local), notice, closing, asks_clients).routes()
+    return Pages(store, schemas or {}, access or Access(), notice, closing).routes()
 
 
 class Pages:
@@ -69,23 +70,21 @@ class Pages:
         self,
         store: Readable,
         schemas: Mapping[str, Mapping[str, Any]],
-        gate: Gate,
+        access: Access,
         notice: str,
         closing: Callable[[], bool],
-        asks_clients: bool,
     ) -> None:
         self.reading = Reading(store)
         self.schemas = schemas
-        self.gate = gate
+        self.access = access
         self.notice = notice
         self.closing = closing
-        self.asks_clients = asks_clients
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes."""
         open_to_all: list[tuple[str, Answerer, str]] = [
             ("/assets/{digest}/{name}", self.answer_asset, "GET"),
-            ("/sign-in", self.answer_sign_in, "POST"),
+            (SIGN_IN, self.answer_sign_in, "POST"),
             ("/theme", self.answer_theme, "POST"),
         ]
         pages: list[tuple[str, Answerer, str]] = [
@@ -113,11 +112,13 @@ class Pages:
         async def protected(request: Request) -> Response:
             if request.method == "POST" and not is_from_here(request):
                 response: Response = PlainTextResponse("this form was sent from another page\n", 403)
-            elif admit and not self.gate.admits(request):
-                response = self._refuse(request)
             else:
                 try:
+                    if admit:
+                        self.access.admit_viewer(request)
                     response = await answerer(request)
+                except RefusedError as exc:
+                    response = self._refuse(request, exc)
                 except FilterError as exc:
                     if _wants_page(request):
                         response = _html(message_page(self._bare(request), "That can't be shown", f"{exc}."), 400)
@@ -129,15 +130,18 @@ class Pages:
 
         return protected
 
-    def _refuse(self, request: Request) -> Response:
-        if not self.gate.is_locked:
-            return PlainTextResponse(
-                "nobody may look here: use localhost, or start the server with tokens of viewers\n", 403
-            )
-        if not _wants_page(request):
-            return PlainTextResponse("a token is needed\n", 401, {"www-authenticate": "Bearer"})
-        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return _html(sign_in_page(self._bare(request), here, wrong=False), 401)
+    def _refuse(self, request: Request, refusal: RefusedError) -> Response:
+        """Return the answer to a request that may not look: to a person, the page that asks for the token."""
+        if refusal.status != 401:
+            response: Response = PlainTextResponse(f"{refusal.why}\n", refusal.status, refusal.headers)
+        elif request.url.path == SIGN_IN or _wants_page(request):
+            wrong = request.url.path == SIGN_IN
+            page = sign_in_page(self._bare(request), request.state.next if wrong else _address(request), wrong=wrong)
+            response = _html(page, 401)
+        else:  # not "Basic", by which a browser would ask for a name too, where `fetch` is answered
+            response = PlainTextResponse(f"{refusal.why}\n", 401, {"www-authenticate": "Bearer"})
+        # Of a token that is none any more: sent on, it would be counted as a wrong one each time.
+        return sign_out(response) if COOKIE in request.cookies else response
 
     # Pages.
 
@@ -154,7 +158,7 @@ class Pages:
         releases = self.reading.releases(app) if app else []
         schema = self.schemas.get(app, {})
         view = replace(view, releases=releases, schema=schema, notice=self.notice)
-        return replace(view, locked=self.gate.is_locked, asks_clients=self.asks_clients)
+        return replace(view, locked=bool(self.access.viewers), asks_clients=bool(self.access.clients))
 
     async def _view(self, request: Request) -> View:
         return await run_in_threadpool(self._look, request)
@@ -230,16 +234,13 @@ class Pages:
     async def answer_sign_in(self, request: Request) -> Response:
         """Let in whoever knows a token."""
         form = await _read_form(request)
-        if self.gate.is_locked and not self.gate.knows(form.get("token", "")):
-            page = sign_in_page(self._bare(request), own_path(form.get("next", "/")), wrong=True)
-            return _html(page, 401)
-        return self.gate.sign_in(request, form.get("token", ""), form.get("next", "/"))
+        request.state.next = own_path(form.get("next", "/"))
+        self.access.admit_token(request, form.get("token", ""))
+        return sign_in(request, form.get("token", ""), request.state.next)
 
     async def answer_sign_out(self, _: Request) -> Response:
         """Forget the browser's session."""
-        response = RedirectResponse("/", 303)
-        response.delete_cookie(COOKIE, path="/")
-        return response
+        return sign_out(RedirectResponse("/", 303))
 
     async def answer_theme(self, request: Request) -> Response:
         """Remember a theme, in the browser."""
@@ -278,6 +279,10 @@ class Pages:
 def _wants_page(request: Request) -> bool:
     """True if a person looks at the answer to *request*, and no program."""
     return request.method == "GET" and not request.url.path.endswith((".json", ".csv", "/events"))
+
+
+def _address(request: Request) -> str:
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
 async def _read_form(request: Request) -> dict[str, str]:

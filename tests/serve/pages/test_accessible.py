@@ -60,7 +60,7 @@ def test_nor_on_a_phone(open_page: Any, digest: str) -> None:
 
 def test_nor_while_there_is_nothing(open_page: Any, tmp_path) -> None:
     """An empty store, signing in, and one event."""
-    with serving(tmp_path, tokens=["a-token-of-viewers"]) as (address, store):
+    with serving(tmp_path, viewers=("a-token-of-viewers",)) as (address, store):
         page = open_page(address)
         page.keyboard.type("wrong")
         page.keyboard.press("Enter")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
 import requests
 
-from otel_usage.serve.pages.session import COOKIE
+from otel_usage.serve.access import COOKIE, Access
+from otel_usage.serve.guesses import EACH, Guesses
 
 from .serving import run_now, serving
 
@@ -26,11 +28,9 @@ PAGES = (
 
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that asks for a token."""
-    with serving(tmp_path_factory.mktemp("locked"), [run_now(app="hidden-app")], tokens=[TOKEN, "another"]) as (
-        address,
-        _,
-    ):
+    """The address of a server that asks for a token, and whose clock is a minute later at each wrong one."""
+    access = Access(viewers=(TOKEN, "another"), guesses=Guesses(clock=count(0.0, 60.0).__next__))
+    with serving(tmp_path_factory.mktemp("locked"), [run_now(app="hidden-app")], access=access) as (address, _):
         yield address
 
 
@@ -78,6 +78,33 @@ def test_a_wrong_token_opens_nothing(locked: str, token: str) -> None:
     assert 401 == requests.get(f"{locked}/questions/commands.csv", headers=bearer, timeout=20).status_code
 
 
+def test_guessing_is_bounded_and_locks_nobody_out(tmp_path) -> None:
+    """Wrong tokens beyond some are answered 429, however they come; the right one is taken, from the same address, too."""
+    wrong = [{"authorization": "Bearer x"}, {"authorization": "Basic eDp4"}, {"cookie": f"{COOKIE}=x"}]
+    with serving(tmp_path, [run_now()], viewers=(TOKEN,)) as (address, _):
+        forms = [sign_in(address, f"wrong-{n}").status_code for n in range(EACH)]
+        others = [
+            requests.get(f"{address}{path}", headers=headers, timeout=20)
+            for path in ("/", "/questions/runs.json")
+            for headers in wrong
+        ]
+        form, right = sign_in(address, "wrong"), sign_in(address, TOKEN)
+        bearer = requests.get(f"{address}/", headers={"authorization": f"Bearer {TOKEN}"}, timeout=20)
+        untried = requests.get(f"{address}/", timeout=20)
+
+    assert [401] * EACH == forms
+    assert {429} == {answer.status_code for answer in [*others, form]}
+    assert {"60"} == {answer.headers["retry-after"] for answer in [*others, form]}
+    assert (303, 200, 401) == (right.status_code, bearer.status_code, untried.status_code)
+
+
+def test_a_cookie_of_a_token_that_was_replaced_is_taken_away(locked: str) -> None:
+    """It would be counted as a wrong token on every page."""
+    answer = requests.get(f"{locked}/", cookies={COOKIE: "0" * 64}, timeout=20)
+
+    assert (401, True) == (answer.status_code, f'{COOKIE}=""' in answer.headers["set-cookie"])
+
+
 def test_programs_send_the_token_itself(locked: str) -> None:
     """A script that fetches an answer sends a bearer token, any of those that are accepted."""
     for token in (TOKEN, "another"):
@@ -103,7 +130,7 @@ def test_a_name_that_was_pointed_here_shows_nothing(digest: str) -> None:
 
 def test_without_tokens_nobody_looks_from_elsewhere(tmp_path) -> None:
     """A server that listens to others, and has no tokens, shows nothing to anybody."""
-    with serving(tmp_path, [run_now()], local=False) as (address, _):
+    with serving(tmp_path, [run_now()], access=Access(local=False)) as (address, _):
         assert 403 == requests.get(f"{address}/", timeout=20).status_code
 
 

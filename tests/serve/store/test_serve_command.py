@@ -39,6 +39,11 @@ def run(*words: str, **environ: str) -> tuple[int, str, str]:
         (["--token-file", "absent"], "--token-file 'absent' can't be read"),
         (["--token-file", "empty"], "is empty"),
         (["--token-file", "tokens", "--viewer-token-file", "tokens"], "clients' ship with programs"),
+        (
+            ["--viewer-token-file", "short"],
+            "--viewer-token-file 'short': a viewer's token has fewer than 16 characters",
+        ),
+        (["--viewer-token-file", "empty"], "--viewer-token-file 'empty' is empty"),
         (["erase", "mycli", ONE, "--store", "absent"], "--store 'absent' is not there"),
         (["backup", "--server", "http://127.0.0.1:9"], "can't be reached"),
     ],
@@ -52,7 +57,8 @@ def test_wrong_options_are_named(
         monkeypatch.setenv(variable, "none")
         monkeypatch.delenv(variable)
     Path("empty").write_text("\n")
-    Path("tokens").write_text("same\n")
+    Path("tokens").write_text("the-same-for-both\n")
+    Path("short").write_text("0123456789-token\n0123456789-toke\n")
 
     code = main(words)
 
@@ -117,7 +123,7 @@ def test_nobody_looks_from_elsewhere_without_a_token(path: str) -> None:
 
     request = HTTPConnection({"type": "http", "method": "GET", "path": path, "headers": [(b"host", b"localhost")]})
     with pytest.raises(RefusedError) as refused:
-        Access(local=False).admit_reader(request)
+        Access(local=False).admit_stranger(request)
 
     assert 403 == refused.value.status
 

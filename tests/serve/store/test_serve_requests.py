@@ -16,10 +16,10 @@ from tests.collector.harness import metrics, post, resource, traces
 from tests.server.wire import Wire
 from tests.server.wire import request as raw_request
 
-from .stores import ONE, ServeProcess, some_id
+from .stores import OLD_VIEWER_TOKEN, ONE, VIEWER_TOKEN, ServeProcess, some_id
 
 ANY = {"authorization": "Bearer any-app"}
-VIEWER = {"authorization": "Bearer viewer"}
+VIEWER = {"authorization": f"Bearer {VIEWER_TOKEN}"}
 numbers = counter(10_000)  # of runs: each test has its own
 
 
@@ -166,7 +166,7 @@ def test_a_clients_token_opens_nothing_else(
 
 def test_viewers_sign_in_as_browsers_do(shared: ServeProcess) -> None:
     """Either token, as a bearer token or as a password; health asks for none."""
-    basic = {"authorization": "Basic " + b64encode(b"anybody:old-viewer").decode()}
+    basic = {"authorization": "Basic " + b64encode(f"anybody:{OLD_VIEWER_TOKEN}".encode()).decode()}
     answers = [requests.get(f"{shared.url}/metrics", headers=one, timeout=30) for one in (VIEWER, basic)]
     health = requests.get(f"{shared.url}/healthz", timeout=30)
 
