@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 import duckdb
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from otel_usage.server.answers import RefusedError
+from otel_usage.setting_error import SettingError
 
 from ..access import COOKIE, Access, is_from_here
+from ..publish.months import PATH as PUBLISHED
+from ..publish.months import StoreMonths
 from ..questions import FilterError
 from ..store.writer import explain_fault
 from .app_page import app_page
 from .asset_files import asset
+from .erasure import ADDRESS as ERASE
+from .erasure import count_words, erasure_page
 from .live import latest, live_page, stream, welcome_page
 from .overview import ask_safely, overview
 from .question_page import question_page
@@ -92,11 +98,12 @@ class Pages:
             ("/questions/{id}.json", self.answer_json, "GET"),
             ("/questions/{id}.csv", self.answer_csv, "GET"),
             ("/questions/{id}", self.answer_question, "GET"),
+            (PUBLISHED, self.answer_published, "GET"),
             ("/app", self.answer_app, "GET"),
             ("/live", self.answer_live, "GET"),
             ("/live/events", self.answer_stream, "GET"),
             ("/sign-out", self.answer_sign_out, "POST"),
-            ("/erase", self.answer_erase, "POST"),
+            (ERASE, self.answer_erase, "POST"),
         ]
         return [
             *(
@@ -203,6 +210,19 @@ class Pages:
             answer.as_csv(), media_type=media_type, headers={"content-disposition": f'attachment; filename="{name}"'}
         )
 
+    async def answer_published(self, request: Request) -> Response:
+        """Answer with what may be published: see `publish.months`. Its numbers can't identify anybody."""
+        name, month = request.query_params.get("app"), request.query_params.get("month", "")
+
+        def count() -> dict[str, object]:
+            today = datetime.now(timezone.utc).date()
+            return StoreMonths(self.reading.execute, self.reading.apps(), name, today).as_object(month)
+
+        try:
+            return JSONResponse(await run_in_threadpool(count))
+        except SettingError as exc:
+            return PlainTextResponse(f"{exc}\n", 400)
+
     async def answer_app(self, request: Request) -> Response:
         """Answer with the page of one program."""
         view = await self._view(request)
@@ -253,26 +273,28 @@ class Pages:
         return response
 
     async def answer_erase(self, request: Request) -> Response:
-        """Erase an installation, and say what was removed."""
+        """Ask once more before an installation is erased; then erase it, and say what was removed."""
         form = await _read_form(request)
-        request.scope["query_string"] = b""
-        app = form.get("app", "")
+        request.scope["query_string"] = urlencode({"app": form.get("app", "")}).encode()
+        view = replace(await self._view(request), path="/app")
         store: Any = self.reading.store  # Any: what erasure returns is the store's own
+        app, confirmed = form.get("app", ""), form.get("confirmed") == "yes"
         status = 200
         try:
             installation = str(UUID(form.get("installation", "").strip()))
-            removed = await run_in_threadpool(store.erase, app, installation)
+            rows = await run_in_threadpool(store.erase if confirmed else store.count_rows, app, installation)
         except ValueError:
             sentence, status = "That is no id of an installation.", 400
         except duckdb.Error as exc:
             sentence, status = f"Nothing was erased: the store can't write ({explain_fault(exc)}).", 503
         else:
-            rows = ", ".join(f"{n} of {table}" for table, n in removed.items())
-            erased = f"Everything of installation {installation} was erased: {rows}."
-            sentence = erased if rows else f"Nothing of installation {installation} was stored for {app}."
-            self.reading.forget()
-        view = await self._view(request)
-        view = replace(view, path="/app", filters=replace(view.filters, app=app))
+            if rows and not confirmed:
+                return _html(erasure_page(view, installation, rows))
+            sentence = f"Nothing of installation {installation} is stored for {app}."
+            if rows:
+                sentence = f"Everything of installation {installation} was erased: {count_words(rows)}."
+                self.reading.forget()
+                view = replace(await self._view(request), path="/app")
         return _html(await run_in_threadpool(app_page, self.reading, view, sentence), status)
 
 

@@ -151,20 +151,40 @@ def test_whatever_was_stored_is_shown_as_text(tmp_path) -> None:
             assert "&gt;&lt;img src=x onerror" in page
 
 
-def test_an_installation_is_erased_from_the_page(tmp_path) -> None:
-    """Its id, sent by the form, removes its rows and no other's; what is no id is said to be none."""
+def test_an_installation_is_erased_from_the_page_when_it_is_confirmed(tmp_path) -> None:
+    """The form names the installation and how many rows would go; confirmed, they go, no other's, and pages don't show them."""
     mine, other = (f"00000000-0000-4000-a000-00000000000{n}" for n in (1, 2))
-    with serving(tmp_path, [run_now(installation=mine), run_now(installation=other)]) as (address, store):
-        answer = requests.post(f"{address}/erase", {"app": "mycli", "installation": f" {mine.upper()} "}, timeout=20)
-        wrong = requests.post(f"{address}/erase", {"app": "mycli", "installation": "1' OR 1=1"}, timeout=20)
-        again = requests.post(f"{address}/erase", {"app": "mycli", "installation": mine}, timeout=20)
+    events = [run_now(installation=mine), run_now(installation=mine, name="gone"), run_now(installation=other)]
+    with serving(tmp_path, events) as (address, store):
+
+        def send(installation: str, **more: str) -> requests.Response:
+            return requests.post(f"{address}/erase", {"app": "mycli", "installation": installation, **more}, timeout=20)
+
+        assert "gone" in get(f"{address}/questions/commands?app=mycli")
+        asked, wrong = send(f" {mine.upper()} "), send("1' OR 1=1", confirmed="yes")
+        before = store.count_rows("mycli", mine)
+        hidden = dict(
+            re.findall(r'<input type="hidden" name="(app|installation|confirmed)" value="([^"]*)"', asked.text)
+        )
+        answer = requests.post(f"{address}/erase", hidden, timeout=20)
+        again, nobody = (
+            send(mine),
+            requests.post(f"{address}/erase", {"installation": other, "confirmed": "yes"}, timeout=20),
+        )
+        page = get(f"{address}/questions/commands?app=mycli")
         with store.reader() as cursor:
             rows = cursor.execute("SELECT installation FROM events").fetchall()
 
-    assert f"installation {mine} was erased: 1 of events" in answer.text
-    assert f"Nothing of installation {mine} was stored for mycli" in again.text
+    assert f"Of installation {mine} of mycli there are events: 2; rows per day: 1." in asked.text
+    assert (">Erase 3 rows<", 200) == (re.search(">Erase [0-9 rows]+<", asked.text)[0], asked.status_code)
+    assert {"events": 2, "installation_days": 1} == before
+    assert {"app": "mycli", "installation": mine, "confirmed": "yes"} == hidden
+    assert f"installation {mine} was erased: events: 2; rows per day: 1." in answer.text
+    assert f"Nothing of installation {mine} is stored for mycli" in again.text
     assert (400, True) == (wrong.status_code, "no id of an installation" in wrong.text)
+    assert f"Nothing of installation {other} is stored for ." in nobody.text
     assert [other] == [str(row[0]) for row in rows]
+    assert "gone" not in page
 
 
 def test_a_day_that_has_just_begun_is_shown(tmp_path) -> None:
