@@ -91,10 +91,15 @@ class Serve(Relay):
     def refuse(
         self, request: HTTPConnection, refusal: RefusedError, *, destination: str = "", signal: str = ""
     ) -> Response:
-        """Answer *request* with *refusal*: as OTLP wants it, or as text for people."""
-        answer = super().refuse(request, refusal, destination=destination, signal=signal)
-        if request.scope["path"].startswith(INGEST):
-            return answer
+        """Answer *request* with *refusal*: as OTLP wants it, or as text for people.
+
+        Counted and logged is what may have brought records: a wrong path too, but no page that is not there.
+        """
+        path = request.scope["path"]
+        if path.startswith(INGEST) or (request.scope["method"] == "POST" and not path.startswith(API)):
+            answer = super().refuse(request, refusal, destination=destination, signal=signal)
+            if path.startswith(INGEST):
+                return answer
         headers = {**refusal.headers, "cache-control": "no-store"}
         return PlainTextResponse(f"{refusal.why}\n", refusal.status, headers)
 

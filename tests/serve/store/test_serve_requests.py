@@ -207,6 +207,23 @@ def test_an_installation_is_erased_over_http(shared: ServeProcess) -> None:
     assert 413 == erase({"app": "x" * 9_000})[0]
 
 
+def test_only_what_may_be_records_counts_as_a_refused_request(shared: ServeProcess) -> None:
+    """Who opens a page that is not there, or looks without a token, loses no records: no alert is due. A wrong path loses them."""
+    before = series(shared, "otel_usage_serve_requests_total")
+    for method, path in (
+        ("GET", "/wp-login.php"),
+        ("GET", "/metrics"),
+        ("POST", "/api/erase"),
+        ("GET", "/questions/x"),
+    ):
+        assert requests.request(method, shared.url + path, json={}, timeout=30).status_code in (401, 404)
+    between = series(shared, "otel_usage_serve_requests_total")
+    for path in ("/v1/logs", "/otlp/v1/traces"):
+        assert 404 == post(shared.port, path, b"x", ANY)[0]
+
+    assert (0, 2) == (between - before, series(shared, "otel_usage_serve_requests_total") - between)
+
+
 def test_labels_of_metrics_are_escaped(shared: ServeProcess) -> None:
     """What clients call things can't break the text that Prometheus reads."""
     text = requests.get(f"{shared.url}/metrics", headers=VIEWER, timeout=30).text
