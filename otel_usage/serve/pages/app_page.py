@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..questions import unused_fields
+from ..questions.ask import BLIND_SPOT
 from ..questions.declared import PREFIX
 from .erasure import erasure_panel
 from .frame import begin, end, filter_bar, heading
@@ -16,6 +17,10 @@ from .reading import Reading
 from .view import View
 from .wording import NOTHING, write, write_day
 
+COUNTED = (
+    "Counted: everybody, of every version; versions of all time, all else of the period. Installations are those whose id lasts, "
+    "times are of all. " + BLIND_SPOT
+)
 Use = tuple[str, str, int, int, str]  # kind, name, installations, times, last day
 
 
@@ -62,6 +67,7 @@ def app_page(reading: Reading, view: View, message: str = "") -> Markup:
         begin(view, name),
         heading(name, "The program itself: its versions, what it may record, and what is removed on request."),
         filter_bar(view),
+        tag("p", COUNTED, class_="audience"),
         tag("div", panels, class_="panels"),
         end(),
     )
@@ -95,7 +101,7 @@ def _declaration(view: View, key: str, row: Mapping[str, Any], use: Use | None) 
             scope="row",
         ),
         tag("td", str(row.get("kind", "action"))),
-        tag("td", str(row.get("why", NOTHING))),
+        tag("td", str(row.get("why", NOTHING)), class_="text"),
         [tag("td", text, class_="number") for text in numbers],
     )
 

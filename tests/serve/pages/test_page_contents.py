@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from datetime import date, datetime, timezone
 from html.parser import HTMLParser
@@ -119,6 +121,19 @@ def test_programs_are_apart(digest: str) -> None:
     assert '<option value="digest">' in page
     assert "Is uploading worth keeping" not in page
     assert "Is uploading worth keeping" in get(f"{digest}/app?app=digest")
+
+
+def test_a_release_is_marked_in_its_week(digest: str) -> None:
+    """Releases of the generated year are on the chart of weeks, too, each on a Monday on or before its day."""
+    page = get(f"{digest}/questions/versions?app=digest&days=90")
+    marks = json.loads(html.unescape(re.search(r'data-releases="([^"]*)"', page)[1]))
+    firsts = dict(re.findall(r">([0-9.]+)</a></th><td>([^<]+)<", get(f"{digest}/app?app=digest")))
+
+    assert len(marks) > 1
+    for day, version in marks:
+        monday = date.fromisoformat(day)
+        first = datetime.strptime(firsts[version], "%d %b %Y").date()
+        assert (0, True) == (monday.weekday(), 0 <= (first - monday).days < 7)
 
 
 def test_an_empty_store_says_what_to_do_next(tmp_path) -> None:
