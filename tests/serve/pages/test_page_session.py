@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import requests
+from starlette.routing import Route
 
 from otel_usage.serve.access import COOKIE, Access
 from otel_usage.serve.guesses import EACH, Guesses
+from otel_usage.serve.pages import routes
 
 from .serving import run_now, serving
 
@@ -40,6 +42,20 @@ def sign_in(address: str, token: str, **options: Any) -> requests.Response:
     return requests.post(
         f"{address}/sign-in", form, headers={"origin": address}, allow_redirects=False, timeout=20, **options
     )
+
+
+@pytest.mark.parametrize("path", sorted({route.path for route in routes(None) if isinstance(route, Route)}))
+def test_every_path_but_three_asks_for_the_token(locked: str, path: str) -> None:
+    """Whatever the pages answer, and by whatever method, asks first: a path that is added later, too."""
+    path = path.format(id="runs", digest="x", name="pages.css")
+    answers = [
+        requests.request(method, locked + path, allow_redirects=False, timeout=20)
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE")
+    ]
+
+    expected = {404, 405} if path.startswith("/assets/") else {303, 405} if path == "/theme" else {401, 405}
+    assert {answer.status_code for answer in answers} == expected
+    assert not [answer for answer in answers if "hidden-app" in answer.text]
 
 
 @pytest.mark.parametrize("path", PAGES)
