@@ -74,9 +74,9 @@ class Reading:
                     del memory[next(iter(memory))]
         return rows
 
-    def ask(self, question: Question, filters: Filters) -> Answer:
-        """Return the answer to *question*."""
-        return answer(self.execute, self.dialect, question, filters)
+    def ask(self, question: Question, filters: Filters, *, compares: bool = True) -> Answer:
+        """Return the answer to *question*. compares: with the period before."""
+        return answer(self.execute, self.dialect, question, filters, compares=compares)
 
     def forget(self) -> None:
         """Ask anew from now on: something was erased."""

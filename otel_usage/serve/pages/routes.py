@@ -183,7 +183,7 @@ class Pages:
         question = view.question(request.path_params["id"])
         if question is None:
             return _html(message_page(self._bare(request), "No such question", "Its address may be mistyped."), 404)
-        answer = await run_in_threadpool(ask_safely, self.reading, view, question)
+        answer = await run_in_threadpool(ask_safely, self.reading, view, question, compares=view.compares)
         return _html(question_page(question, answer, view), 200 if answer else 500)
 
     async def answer_json(self, request: Request) -> Response:

@@ -28,6 +28,7 @@ class NotingStore:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.queries: list[str] = []
+        self.asked: list[str] = []  # with those that return no rows
 
     def apps(self) -> list[str]:
         self.queries.append("apps")
@@ -39,24 +40,24 @@ class NotingStore:
     @contextmanager
     def reader(self) -> Iterator[Any]:
         with self.store.reader() as cursor:
-            yield NotingCursor(cursor, self.queries)
+            yield NotingCursor(cursor, self.queries, self.asked)
 
 
 class NotingCursor:
     """A cursor whose queries are noted, but for those that return no rows."""
 
-    def __init__(self, cursor: Any, queries: list[str]) -> None:
-        self.cursor, self.queries = cursor, queries
+    def __init__(self, cursor: Any, queries: list[str], asked: list[str]) -> None:
+        self.cursor, self.queries, self.asked = cursor, queries, asked
 
     def execute(self, query: str, parameters: dict[str, str]) -> NotingCursor:
-        self.asked = f"{query} {sorted(parameters.items())}"
+        self.asked.append(f"{query} {sorted(parameters.items())}")
         self.cursor.execute(query, parameters)
         return self
 
     def fetchall(self) -> list[Any]:
         rows: list[Any] = self.cursor.fetchall()
         if rows:
-            self.queries.append(self.asked)
+            self.queries.append(self.asked[-1])
         return rows
 
 
@@ -83,6 +84,22 @@ def test_a_page_asks_each_thing_once(store: NotingStore) -> None:
 
     assert {} == {query: n for query, n in Counter(store.queries).items() if n > 1}
     assert len(store.queries) > 20
+
+
+def test_the_period_before_is_asked_where_it_is_shown(store: NotingStore) -> None:
+    """The overview asks it for its cards, not for the panels that say nothing of it; and for none where nobody compares."""
+    asked, before = {}, {}
+    for compare in ("", "no"):
+        view = read_view("/", {"app": "digest", "days": "10", "compare": compare}, ["digest"], date(2026, 11, 26))
+        "".join(overview(Reading(store), view))
+        asked[compare] = len(store.asked)
+        last_days = "('end', '2026-11-16')", "('until', '2026-11-17 00:00:00')"
+        before[compare] = len([query for query in store.asked if any(last in query for last in last_days)])
+        store.asked.clear()
+
+    assert 0 == before["no"]
+    assert before[""] == asked[""] - asked["no"]
+    assert 3 < before[""] < 0.7 * asked["no"]
 
 
 def test_what_was_asked_is_asked_again_when_it_is_old(store: NotingStore) -> None:
