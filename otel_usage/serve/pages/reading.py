@@ -1,7 +1,8 @@
 """Read the store for a page: answers, and what there is to choose from. Called in threads, one cursor each.
 
 ALGORITHM  What a query returned is remembered for `FRESH_S`: by its text and what was bound to it, so that all questions of a
-           page, and the files beside them, share what they have in common. Rollups are as late as that.
+           page, and the files beside them, share what they have in common. Rollups are as late as that. What took long is
+           remembered `TIMES` as long as it took: a page of a large store takes more than these seconds.
            No rows are not remembered, as the first ones are waited for.
 RACES      1. Two threads ask the same at once: both are answered by the store, and the later one is remembered.
            2. Something is erased while a query runs: `forget` gives all an empty memory, and what the query returns goes into the
@@ -21,6 +22,7 @@ from .view import Release
 
 MOST_VERSIONS = 60
 FRESH_S = 5.0
+TIMES = 10
 MOST_QUERIES = 500  # remembered: an overview has some sixty, each with tens of rows
 Rows = Sequence[Sequence[Any]]  # Any: what DuckDB makes of a column
 Item = TypeVar("Item")
@@ -56,7 +58,7 @@ class Reading:
         return rows
 
     def execute(self, query: str, parameters: Mapping[str, str]) -> Rows:
-        """Return what *query* returns with its parameters bound, or has returned at most `FRESH_S` ago."""
+        """Return what *query* returns with its parameters bound, or has returned a moment ago."""
         return self._recall((query, *sorted(parameters.items())), lambda: self.look(query, parameters))
 
     def _recall(self, key: Hashable, look: Callable[[], Sequence[Item]]) -> Sequence[Item]:
@@ -66,10 +68,11 @@ class Reading:
         if now < until:
             return rows
         rows = look()
+        began, now = now, self._clock()
         if rows:
             with self._lock:
                 memory.pop(key, None)  # so that it stands at the end, among the latest
-                memory[key] = (now + FRESH_S, rows)
+                memory[key] = (now + max(FRESH_S, TIMES * (now - began)), rows)
                 while len(memory) > MOST_QUERIES or next(iter(memory.values()))[0] <= now:
                     del memory[next(iter(memory))]
         return rows

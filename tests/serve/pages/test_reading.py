@@ -120,6 +120,27 @@ def test_what_was_asked_is_asked_again_when_it_is_old(store: NotingStore) -> Non
     assert 3 == count()
 
 
+def test_a_query_that_takes_long_is_remembered_longer(store: NotingStore) -> None:
+    """Ten times as long as it took: a page of a large store would else have forgotten its first question at its last."""
+    now_s = 100.0
+    reading = Reading(store, clock=lambda: now_s)
+    look = reading.look
+
+    def look_slowly(query: str, parameters: Any) -> Any:
+        nonlocal now_s
+        now_s += 3.0
+        return look(query, parameters)
+
+    reading.look = look_slowly  # type: ignore[method-assign]
+    reading.execute(QUERY, {"app": "digest"})
+    now_s += 10 * 3.0 - 0.1
+    reading.execute(QUERY, {"app": "digest"})
+    assert 1 == len(store.asked)
+    now_s += 0.1
+    reading.execute(QUERY, {"app": "digest"})
+    assert 2 == len(store.asked)
+
+
 def test_no_rows_are_not_remembered(store: NotingStore) -> None:
     """The first event of a program is seen at once."""
     reading = Reading(store, clock=lambda: 0.0)
