@@ -1,8 +1,8 @@
 #!/bin/sh
 # Print the path of a tool that checks a file of this folder, building it into build/ if need be: promtool, compose, dockerfile.
 #
-# Each comes from a registry: promtool and compose's own loader as Go modules, the Dockerfile's validator from npm. Needs Go or
-# node, and some minutes once.
+# Each comes from a registry: promtool (without service discovery of clouds) and compose's own loader as Go modules, the
+# Dockerfile's validator from npm. Needs Go or node, and some minutes once: promtool takes four minutes of two cores.
 set -eu
 
 tool=$1
@@ -14,7 +14,7 @@ mkdir -p "$build"
 install_go() { # folder, module, program
     [ -x "$build/$1/$3" ] && return
     command -v go >/dev/null 2>&1 || { echo "tools.sh: no Go: install it (https://go.dev/dl)" >&2; exit 2; }
-    GOFLAGS=-mod=mod GOBIN="$build/$1" CGO_ENABLED=0 nice go install -trimpath -ldflags '-s -w' "$2" \
+    GOFLAGS=-mod=mod GOBIN="$build/$1" CGO_ENABLED=0 nice go install -trimpath -tags remove_all_sd -ldflags '-s -w' "$2" \
         >"$build/$1.log" 2>&1 || { tail -n 20 "$build/$1.log" >&2; exit 1; }
 }
 

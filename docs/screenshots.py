@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from otel_usage.cli import demo
@@ -30,6 +29,7 @@ from tests.serve.store.stores import ServeProcess
 FOLDER = Path(__file__).parent / "screenshots"
 INSTALLATIONS = 400
 TOKEN = "a-token-of-viewers"  # noqa: S105  of a server that lives for seconds
+DRAWN = "[...document.querySelectorAll('.chart')].every((place) => place.querySelector('svg path'))"
 WIDE, MIDDLE, PHONE = (1280, 860), (900, 700), (390, 780)
 
 
@@ -87,14 +87,17 @@ def run_demo(folder: Path, address: str) -> None:
 
 def shrink(picture: bytes, path: Path) -> None:
     """Write a PNG with a palette: a page has few colours, and the repository keeps every version of it."""
+    from PIL import Image  # which nothing else needs
+
     with Image.open(io.BytesIO(picture)) as image:
         palette = image.convert("RGB").quantize(160, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         palette.save(path, optimize=True)
 
 
-def main(names: Sequence[str]) -> None:
-    """Write the pictures of these names, or all."""
-    FOLDER.mkdir(exist_ok=True)
+def take(
+    browser: Any, names: Sequence[str], write: Callable[[bytes, Path], object], out: Path, installations: int
+) -> None:
+    """Have the pictures of these names, or all, written into *out*. installations: of the generated year. Any: Playwright's."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
 
@@ -104,20 +107,17 @@ def main(names: Sequence[str]) -> None:
             return str(address)
 
         servers = {
-            "year": start("year", year("digest", INSTALLATIONS), schemas={"digest": SCHEMA}, notice=DEMO_NOTICE),
+            "year": start("year", year("digest", installations), schemas={"digest": SCHEMA}, notice=DEMO_NOTICE),
             "empty": start("empty"),
             "one": start(
                 "one", [run_now(app="hello", name="greet", installation="00000000-0000-4000-a000-000000000001")]
             ),
-            "locked": start("locked", tokens=[TOKEN]),
+            "locked": start("locked", viewers=(TOKEN,)),
         }
         (folder / "demo").mkdir()
         servers["demo"] = stack.enter_context(ServeProcess(folder / "demo" / "usage.duckdb")).url
         if not names or "demo" in names:
             run_demo(folder / "demo", servers["demo"])
-        browser = stack.enter_context(sync_playwright()).chromium.launch(
-            executable_path=find_browser(), args=["--no-sandbox"]
-        )
         for picture in PICTURES:
             if names and picture.name not in names:
                 continue
@@ -131,9 +131,17 @@ def main(names: Sequence[str]) -> None:
             page.goto(servers[picture.server] + picture.path)
             if picture.first:
                 picture.first(page)
-            page.wait_for_timeout(300)  # charts are drawn in the next frame
-            shrink(page.screenshot(), FOLDER / f"{picture.name}.png")
+            page.wait_for_function(DRAWN)
+            write(page.screenshot(), out / f"{picture.name}.png")
             context.close()
+
+
+def main(names: Sequence[str]) -> None:
+    """Write the pictures of these names, or all, into the documentation."""
+    FOLDER.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
+        take(browser, names, shrink, FOLDER, INSTALLATIONS)
         browser.close()
 
 

@@ -349,7 +349,7 @@ class WrittenThrough(Events):
             if self.cells is not None and self.cells.is_there():
                 self.cells.keep_locked()
             elif self.cells is not None:  # somebody has said off, and on again: the next count makes new ones
-                self.places.clear()
+                self.cell_of.clear()
             self._hand_over()
             self.wake()
         except OSError:

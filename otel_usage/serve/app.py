@@ -82,18 +82,23 @@ class Serve(Relay):
         if path.startswith(INGEST):
             request.state.apps = self._access.admit_client(request)
         elif path == METRICS or path.startswith(API):
-            self._access.admit_viewer(request)
+            self._access.admit_command(request)
         else:
-            self._access.admit_reader(request)
+            self._access.admit_stranger(request)
         request.state.admitted = True  # the connection may stay when others have to make room
 
     def refuse(
         self, request: HTTPConnection, refusal: RefusedError, *, destination: str = "", signal: str = ""
     ) -> Response:
-        """Answer *request* with *refusal*: as OTLP wants it, or as text for people."""
-        answer = super().refuse(request, refusal, destination=destination, signal=signal)
-        if request.scope["path"].startswith(INGEST):
-            return answer
+        """Answer *request* with *refusal*: as OTLP wants it, or as text for people.
+
+        Counted and logged is what may have brought records: a wrong path too, but no page that is not there.
+        """
+        path = request.scope["path"]
+        if path.startswith(INGEST) or (request.scope["method"] == "POST" and not path.startswith(API)):
+            answer = super().refuse(request, refusal, destination=destination, signal=signal)
+            if path.startswith(INGEST):
+                return answer
         headers = {**refusal.headers, "cache-control": "no-store"}
         return PlainTextResponse(f"{refusal.why}\n", refusal.status, headers)
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from otel_usage.server.options import MIB, Options, read_tokens
+from otel_usage.server.options import MIB, Options
 from otel_usage.server.serve import (
     add_limits,
     explain_limits,
@@ -22,6 +22,7 @@ from otel_usage.server.serve import (
     read_limits,
     read_names,
     read_token_file,
+    warn_if_open,
 )
 from otel_usage.setting_error import SettingError
 from otel_usage.settings.endpoint import is_loopback
@@ -36,6 +37,7 @@ log = logging.getLogger("otel_usage.serve")
 DEFAULTS = Options(waiting=2_048, held_bytes=256 * MIB)
 LISTEN = "127.0.0.1:4318"  # OTLP's own port: programs that are told nothing else send there
 DEMO_STORE = "usage-demo.duckdb"
+CLIENT_TOKEN = "OTEL_USAGE_SERVE_TOKEN"  # noqa: S105  the variable's name
 NUMBERS = ("memory_mib", "spill_mib", "keep_days", "keep_rollup_days")
 ERRANDS = ("erase", "backup")
 
@@ -54,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--token-file",
         metavar="FILE",
         help="tokens of clients, one a line, each with the apps it is for, if not for all: TOKEN APP,APP; "
-        "also OTEL_USAGE_SERVE_TOKEN",
+        f"also {CLIENT_TOKEN}",
     )
     parser.add_argument(
         "--viewer-token-file",
@@ -100,25 +102,20 @@ def read_options(args: argparse.Namespace) -> Options:
 
 def read_access(args: argparse.Namespace, host: str) -> Access:
     """Return who may send and who may look. Raises SettingError."""
-    from .access import Access, read_clients
+    from .access import Access, read_clients, read_viewers
 
     clients: dict[str, frozenset[str]] = {}
     viewers: tuple[str, ...] = ()
-    text = os.environ.get("OTEL_USAGE_SERVE_TOKEN", "")
-    if text:
-        clients = read_clients(text, "OTEL_USAGE_SERVE_TOKEN")
+    if text := os.environ.get(CLIENT_TOKEN, ""):
+        clients = read_clients(text, CLIENT_TOKEN)
     if args.token_file:
         text = read_token_file("--token-file", args.token_file)
         clients |= read_clients(text, f"--token-file {args.token_file!r}")
-    text = os.environ.get(VIEWER_TOKEN, "")
+    if text := os.environ.get(VIEWER_TOKEN, ""):
+        viewers = read_viewers(text, VIEWER_TOKEN)
     if args.viewer_token_file:
-        text += "\n" + read_token_file("--viewer-token-file", args.viewer_token_file)
-    if text.strip():
-        viewers = read_tokens(text, args.viewer_token_file or VIEWER_TOKEN)
-    elif args.viewer_token_file:
-        raise SettingError(
-            f"--viewer-token-file {args.viewer_token_file!r} is empty: put a token in it, or leave it out"
-        )
+        text = read_token_file("--viewer-token-file", args.viewer_token_file)
+        viewers += read_viewers(text, f"--viewer-token-file {args.viewer_token_file!r}")
     if shared := set(clients) & set(viewers):
         raise SettingError(
             f"{len(shared)} of the viewers' tokens are clients' too: clients' ship with programs, so anybody could look"
@@ -148,8 +145,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise SettingError("--demo and --to exclude each other: a generated year is nothing for a vendor")
         access = read_access(args, host)
         tls = load_tls(args.tls_cert, args.tls_key)
-        if not is_loopback(host) and not (access.clients and args.tls_cert):
-            log.warning("listening beyond this machine without %s", "TLS" if access.clients else "a token")
+        warn_if_open(log, host, tokens=bool(access.clients), tls=tls is not None)
+        if not is_loopback(host) and not access.viewers:
+            log.warning("nobody may look, as there is no --viewer-token-file")
         return serving.serve(
             args.store or (DEMO_STORE if args.demo else STORE),
             options,

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
-import requests
 
 from otel_usage.setting_error import SettingError
 
+from .remote import ServerError, ask_for_object
 from .store.writer import explain_fault
 from .stored import STORE, VIEWER_TOKEN, open_store
-
-TIMEOUT_S = 600.0  # a large store takes its time
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,12 +41,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(words: Sequence[str]) -> int:
-    """Do it, and say what was done; return 0, or 1 if the server refused. Raises SettingError."""
+    """Do it, and say what was done; return 0, or 1 if it could not be done. Raises SettingError."""
     args = build_parser().parse_args(words)
-    command = {"app": args.app, "installation": args.installation} if args.errand == "erase" else {}
-    answer = _ask(f"{args.server.rstrip('/')}/api/{args.errand}", command) if args.server else _do(args)
-    if "error" in answer:
-        print(f"otel-usage serve: {answer['error']}", file=sys.stderr)
+    try:
+        answer = _ask(args) if args.server else _do(args)
+    except ServerError as exc:
+        print(f"otel-usage serve: {exc}", file=sys.stderr)
+        return 1
+    except (OSError, duckdb.Error) as exc:
+        print(f"otel-usage serve: the store can't be written: {explain_fault(exc)}", file=sys.stderr)
         return 1
     if args.errand == "backup":
         print(answer["path"])
@@ -59,31 +59,18 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _ask(url: str, command: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the server answers. Any: JSON. Raises SettingError if it can't be asked."""
-    token = os.environ.get(VIEWER_TOKEN, "")
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    try:
-        answer = requests.post(url, json=dict(command), headers=headers, timeout=TIMEOUT_S, allow_redirects=False)
-    except requests.RequestException as exc:
-        raise SettingError(f"--server {url!r} can't be reached: {type(exc).__name__}") from exc
-    try:
-        content = answer.json()
-        if isinstance(content, dict):
-            return content
-    except ValueError:
-        pass
-    return {"error": f"it answers {answer.status_code}: {answer.text.strip()[:200]}"}
+def _ask(args: argparse.Namespace) -> Mapping[str, Any]:
+    """Have the server do it, and return what it answers. Any: JSON. Raises ServerError, SettingError."""
+    command = {"app": args.app, "installation": args.installation} if args.errand == "erase" else {}
+    return ask_for_object(args.server, f"/api/{args.errand}", command)
 
 
-def _do(args: argparse.Namespace) -> dict[str, Any]:
-    """Do it on the store itself. Any: as the server's answer. Raises SettingError if the store is another process's."""
+def _do(args: argparse.Namespace) -> Mapping[str, Any]:
+    """Do it on the store itself. Any: as the server's answer. Raises SettingError, OSError, duckdb.Error."""
     with open_store(args.store) as store:
+        if args.errand == "backup":
+            return {"path": store.back_up()}
         try:
-            if args.errand == "backup":
-                return {"path": store.back_up()}
             return {"removed": store.erase(args.app, args.installation)}
-        except ValueError:
-            return {"error": f"the installation {args.installation!r} is no UUID"}
-        except (OSError, duckdb.Error) as exc:
-            return {"error": f"the store can't be written: {explain_fault(exc)}"}
+        except ValueError as exc:
+            raise SettingError(f"the installation {args.installation!r} is no UUID") from exc

@@ -72,8 +72,7 @@ def serve(
         pages = routes(
             store,
             options.schemas,
-            tokens=access.viewers,
-            asks_clients=bool(access.clients),
+            access=access,
             notice=DEMO_NOTICE if demo else "",
             closing=lambda: any(server.should_exit for server in servers),
         )

@@ -4,6 +4,7 @@ The command is serve; options holds what it reads, http_server listens. A reques
 
     connections    bounds on connections, and on the head of a request
     app            the token, the paths, and the steps from a request to its answer
+    bearer         reads tokens, and compares them
     body_reader    reads bodies within limits; body is one of them, and decompresses itself
     decode         bytes to records, by decode_protobuf (with envelope) or decode_json; wire_metric serves both
     received       what is to be delivered

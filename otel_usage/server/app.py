@@ -18,7 +18,6 @@ RACES
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -38,6 +37,7 @@ from otel_usage.otlp import MalformedError
 from otel_usage.receiver.content import MAX_RATIO, ContentError, ContentTooLargeError
 
 from .answers import JSON, RefusedError, build_refusal, build_success, format_retry_after, media_type_of
+from .bearer import is_one_of, read_bearer
 from .body import Body, NoRoomError
 from .body_reader import BodyReader, explain_no_room
 from .decode import Decoder
@@ -78,7 +78,6 @@ class Relay:
         self.decoder = decoder or Decoder(options.schemas, items=options.items)
         # One: decoding is all Python, and what a hostile body expands to is in memory once, not once for each.
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix="relay-decode")
-        self._tokens = [token.encode() for token in options.tokens]
         self._refusal_log = RefusalLog()
         self._handshake_log = HandshakeLog()
         self._destination_logs: dict[str, DestinationLog] = {}
@@ -88,10 +87,8 @@ class Relay:
 
     def admit(self, request: HTTPConnection) -> None:
         """Raise RefusedError unless *request* bears a token that lets it in."""
-        scheme, _, credentials = request.headers.get("authorization", "").strip().partition(" ")
-        token = credentials.strip().encode("utf-8", "replace") if scheme.lower() == "bearer" else b""
-        # Every token is compared, and in constant time: how long it takes says nothing about them.
-        if self._tokens and not sum(hmac.compare_digest(token, accepted) for accepted in self._tokens):
+        token = read_bearer(request)
+        if self.options.tokens and not is_one_of(token, self.options.tokens):
             why = "its bearer token is none of this relay's" if token else "no bearer token came with it"
             raise RefusedError(401, why, www_authenticate="Bearer")
         request.state.admitted = True  # the connection may stay when others have to make room

@@ -75,12 +75,8 @@ def explain_error(error: Exception) -> str:
     return text or (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def read_tokens(text: str, path: str = "") -> tuple[str, ...]:
-    """Return the tokens in the lines of *text*. Raises SettingError.
-
-    path: of the file it comes from, for the message; without one it comes from OTEL_USAGE_RELAY_TOKEN.
-    """
-    source = f"--token-file {path!r}" if path else "OTEL_USAGE_RELAY_TOKEN"
+def read_tokens(text: str, source: str) -> tuple[str, ...]:
+    """Return the tokens in the lines of *text*. source: where it comes from, for the message. Raises SettingError."""
     tokens = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not tokens:
         raise SettingError(f"{source} is empty: put a token in it, or leave it out")

@@ -21,6 +21,7 @@ from otel_usage.settings.endpoint import is_loopback
 from .options import MIB, Options, explain_error, read_schema, read_tokens
 
 MAX_DEADLINE_S = 3_600
+TOKEN = "OTEL_USAGE_RELAY_TOKEN"  # noqa: S105  the variable's name
 LIMITS = ("body_mib", "decoded_mib", "held_mib", "items", "waiting", "deadline_s", "window")
 
 log = logging.getLogger("otel_usage.relay")
@@ -43,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--listen", default="127.0.0.1:4319", metavar="HOST:PORT", help="default: %(default)s")
     parser.add_argument(
-        "--token-file", metavar="FILE", help="bearer tokens, one a line; also OTEL_USAGE_RELAY_TOKEN in the environment"
+        "--token-file", metavar="FILE", help=f"bearer tokens, one a line; also {TOKEN} in the environment"
     )
     parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM")
     parser.add_argument("--tls-key", metavar="FILE", help="its private key, PEM")
@@ -86,10 +87,13 @@ def explain_limits(limits: argparse._ArgumentGroup) -> None:
 def read_options(args: argparse.Namespace) -> Options:
     """Return what the command line and the environment say. Raises SettingError."""
     options = replace(read_limits(args, ("workers",)), workers=args.workers)
-    tokens = os.environ.get("OTEL_USAGE_RELAY_TOKEN", "")
+    tokens: tuple[str, ...] = ()
+    if text := os.environ.get(TOKEN, ""):
+        tokens = read_tokens(text, TOKEN)
     if args.token_file:
-        tokens += "\n" + read_token_file("--token-file", args.token_file)
-    return replace(options, tokens=read_tokens(tokens, args.token_file or "") if tokens or args.token_file else ())
+        text = read_token_file("--token-file", args.token_file)
+        tokens += read_tokens(text, f"--token-file {args.token_file!r}")
+    return replace(options, tokens=tokens)
 
 
 def read_token_file(option: str, path: str) -> str:
@@ -174,6 +178,13 @@ def load_tls(cert: str | None, key: str | None) -> ssl.SSLContext | None:
     return context
 
 
+def warn_if_open(into: logging.Logger, host: str, *, tokens: bool, tls: bool) -> None:
+    """Say *into* a log what a server lacks that others reach. tokens, tls: it asks senders for a token; it speaks TLS."""
+    lacking = [what for what, there in (("a token of clients", tokens), ("TLS", tls)) if not there]
+    if lacking and not is_loopback(host):
+        into.warning("listening beyond this machine without %s", ", without ".join(lacking))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return 0 then, 2 if an option is wrong, 1 if the server can't start."""
     args = build_parser().parse_args(argv)
@@ -197,8 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingError as exc:
         print(f"otel-usage relay: {exc}", file=sys.stderr)
         return 2
-    if not is_loopback(host) and not (options.tokens and args.tls_cert):
-        log.warning("listening beyond this machine without %s", "TLS" if options.tokens else "a token")
+    warn_if_open(log, host, tokens=bool(options.tokens), tls=tls is not None)
     app = make_app(destinations, options)
     server = build_http_server(
         app,

@@ -28,6 +28,7 @@ NAMES = (
     "collector",
     "prometheus",
     "questions",
+    "pages",
     "weight",
     "secrets",
 )

@@ -8,13 +8,19 @@ from typing import Any
 from urllib.parse import quote
 
 from ..questions import unused_fields
+from ..questions.ask import BLIND_SPOT
 from ..questions.declared import PREFIX
+from .erasure import erasure_panel
 from .frame import begin, end, filter_bar, heading
 from .markup import Markup, join, tag
 from .reading import Reading
 from .view import View
 from .wording import NOTHING, write, write_day
 
+COUNTED = (
+    "Counted: everybody, of every version; versions of all time, all else of the period. Installations are those whose id lasts, "
+    "times are of all. " + BLIND_SPOT
+)
 Use = tuple[str, str, int, int, str]  # kind, name, installations, times, last day
 
 
@@ -56,11 +62,12 @@ def app_page(reading: Reading, view: View, message: str = "") -> Markup:
         panels.append(
             _table("What arrived besides runs", text, ("Name", "Kind", "Installations", "Times", "Last"), body)
         )
-    panels.append(_erasure(view))
+    panels.append(erasure_panel(view))
     return join(
         begin(view, name),
         heading(name, "The program itself: its versions, what it may record, and what is removed on request."),
         filter_bar(view),
+        tag("p", COUNTED, class_="audience"),
         tag("div", panels, class_="panels"),
         end(),
     )
@@ -94,7 +101,7 @@ def _declaration(view: View, key: str, row: Mapping[str, Any], use: Use | None) 
             scope="row",
         ),
         tag("td", str(row.get("kind", "action"))),
-        tag("td", str(row.get("why", NOTHING))),
+        tag("td", str(row.get("why", NOTHING)), class_="text"),
         [tag("td", text, class_="number") for text in numbers],
     )
 
@@ -117,38 +124,5 @@ def _table(title: str, text: str, titles: Sequence[str], body: Sequence[Markup])
         tag("h2", title),
         tag("p", text, class_="why"),
         box if body else tag("p", "Nothing in this period.", class_="muted"),
-        class_="panel wide",
-    )
-
-
-def _erasure(view: View) -> Markup:
-    return tag(
-        "section",
-        tag("h2", "Erase an installation"),
-        tag(
-            "p",
-            "Removes every row of it. A user finds the id with otel-usage status. It can't be undone.",
-            class_="why",
-        ),
-        tag(
-            "form",
-            tag("input", type="hidden", name="app", value=view.filters.app),
-            tag(
-                "label",
-                "Id of the installation",
-                tag(
-                    "input",
-                    name="installation",
-                    required=True,
-                    pattern="[0-9a-fA-F-]{32,36}",
-                    autocomplete="off",
-                    size=38,
-                ),
-            ),
-            tag("button", "Erase", class_="button", type="submit"),
-            method="post",
-            action="/erase",
-            class_="erase",
-        ),
         class_="panel wide",
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 
 from ..questions import Answer, Column
@@ -65,17 +66,26 @@ def _draw_over_time(answer: Answer, view: View) -> Markup:
         for row in rows
     ]
     table = tag("table", tag("caption", answer.question.title), tag("thead", tag("tr", head)), tag("tbody", body))
-    days = {row[0] for row in rows}
-    releases = [release for release in view.releases if release.day in days and release.day != rows[0][0]]
-    most = sorted(releases, key=lambda release: -release.days)[:MOST_RELEASES]
     return tag(
         "figure",
         tag("div", class_="chart"),
         tag("details", tag("summary", "Table of this chart"), _scroll(table), class_="behind"),
         data_draw=answer.question.draw,
         data_label=described,
-        data_releases=json.dumps([[release.day, release.version] for release in most]),
+        data_releases=json.dumps(_mark_releases([str(row[0]) for row in rows], view)),
     )
+
+
+def _mark_releases(days: Sequence[str], view: View) -> list[tuple[str, str]]:
+    """Return (day, versions) of the releases that are marked on a chart: those that most have, each at the last of *days*, which
+    may be weeks, that is not after it. What was there when the chart begins is no release.
+    """
+    last = view.filters.end.isoformat()
+    releases = [release for release in view.releases if days[0] < release.day <= last]
+    marks: dict[str, list[str]] = {}
+    for release in sorted(releases, key=lambda release: -release.days)[:MOST_RELEASES]:
+        marks.setdefault(days[bisect_right(days, release.day) - 1], []).append(release.version)
+    return [(day, ", ".join(versions)) for day, versions in marks.items()]
 
 
 def _series_title(column: Column, *, before: bool = False) -> Markup:

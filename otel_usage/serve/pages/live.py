@@ -63,7 +63,10 @@ def live_page(view: View, rows: Sequence[Row]) -> Markup:
         class_="panel wide",
         data_live=f"/live/events?after={max((row.received_us for row in rows), default=0)}",
     )
-    text = "Events of all programs, as they arrive. What users typed is not among them: it is never sent."
+    text = (
+        "Events of all programs, as they arrive. Nothing is left out; who said no, or never saw a "
+        "notice, sends nothing. What users typed is never sent either."
+    )
     return join(begin(view, "Live", live=True), heading("Live", text), panel, end())
 
 
@@ -106,7 +109,7 @@ def _draw_row(row: Row) -> Markup:
 
 def latest(reading: Reading, after_us: int = -1, most: int = SHOWN) -> list[Row]:
     """Return the rows of the latest events that were received after a time, the newest first."""
-    rows = reading.execute(
+    rows = reading.look(
         f'{_SELECT} WHERE received > make_timestamp({after_us:d}) ORDER BY received DESC, "at" DESC LIMIT {most:d}', {}
     )
     return [_read_row(row) for row in rows]

@@ -23,6 +23,8 @@ CARDS = (
     ("failures", "failure rate", "Runs that failed"),
     ("durations", "p90", "Duration, p90"),
 )
+# Of these the period before is asked too; no panel says anything of it but the one of runs, which has a card.
+COMPARED = {id_ for id_, _, _ in CARDS}
 # (question, is it as wide as the page): the panels, in this order.
 PANELS = (
     ("runs", True),
@@ -62,14 +64,18 @@ def ask(reading: Reading, view: View, id_: str, answers: dict[str, Answer | None
     """Return the answer to a question, asked once for all of a page; None if it failed, which the log says."""
     if id_ not in answers:
         question = QUESTIONS.get(id_)
-        answers[id_] = ask_safely(reading, view, question) if question else None
+        compares = view.compares and id_ in COMPARED
+        answers[id_] = ask_safely(reading, view, question, compares=compares) if question else None
     return answers[id_]
 
 
-def ask_safely(reading: Reading, view: View, question: Question) -> Answer | None:
-    """Return the answer to *question*, None if it failed. The text of a fault may hold what was stored, and is not logged."""
+def ask_safely(reading: Reading, view: View, question: Question, *, compares: bool = True) -> Answer | None:
+    """Return the answer to *question*, None if it failed. The text of a fault may hold what was stored, and is not logged.
+
+    compares: with the period before.
+    """
     try:
-        return reading.ask(question, view.filters)
+        return reading.ask(question, view.filters, compares=compares)
     except Exception as exc:  # whatever a database can't do: the other panels are shown all the same
         log.error("question %s failed with %s", question.id, type(exc).__name__)
         return None

@@ -98,11 +98,11 @@ def links(answer: Answer, view: View) -> Markup:
     )
 
 
-def draw_about(answer: Answer, *, opened: bool = False) -> Markup:
-    """Return what the number is. The first line is always to be seen."""
+def draw_about(answer: Answer, *, whole: bool = False) -> Markup:
+    """Return what the number is. The first line is always to be seen; *whole*: all of it, with nothing to open."""
     rows: list[tuple[str, str]] = [("What it is", answer.question.definition), ("Why ask", answer.question.why)]
     rows += [("Of whom", answer.of_whom), ("Excluded", answer.excluded), ("Missing", answer.missing)]
-    details = tag(
-        "details", tag("summary", "What this number is"), tag("dl", list_rows(rows)), class_="about", open=opened
-    )
+    if whole:
+        return tag("div", tag("dl", list_rows(rows)), class_="about")
+    details = tag("details", tag("summary", "What this number is"), tag("dl", list_rows(rows)), class_="about")
     return join(tag("p", answer.question.of_whom, class_="of-whom"), details)

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 import duckdb
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from otel_usage.server.answers import RefusedError
+from otel_usage.setting_error import SettingError
+
+from ..access import COOKIE, Access, is_from_here
+from ..publish.months import PATH as PUBLISHED
+from ..publish.months import StoreMonths
 from ..questions import FilterError
 from ..store.writer import explain_fault
 from .app_page import app_page
 from .asset_files import asset
+from .erasure import ADDRESS as ERASE
+from .erasure import count_words, erasure_page
 from .live import latest, live_page, stream, welcome_page
 from .overview import ask_safely, overview
 from .question_page import question_page
 from .reading import Readable, Reading
-from .session import COOKIE, Gate, is_from_here, own_path
+from .session import own_path, sign_in, sign_out
 from .sign_in import message_page, sign_in_page
 from .view import View, read_view, with_theme
 
+SIGN_IN = "/sign-in"
 THEME_COOKIE = "otel_usage_theme"
 FORM_BYTES = 16 * 1024
 POLICY = (
@@ -47,19 +57,16 @@ def routes(
     store: Readable,
     schemas: Mapping[str, Mapping[str, Any]] | None = None,
     *,
-    tokens: Sequence[str] = (),
-    local: bool = True,
-    asks_clients: bool = False,
+    access: Access | None = None,
     notice: str = "",
     closing: Callable[[], bool] = lambda: False,
 ) -> list[BaseRoute]:
     """Return the routes of the pages.
 
-    schemas: {app: what it declares}. Any: a schema's rows. tokens: any of them opens the pages; without one, everybody on this
-    machine may look if the server listens there alone, which *local* says. asks_clients: programs need a token to send.
+    schemas: {app: what it declares}. Any: a schema's rows. access: who may look; without it everybody on this machine.
     notice: what every page says. closing: true once the server is to end, so that live pages let go of it.
     """
-    return Pages(store, schemas or {}, Gate(tokens, local=local), notice, closing, asks_clients).routes()
+    return Pages(store, schemas or {}, access or Access(), notice, closing).routes()
 
 
 class Pages:
@@ -69,23 +76,21 @@ class Pages:
         self,
         store: Readable,
         schemas: Mapping[str, Mapping[str, Any]],
-        gate: Gate,
+        access: Access,
         notice: str,
         closing: Callable[[], bool],
-        asks_clients: bool,
     ) -> None:
         self.reading = Reading(store)
         self.schemas = schemas
-        self.gate = gate
+        self.access = access
         self.notice = notice
         self.closing = closing
-        self.asks_clients = asks_clients
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes."""
         open_to_all: list[tuple[str, Answerer, str]] = [
             ("/assets/{digest}/{name}", self.answer_asset, "GET"),
-            ("/sign-in", self.answer_sign_in, "POST"),
+            (SIGN_IN, self.answer_sign_in, "POST"),
             ("/theme", self.answer_theme, "POST"),
         ]
         pages: list[tuple[str, Answerer, str]] = [
@@ -93,11 +98,12 @@ class Pages:
             ("/questions/{id}.json", self.answer_json, "GET"),
             ("/questions/{id}.csv", self.answer_csv, "GET"),
             ("/questions/{id}", self.answer_question, "GET"),
+            (PUBLISHED, self.answer_published, "GET"),
             ("/app", self.answer_app, "GET"),
             ("/live", self.answer_live, "GET"),
             ("/live/events", self.answer_stream, "GET"),
             ("/sign-out", self.answer_sign_out, "POST"),
-            ("/erase", self.answer_erase, "POST"),
+            (ERASE, self.answer_erase, "POST"),
         ]
         return [
             *(
@@ -113,11 +119,13 @@ class Pages:
         async def protected(request: Request) -> Response:
             if request.method == "POST" and not is_from_here(request):
                 response: Response = PlainTextResponse("this form was sent from another page\n", 403)
-            elif admit and not self.gate.admits(request):
-                response = self._refuse(request)
             else:
                 try:
+                    if admit:
+                        self.access.admit_viewer(request)
                     response = await answerer(request)
+                except RefusedError as exc:
+                    response = self._refuse(request, exc)
                 except FilterError as exc:
                     if _wants_page(request):
                         response = _html(message_page(self._bare(request), "That can't be shown", f"{exc}."), 400)
@@ -129,15 +137,18 @@ class Pages:
 
         return protected
 
-    def _refuse(self, request: Request) -> Response:
-        if not self.gate.is_locked:
-            return PlainTextResponse(
-                "nobody may look here: use localhost, or start the server with tokens of viewers\n", 403
-            )
-        if not _wants_page(request):
-            return PlainTextResponse("a token is needed\n", 401, {"www-authenticate": "Bearer"})
-        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return _html(sign_in_page(self._bare(request), here, wrong=False), 401)
+    def _refuse(self, request: Request, refusal: RefusedError) -> Response:
+        """Return the answer to a request that may not look: to a person, the page that asks for the token."""
+        if refusal.status != 401:
+            response: Response = PlainTextResponse(f"{refusal.why}\n", refusal.status, refusal.headers)
+        elif request.url.path == SIGN_IN or _wants_page(request):
+            wrong = request.url.path == SIGN_IN
+            page = sign_in_page(self._bare(request), request.state.next if wrong else _address(request), wrong=wrong)
+            response = _html(page, 401)
+        else:  # not "Basic", by which a browser would ask for a name too, where `fetch` is answered
+            response = PlainTextResponse(f"{refusal.why}\n", 401, {"www-authenticate": "Bearer"})
+        # Of a token that is none any more: sent on, it would be counted as a wrong one each time.
+        return sign_out(response) if COOKIE in request.cookies else response
 
     # Pages.
 
@@ -154,7 +165,7 @@ class Pages:
         releases = self.reading.releases(app) if app else []
         schema = self.schemas.get(app, {})
         view = replace(view, releases=releases, schema=schema, notice=self.notice)
-        return replace(view, locked=self.gate.is_locked, asks_clients=self.asks_clients)
+        return replace(view, locked=bool(self.access.viewers), asks_clients=bool(self.access.clients))
 
     async def _view(self, request: Request) -> View:
         return await run_in_threadpool(self._look, request)
@@ -172,7 +183,7 @@ class Pages:
         question = view.question(request.path_params["id"])
         if question is None:
             return _html(message_page(self._bare(request), "No such question", "Its address may be mistyped."), 404)
-        answer = await run_in_threadpool(ask_safely, self.reading, view, question)
+        answer = await run_in_threadpool(ask_safely, self.reading, view, question, compares=view.compares)
         return _html(question_page(question, answer, view), 200 if answer else 500)
 
     async def answer_json(self, request: Request) -> Response:
@@ -198,6 +209,19 @@ class Pages:
         return Response(
             answer.as_csv(), media_type=media_type, headers={"content-disposition": f'attachment; filename="{name}"'}
         )
+
+    async def answer_published(self, request: Request) -> Response:
+        """Answer with what may be published: see `publish.months`. Its numbers can't identify anybody."""
+        name, month = request.query_params.get("app"), request.query_params.get("month", "")
+
+        def count() -> dict[str, object]:
+            today = datetime.now(timezone.utc).date()
+            return StoreMonths(self.reading.execute, self.reading.apps(), name, today).as_object(month)
+
+        try:
+            return JSONResponse(await run_in_threadpool(count))
+        except SettingError as exc:
+            return PlainTextResponse(f"{exc}\n", 400)
 
     async def answer_app(self, request: Request) -> Response:
         """Answer with the page of one program."""
@@ -230,16 +254,13 @@ class Pages:
     async def answer_sign_in(self, request: Request) -> Response:
         """Let in whoever knows a token."""
         form = await _read_form(request)
-        if self.gate.is_locked and not self.gate.knows(form.get("token", "")):
-            page = sign_in_page(self._bare(request), own_path(form.get("next", "/")), wrong=True)
-            return _html(page, 401)
-        return self.gate.sign_in(request, form.get("token", ""), form.get("next", "/"))
+        request.state.next = own_path(form.get("next", "/"))
+        self.access.admit_token(request, form.get("token", ""))
+        return sign_in(request, form.get("token", ""), request.state.next)
 
     async def answer_sign_out(self, _: Request) -> Response:
         """Forget the browser's session."""
-        response = RedirectResponse("/", 303)
-        response.delete_cookie(COOKIE, path="/")
-        return response
+        return sign_out(RedirectResponse("/", 303))
 
     async def answer_theme(self, request: Request) -> Response:
         """Remember a theme, in the browser."""
@@ -252,32 +273,38 @@ class Pages:
         return response
 
     async def answer_erase(self, request: Request) -> Response:
-        """Erase an installation, and say what was removed."""
+        """Ask once more before an installation is erased; then erase it, and say what was removed."""
         form = await _read_form(request)
-        request.scope["query_string"] = b""
-        app = form.get("app", "")
+        request.scope["query_string"] = urlencode({"app": form.get("app", "")}).encode()
+        view = replace(await self._view(request), path="/app")
         store: Any = self.reading.store  # Any: what erasure returns is the store's own
+        app, confirmed = form.get("app", ""), form.get("confirmed") == "yes"
         status = 200
         try:
             installation = str(UUID(form.get("installation", "").strip()))
-            removed = await run_in_threadpool(store.erase, app, installation)
+            rows = await run_in_threadpool(store.erase if confirmed else store.count_rows, app, installation)
         except ValueError:
             sentence, status = "That is no id of an installation.", 400
         except duckdb.Error as exc:
             sentence, status = f"Nothing was erased: the store can't write ({explain_fault(exc)}).", 503
         else:
-            rows = ", ".join(f"{n} of {table}" for table, n in removed.items())
-            erased = f"Everything of installation {installation} was erased: {rows}."
-            sentence = erased if rows else f"Nothing of installation {installation} was stored for {app}."
-            self.reading.forget()
-        view = await self._view(request)
-        view = replace(view, path="/app", filters=replace(view.filters, app=app))
+            if rows and not confirmed:
+                return _html(erasure_page(view, installation, rows))
+            sentence = f"Nothing of installation {installation} is stored for {app}."
+            if rows:
+                sentence = f"Everything of installation {installation} was erased: {count_words(rows)}."
+                self.reading.forget()
+                view = replace(await self._view(request), path="/app")
         return _html(await run_in_threadpool(app_page, self.reading, view, sentence), status)
 
 
 def _wants_page(request: Request) -> bool:
     """True if a person looks at the answer to *request*, and no program."""
     return request.method == "GET" and not request.url.path.endswith((".json", ".csv", "/events"))
+
+
+def _address(request: Request) -> str:
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
 async def _read_form(request: Request) -> dict[str, str]:

@@ -11,6 +11,7 @@ NOTHING = "–"
 # {unit of a column: how pages.js writes it on a chart}
 FORMATS = {"count": "number", "share": "percent", "seconds": "seconds", "hours": "number", "days": "number"}
 AUDIENCE_NAMES = {"people": "People", "ci": "CI", "agents": "Agents", "services": "Services", "all": "All"}
+LEAST_SHARE = 0.0005  # a difference that is written as 0.0 points is none
 # Headlines of which less is better; of any other, more is neither.
 _LESS_IS_BETTER = re.compile(r"fail|error|gone|lost|drop|p50|p90|p99|duration", re.IGNORECASE)
 _MORE_IS_BETTER = re.compile(r"active|new|installations|returning|activated|stay|success", re.IGNORECASE)
@@ -54,7 +55,7 @@ def write_change(headline: Headline) -> tuple[str, str]:
     now, before = headline.value, headline.previous
     if not isinstance(now, (int, float)) or not isinstance(before, (int, float)):
         return "none before", ""
-    if now == before:
+    if now == before or (headline.unit == "share" and abs(now - before) < LEAST_SHARE):
         return "= as before", ""
     if headline.unit == "share":
         size = f"{abs(now - before) * 100:.1f} points"

@@ -40,13 +40,15 @@ BLIND_SPOT = (
 )
 
 
-def answer(execute: Execute, dialect: Dialect, question: Question, filters: Filters) -> Answer:
+def answer(
+    execute: Execute, dialect: Dialect, question: Question, filters: Filters, *, compares: bool = True
+) -> Answer:
     """Return the answer to *question*; with no rows if there are no events, or no such program.
 
-    Raises: whatever *execute* does.
+    compares: ask for the period before too, which costs as much again. Raises: whatever *execute* does.
     """
     table = ask_table(execute, dialect, question, filters)
-    before = ask_table(execute, dialect, question, filters.previous())
+    before = ask_table(execute, dialect, question, filters.previous()) if compares else Table([])
     apart = _count_runs(execute, dialect, filters)
     oldest = _find_oldest(execute, dialect, question, filters)
     old = [h.value for h in before.headlines]

@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from otel_usage.server.options import read_schema
 from otel_usage.setting_error import SettingError
 
+from ..remote import ServerError, ask_server
 from ..stored import STORE, VIEWER_TOKEN, choose_app, open_store
-from . import AUDIENCES, DUCKDB, QUESTIONS, FilterError, Filters, answer
+from . import AUDIENCES, DUCKDB, QUESTIONS, FilterError, Filters, Question, answer, declared_questions
+from .declared import PREFIX
 
-TIMEOUT_S = 60.0
 FILTERS = ("app", "start", "end", "version", "audience")
 
 
@@ -28,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "question", metavar="QUESTION", help="one of the above; with --server also event.NAME, of the schema"
+        "question", metavar="QUESTION", help="one of the above, or event.NAME of what the program declares"
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
@@ -36,6 +38,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     where.add_argument(
         "--store", default=STORE, metavar="FILE", help="where no server has it open; default: %(default)s"
+    )
+    parser.add_argument(
+        "--schema",
+        action="append",
+        default=[],
+        metavar="APP=FILE",
+        help="with --store: what this program declares, for event.NAME; a server has its own; repeatable",
     )
     parser.add_argument("--app", metavar="NAME", help="the program; needed where the store has several")
     parser.add_argument("--start", metavar="DAY", help="first day, such as 2026-11-01; default: 28 days in all")
@@ -54,12 +63,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     query = {name: getattr(args, name) for name in FILTERS if getattr(args, name)}
     kind = "csv" if args.csv else "json"
     try:
-        text = _ask_server(args, query, kind) if args.server else _ask_store(args, query, kind)
+        if args.server:
+            text = ask_server(args.server, f"/questions/{quote(args.question, safe='')}.{kind}?{urlencode(query)}").text
+        else:
+            text = _ask_store(args, query, kind)
     except (SettingError, FilterError) as exc:
         print(f"otel-usage ask: {exc}", file=sys.stderr)
         return 2
-    except OSError as exc:  # requests' own faults are OSErrors
-        print(f"otel-usage ask: --server {args.server!r} can't be reached ({type(exc).__name__})", file=sys.stderr)
+    except ServerError as exc:
+        print(f"otel-usage ask: {exc}", file=sys.stderr)
         return 1
     try:
         print(text.rstrip("\n") if args.json or args.csv else _lay_out(json.loads(text)))
@@ -70,32 +82,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _ask_server(args: argparse.Namespace, query: Mapping[str, str], kind: str) -> str:
-    import requests
-
-    token = os.environ.get(VIEWER_TOKEN, "")
-    url = f"{args.server.rstrip('/')}/questions/{quote(args.question, safe='')}.{kind}?{urlencode(query)}"
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    try:
-        response = requests.get(url, headers=headers, timeout=TIMEOUT_S, allow_redirects=False)
-    except ValueError as exc:  # no address
-        raise SettingError(f"--server {args.server!r} is no address such as http://127.0.0.1:4318") from exc
-    if response.status_code != 200:
-        raise SettingError(f"--server {args.server!r} answers {response.status_code}: {response.text.strip()[:200]}")
-    return response.text
-
-
 def _ask_store(args: argparse.Namespace, query: Mapping[str, str], kind: str) -> str:
-    question = QUESTIONS.get(args.question)
-    if question is None:
-        raise SettingError(f"question {args.question!r} is not one of {', '.join(QUESTIONS)}")
     with open_store(args.store) as store:
         store.roll_up()
         app = query["app"] if "app" in query else choose_app(None, store.apps())
+        question = _choose_question(args, app)
         filters = Filters.from_query({**query, "app": app})
         with store.reader() as cursor:
             result = answer(lambda sql, values: cursor.execute(sql, values).fetchall(), DUCKDB, question, filters)
     return result.as_csv() if kind == "csv" else result.as_json()
+
+
+def _choose_question(args: argparse.Namespace, app: str) -> Question:
+    """Return the question that is meant: of all programs, or of what *app* declares. Raises SettingError."""
+    questions = {**QUESTIONS, **declared_questions(dict(map(read_schema, args.schema)).get(app, {}))}
+    if question := questions.get(args.question):
+        return question
+    if args.question.startswith(PREFIX):
+        raise SettingError(
+            f"question {args.question!r} is of what a program declares: name the file with --schema {app}=FILE, or ask a server "
+            "that has it"
+            if len(questions) == len(QUESTIONS)
+            else f"question {args.question!r} is none of what {app} declares: "
+            + ", ".join(name for name in questions if name not in QUESTIONS)
+        )
+    raise SettingError(f"question {args.question!r} is not one of {', '.join(questions)}")
 
 
 def _lay_out(result: Mapping[str, Any]) -> str:

@@ -1,11 +1,10 @@
-"""What an answer is about: program, period, version and audience; read from the query of a URL, and written to it."""
+"""What an answer is about: program, period, version and audience; read from the query of a URL."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
-from urllib.parse import urlencode
 
 PERIOD_DAYS = 28  # whole weeks, so that a period and the one before it have the same weekdays
 MAX_DAYS = 3_660
@@ -29,8 +28,8 @@ class Filters:
     """The program, the period (both days are part of it, in UTC), a version or '' for all, and an audience.
 
     >>> filters = Filters.from_query({"app": "digest", "start": "2026-11-01", "end": "2026-11-28"})
-    >>> filters.days, filters.to_query()
-    (28, 'app=digest&start=2026-11-01&end=2026-11-28')
+    >>> filters.days, filters.previous().end.isoformat()
+    (28, '2026-10-31')
     """
 
     app: str
@@ -74,15 +73,6 @@ class Filters:
         except OverflowError:
             raise FilterError(f"the period that ends {last} begins before the calendar does") from None
         return filters
-
-    def to_query(self) -> str:
-        """Return the query of a URL that `from_query` reads as these filters; what is as usual is left out."""
-        parts = {"app": self.app, "start": self.start.isoformat(), "end": self.end.isoformat()}
-        if self.version:
-            parts["version"] = self.version
-        if self.audience != "people":
-            parts["audience"] = self.audience
-        return urlencode(parts)
 
 
 def _read_day(query: Mapping[str, str], key: str) -> date | None:

@@ -9,7 +9,7 @@ from .filters import Filters
 from .question import LASTING_DAYS, Column, Headline, Question, Results, Row, Scope, Table, share
 from .version_order import version_key
 
-DRAWN = 8  # versions that have a colour of their own
+DRAWN = 7  # versions that have a colour of their own: with "other" as many as can be told apart
 UPGRADE_DAYS = 7  # in the last days of the period, what is in use
 
 
@@ -48,7 +48,10 @@ def _shape(results: Results, _filters: Filters) -> Table:
     for week, version, count in results["weeks"]:
         weeks[str(week)[:10]][version] += int(count)
         total[version] += int(count)
-    drawn = sorted(sorted(total, key=lambda version: (-total[version], version_key(version)))[:DRAWN], key=version_key)
+    now = {version: int(count) for version, count in results["now"]}
+    newest = max(now, key=version_key, default="")
+    most = sorted(total, key=lambda version: (version != newest, -total[version], version_key(version)))
+    drawn = sorted(most[:DRAWN], key=version_key)
     rows: list[Row] = []
     for week in sorted(weeks):
         seen = weeks[week].total()
@@ -57,8 +60,6 @@ def _shape(results: Results, _filters: Filters) -> Table:
         others = seen - sum(weeks[week][version] for version in drawn)
         if len(total) > DRAWN:
             rows.append((week, "other", others, share(others, seen)))
-    now = {version: int(count) for version, count in results["now"]}
-    newest = max(now, key=version_key, default="")
     upgrades = {version: (int(count), float(days)) for version, count, days in results["upgrades"]}
     count, median_days = upgrades.get(newest, (0, None))
     lately = sum(now.values())
@@ -80,11 +81,11 @@ QUESTION = Question(
     why="How long an old version has to be supported, and whom a release reaches.",
     definition=(
         "For each week, from Monday, the installations that were seen in it, by the version that each had on the last day "
-        "on which it was seen. The eight most frequent versions are drawn; the rest is 'other'. The newest version is the "
-        "highest number that was seen in the last seven days of the period; 'on the newest' is of those seen in these days. "
-        "An upgrade is by an installation that was seen before anybody had the version; the days are from the first day on "
-        "which anybody had it, so that those who have not upgraded yet are not in the median. The first and the last week "
-        "may be cut by the period. The filter by version does not apply here."
+        "on which it was seen. The newest version and the six most frequent others are drawn; the rest is 'other'. The newest "
+        "version is the highest number that was seen in the last seven days of the period; 'on the newest' is of those seen "
+        "in these days. An upgrade is by an installation that was seen before anybody had the version; the days are from the "
+        "first day on which anybody had it, so that those who have not upgraded yet are not in the median. The first and the "
+        "last week may be cut by the period. The filter by version does not apply here."
     ),
     of_whom="Installations whose id lasts.",
     draw="stacked",

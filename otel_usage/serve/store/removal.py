@@ -18,6 +18,13 @@ from .rollup import MARK
 from .tables import RAW, ROLLUPS
 from .transaction import transaction
 
+# {table: which of its rows are an installation's}, of parameters app and installation. ``run_days`` has no installations.
+_OF_INSTALLATION = {
+    "events": "app = $app AND installation = $installation",
+    "counts": "app = $app AND installation = $installation",
+    "installation_days": "app = $app AND installation = $installation",
+    "outbox": "installation = $installation",
+}
 MAX_OUTBOX = 1_000_000  # records that wait for a vendor that is down: about a GB; beyond it the oldest go
 
 
@@ -45,16 +52,25 @@ def expire(cursor: duckdb.DuckDBPyConnection, now: datetime, *, raw_days: int, r
 def erase(cursor: duckdb.DuckDBPyConnection, app: str, installation: UUID) -> dict[str, int]:
     """Remove every row of *installation* in *app*, in one transaction; return how many rows of each table that were.
 
-    What waits to be passed on to vendors goes too. ``run_days`` has no installations, so it stays.
+    What waits to be passed on to vendors goes too; ``run_days`` stays.
     """
-    removed = {}
     with transaction(cursor):
-        for table in ("events", "counts", "installation_days"):
-            removed[table] = _count(
-                cursor, f"DELETE FROM {table} WHERE app = ? AND installation = ?", [app, installation]
-            )
-        removed["outbox"] = _count(cursor, "DELETE FROM outbox WHERE installation = ?", [installation])
-    return {table: n for table, n in removed.items() if n}
+        return _for_each_table(cursor, "DELETE", app, installation)
+
+
+def count_rows(cursor: duckdb.DuckDBPyConnection, app: str, installation: UUID) -> dict[str, int]:
+    """Return how many rows of each table `erase` would remove, of those that have any."""
+    return _for_each_table(cursor, "SELECT count(*)", app, installation)
+
+
+def _for_each_table(cursor: duckdb.DuckDBPyConnection, verb: str, app: str, installation: UUID) -> dict[str, int]:
+    """Remove, or count, the rows of an installation in each table; return how many, of those tables that have any."""
+    counted = {}
+    for table, rows in _OF_INSTALLATION.items():
+        values = {"app": app, "installation": installation}
+        parameters = {name: value for name, value in values.items() if f"${name}" in rows}  # it takes no others
+        counted[table] = _count(cursor, f"{verb} FROM {table} WHERE {rows}", parameters)
+    return {table: n for table, n in counted.items() if n}
 
 
 def back_up(cursor: duckdb.DuckDBPyConnection, path: str) -> None:
@@ -79,7 +95,7 @@ def back_up(cursor: duckdb.DuckDBPyConnection, path: str) -> None:
     os.replace(part, path)
 
 
-def _count(cursor: duckdb.DuckDBPyConnection, statement: str, parameters: list[object]) -> int:
-    """Return how many rows a statement that removes rows has removed."""
+def _count(cursor: duckdb.DuckDBPyConnection, statement: str, parameters: list[object] | dict[str, object]) -> int:
+    """Return how many rows a statement that removes, or counts, rows has removed or counted."""
     row = cursor.execute(statement, parameters).fetchone()
     return int(row[0]) if row else 0

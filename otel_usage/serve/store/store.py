@@ -143,6 +143,12 @@ class Store:
             cursor.execute("CHECKPOINT") if removed else None
             return removed
 
+    def count_rows(self, app: str, installation: str | UUID) -> dict[str, int]:
+        """Return ``{table: rows}`` that `erase` would remove. Raises ValueError if *installation* is no UUID."""
+        number = UUID(str(installation))
+        with self.reader() as cursor:
+            return removal.count_rows(cursor, app, number)
+
     def back_up(self, path: str = "") -> str:
         """Write a copy of the store to *path*, or beside it, while it is in use; return where. Raises OSError or duckdb.Error."""
         path = path or self.path + BACKUP_SUFFIX

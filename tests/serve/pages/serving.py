@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
+from otel_usage.serve.access import Access
 from otel_usage.serve.pages import routes
 from otel_usage.serve.questions.sample_year import COLUMNS, rows
 from otel_usage.serve.store.rollup import roll_up
@@ -51,8 +52,10 @@ def run_now(**columns: Any) -> tuple[Any, ...]:
 
 @contextmanager
 def serving(folder: Path, events: Sequence[Sequence[Any]] = (), **options: Any) -> Iterator[tuple[str, Store]]:
-    """Yield the address of a server of the pages, and its store. options: those of `routes`."""
+    """Yield the address of a server of the pages, and its store. options: those of `routes`; viewers: their tokens."""
     schemas: Mapping[str, Mapping[str, object]] = options.pop("schemas", {})
+    if "viewers" in options:
+        options["access"] = Access(viewers=options.pop("viewers"))
     with Store(folder / "usage.duckdb") as store:
         fill(store, events)
         server: uvicorn.Server

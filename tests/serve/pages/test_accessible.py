@@ -60,7 +60,7 @@ def test_nor_on_a_phone(open_page: Any, digest: str) -> None:
 
 def test_nor_while_there_is_nothing(open_page: Any, tmp_path) -> None:
     """An empty store, signing in, and one event."""
-    with serving(tmp_path, tokens=["a-token-of-viewers"]) as (address, store):
+    with serving(tmp_path, viewers=("a-token-of-viewers",)) as (address, store):
         page = open_page(address)
         page.keyboard.type("wrong")
         page.keyboard.press("Enter")
@@ -75,3 +75,26 @@ def test_nor_while_there_is_nothing(open_page: Any, tmp_path) -> None:
         assert [] == find_violations(page)
         page.goto(address)
         assert [] == find_violations(page)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_nor_where_erasing_is_asked_once_more(open_page: Any, tmp_path, scripts: bool) -> None:
+    """The form leads to a page that asks, with a way back; with scripts and without."""
+    one = "00000000-0000-4000-a000-000000000001"
+    with serving(tmp_path, [run_now(installation=one)]) as (address, store):
+        page = open_page(f"{address}/app?app=mycli", java_script_enabled=scripts)
+        page.get_by_label("Id of the installation").fill(one)
+        page.get_by_role("button", name="Erase…").click()
+        assert "Erase this installation?" == page.inner_text("h1")
+        if scripts:
+            assert [] == find_violations(page)
+        page.get_by_role("link", name="Keep them").click()
+        assert "/app?app=mycli" == page.url.removeprefix(address)
+        page.get_by_label("Id of the installation").fill(one)
+        page.get_by_role("button", name="Erase…").click()
+        assert 2 == sum(store.count_rows("mycli", one).values())
+        page.get_by_role("button", name="Erase 2 rows").click()
+        assert "was erased" in page.inner_text("[role=status]")
+        assert {} == store.count_rows("mycli", one)
+        if scripts:
+            assert [] == find_violations(page)

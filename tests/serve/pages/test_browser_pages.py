@@ -181,7 +181,7 @@ def test_without_scripts_everything_is_read_and_filtered(open_page: Any, digest:
 
 def test_signing_in_and_out(open_page: Any, tmp_path) -> None:
     """A person types the token once, lands where they wanted to go, and leaves by a button."""
-    with serving(tmp_path, [run_now()], tokens=["0123456789-token"]) as (address, _):
+    with serving(tmp_path, [run_now()], viewers=("0123456789-token",)) as (address, _):
         page = open_page(f"{address}/questions/commands?days=7")
         page.keyboard.type("wrong")
         page.keyboard.press("Enter")

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from datetime import date, datetime, timezone
 from html.parser import HTMLParser
+from itertools import product
 
 import pytest
 import requests
 
 from otel_usage.serve.pages.view import read_view
 from otel_usage.serve.questions import QUESTIONS
+from otel_usage.serve.store.rows import CountRow, DropRow, microseconds_of
+from otel_usage.serve.store.store import Store
+from otel_usage.serve.store.tables import TABLES
+from otel_usage.serve.store.writer import Batch
 
-from .serving import run_now, serving
+from .serving import fill, run_now, serving
 
 HOSTILE = "\"><img src=x onerror=alert(1)>'</script><script>alert(2)</script>"
-TEXTS = (
-    "app", "name", "version", "error_type", "ci_system", "agent", "surface", "os", "os_version", "arch", "runtime",
-    "runtime_version", "first_week", "cluster",
-)  # fmt: skip
+# Every column that holds text: what an event is, and how it ended, decides where it is shown, so they are tried apart.
+TEXTS = [c.name for c in TABLES["events"] if c.duckdb == "VARCHAR" and c.name not in ("kind", "outcome")]
+SCHEMA = {  # names are what `check_schema` lets pass
+    f"declared.{kind}": {"kind": kind, "why": f"{HOSTILE}why", "owner": HOSTILE, "fields": {HOSTILE: [HOSTILE]}}
+    for kind in ("action", "count")
+}
 
 
 def get(address: str) -> str:
@@ -121,6 +130,19 @@ def test_programs_are_apart(digest: str) -> None:
     assert "Is uploading worth keeping" in get(f"{digest}/app?app=digest")
 
 
+def test_a_release_is_marked_in_its_week(digest: str) -> None:
+    """Releases of the generated year are on the chart of weeks, too, each on a Monday on or before its day."""
+    page = get(f"{digest}/questions/versions?app=digest&days=90")
+    marks = json.loads(html.unescape(re.search(r'data-releases="([^"]*)"', page)[1]))
+    firsts = dict(re.findall(r">([0-9.]+)</a></th><td>([^<]+)<", get(f"{digest}/app?app=digest")))
+
+    assert len(marks) > 1
+    for day, version in marks:
+        monday = date.fromisoformat(day)
+        first = datetime.strptime(firsts[version], "%d %b %Y").date()
+        assert (0, True) == (monday.weekday(), 0 <= (first - monday).days < 7)
+
+
 def test_an_empty_store_says_what_to_do_next(tmp_path) -> None:
     """One line to paste, with this server's own address in it."""
     with serving(tmp_path) as (address, _):
@@ -130,41 +152,93 @@ def test_an_empty_store_says_what_to_do_next(tmp_path) -> None:
             get(address + path)
 
 
-def test_whatever_was_stored_is_shown_as_text(tmp_path) -> None:
-    """Each string of an event, were it markup, adds no element and no attribute to any page."""
-    hostile = {name: f"{HOSTILE}{name}" for name in TEXTS}
-    event = run_now(**{**hostile, "surface": "cli", "agent": "", "options": [HOSTILE], "fields": {HOSTILE: HOSTILE}})
-    action = run_now(
-        **{**hostile, "kind": HOSTILE, "outcome": HOSTILE, "installation": "00000000-0000-4000-a000-000000000001"}
+def plant_markup(store: Store, hostile: dict[str, str]) -> None:
+    """Store markup in every column that holds text, of every table that pages read."""
+    one = "00000000-0000-4000-a000-000000000001"
+    lists = {"options": [HOSTILE], "fields": {HOSTILE: HOSTILE}}
+    fill(
+        store,
+        [
+            run_now(**{**hostile, **lists, "surface": "cli", "agent": ""}),
+            run_now(**{**hostile, **lists, "surface": "cli", "agent": "", "installation": one, "outcome": "failure"}),
+            run_now(**{**hostile, **lists, "kind": "action", "name": "declared.action", "installation": one}),
+            run_now(**{**hostile, **lists, "ci": True}),
+            run_now(**{**hostile, "kind": HOSTILE, "outcome": HOSTILE, "installation": one}),
+        ],
     )
-    plain = dict.fromkeys(TEXTS, "plain")
-    paths = ["/", "/live", "/app", *(f"/questions/{id_}" for id_ in QUESTIONS)]
-    queries = {"app": hostile["app"], "audience": "all", "version": hostile["version"]}
-    with serving(tmp_path, [event, action, run_now(**plain)]) as (address, _):
-        for path in paths:
-            page = requests.get(address + path, queries, timeout=30).text
-            hit = Elements(page)
-            clean = requests.get(address + path, {"app": "plain", "audience": "all"}, timeout=30).text
-            assert [] == [link for link in hit.links if not re.match(r"/(?!/)|\?|#", link)]
-            assert set() == {name for name in hit.attributes if name.startswith("on")}
-            assert (clean.count("<script"), clean.count("<img")) == (page.count("<script"), page.count("<img"))
-            assert "&gt;&lt;img src=x onerror" in page
+    now_us = microseconds_of(datetime.now(timezone.utc))
+    fields = {HOSTILE: HOSTILE}
+    app, version = hostile["app"], hostile["version"]
+    counter = CountRow(now_us, app, "declared.count", one, False, version, False, HOSTILE, 3, fields, 1)
+    drop = DropRow(now_us, app, f"{HOSTILE}reason", version, 3, 2)
+    store.writer.submit(Batch(counts=[counter], drops=[drop])).result()
 
 
-def test_an_installation_is_erased_from_the_page(tmp_path) -> None:
-    """Its id, sent by the form, removes its rows and no other's; what is no id is said to be none."""
+def test_whatever_was_stored_is_shown_as_text(tmp_path) -> None:
+    """Each string of every table, and of a schema, were it markup, adds no element and no attribute to any page."""
+    hostile = {name: f"{HOSTILE}{name}" for name in TEXTS}
+    declared = [f"event.{name}" for name in SCHEMA]
+    paths = ["/", "/live", "/app", *(f"/questions/{id_}" for id_ in (*QUESTIONS, *declared))]
+    plain = {**dict.fromkeys(TEXTS, "plain"), "surface": "cli", "agent": ""}
+    shown = ""
+    with serving(tmp_path, [run_now(**plain)], schemas={hostile["app"]: SCHEMA}) as (address, store):
+        plant_markup(store, hostile)
+        for path, audience in product(paths, ("all", "people")):
+            query = {"app": hostile["app"], "audience": audience}
+            answers = [
+                requests.get(address + path, more, timeout=30)
+                for more in (query, {**query, "version": hostile["version"]})
+            ]
+            clean = requests.get(f"{address}/live", {"app": "plain"}, timeout=30).text
+            assert [200, 200] == [answer.status_code for answer in answers], path
+            for page in (answer.text for answer in answers):
+                hit = Elements(page)
+                assert [] == [link for link in hit.links if not re.match(r"/(?!/)|\?|#", link)]
+                assert set() == {name for name in hit.attributes if name.startswith("on")}
+                assert 0 == page.count("<img src=x")
+                assert clean.count("<script") - 1 <= page.count("<script") <= clean.count("<script")
+                assert "&gt;&lt;img src=x onerror" in page
+                shown += page
+
+    # Each of them is shown somewhere, or this would prove nothing; but for those that no question uses.
+    texts = {*TEXTS, "reason", "why"} - {"first_week", "cluster", "surface"}
+    assert set() == {name for name in texts if f"&lt;/script&gt;{name}" not in shown}
+
+
+def test_an_installation_is_erased_from_the_page_when_it_is_confirmed(tmp_path) -> None:
+    """The form names the installation and how many rows would go; confirmed, they go, no other's, and pages don't show them."""
     mine, other = (f"00000000-0000-4000-a000-00000000000{n}" for n in (1, 2))
-    with serving(tmp_path, [run_now(installation=mine), run_now(installation=other)]) as (address, store):
-        answer = requests.post(f"{address}/erase", {"app": "mycli", "installation": f" {mine.upper()} "}, timeout=20)
-        wrong = requests.post(f"{address}/erase", {"app": "mycli", "installation": "1' OR 1=1"}, timeout=20)
-        again = requests.post(f"{address}/erase", {"app": "mycli", "installation": mine}, timeout=20)
+    events = [run_now(installation=mine), run_now(installation=mine, name="gone"), run_now(installation=other)]
+    with serving(tmp_path, events) as (address, store):
+
+        def send(installation: str, **more: str) -> requests.Response:
+            return requests.post(f"{address}/erase", {"app": "mycli", "installation": installation, **more}, timeout=20)
+
+        assert "gone" in get(f"{address}/questions/commands?app=mycli")
+        asked, wrong = send(f" {mine.upper()} "), send("1' OR 1=1", confirmed="yes")
+        before = store.count_rows("mycli", mine)
+        hidden = dict(
+            re.findall(r'<input type="hidden" name="(app|installation|confirmed)" value="([^"]*)"', asked.text)
+        )
+        answer = requests.post(f"{address}/erase", hidden, timeout=20)
+        again, nobody = (
+            send(mine),
+            requests.post(f"{address}/erase", {"installation": other, "confirmed": "yes"}, timeout=20),
+        )
+        page = get(f"{address}/questions/commands?app=mycli")
         with store.reader() as cursor:
             rows = cursor.execute("SELECT installation FROM events").fetchall()
 
-    assert f"installation {mine} was erased: 1 of events" in answer.text
-    assert f"Nothing of installation {mine} was stored for mycli" in again.text
+    assert f"Of installation {mine} of mycli there are events: 2; rows per day: 1." in asked.text
+    assert (">Erase 3 rows<", 200) == (re.search(">Erase [0-9 rows]+<", asked.text)[0], asked.status_code)
+    assert {"events": 2, "installation_days": 1} == before
+    assert {"app": "mycli", "installation": mine, "confirmed": "yes"} == hidden
+    assert f"installation {mine} was erased: events: 2; rows per day: 1." in answer.text
+    assert f"Nothing of installation {mine} is stored for mycli" in again.text
     assert (400, True) == (wrong.status_code, "no id of an installation" in wrong.text)
+    assert f"Nothing of installation {other} is stored for ." in nobody.text
     assert [other] == [str(row[0]) for row in rows]
+    assert "gone" not in page
 
 
 def test_a_day_that_has_just_begun_is_shown(tmp_path) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
 import requests
+from starlette.routing import Route
 
-from otel_usage.serve.pages.session import COOKIE
+from otel_usage.serve.access import COOKIE, Access
+from otel_usage.serve.guesses import EACH, Guesses
+from otel_usage.serve.pages import routes
 
 from .serving import run_now, serving
 
@@ -26,11 +30,9 @@ PAGES = (
 
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that asks for a token."""
-    with serving(tmp_path_factory.mktemp("locked"), [run_now(app="hidden-app")], tokens=[TOKEN, "another"]) as (
-        address,
-        _,
-    ):
+    """The address of a server that asks for a token, and whose clock is a minute later at each wrong one."""
+    access = Access(viewers=(TOKEN, "another"), guesses=Guesses(clock=count(0.0, 60.0).__next__))
+    with serving(tmp_path_factory.mktemp("locked"), [run_now(app="hidden-app")], access=access) as (address, _):
         yield address
 
 
@@ -40,6 +42,20 @@ def sign_in(address: str, token: str, **options: Any) -> requests.Response:
     return requests.post(
         f"{address}/sign-in", form, headers={"origin": address}, allow_redirects=False, timeout=20, **options
     )
+
+
+@pytest.mark.parametrize("path", sorted({route.path for route in routes(None) if isinstance(route, Route)}))
+def test_every_path_but_three_asks_for_the_token(locked: str, path: str) -> None:
+    """Whatever the pages answer, and by whatever method, asks first: a path that is added later, too."""
+    path = path.format(id="runs", digest="x", name="pages.css")
+    answers = [
+        requests.request(method, locked + path, allow_redirects=False, timeout=20)
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE")
+    ]
+
+    expected = {404, 405} if path.startswith("/assets/") else {303, 405} if path == "/theme" else {401, 405}
+    assert {answer.status_code for answer in answers} == expected
+    assert not [answer for answer in answers if "hidden-app" in answer.text]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -78,6 +94,33 @@ def test_a_wrong_token_opens_nothing(locked: str, token: str) -> None:
     assert 401 == requests.get(f"{locked}/questions/commands.csv", headers=bearer, timeout=20).status_code
 
 
+def test_guessing_is_bounded_and_locks_nobody_out(tmp_path) -> None:
+    """Wrong tokens beyond some are answered 429, however they come; the right one is taken, from the same address, too."""
+    wrong = [{"authorization": "Bearer x"}, {"authorization": "Basic eDp4"}, {"cookie": f"{COOKIE}=x"}]
+    with serving(tmp_path, [run_now()], viewers=(TOKEN,)) as (address, _):
+        forms = [sign_in(address, f"wrong-{n}").status_code for n in range(EACH)]
+        others = [
+            requests.get(f"{address}{path}", headers=headers, timeout=20)
+            for path in ("/", "/questions/runs.json")
+            for headers in wrong
+        ]
+        form, right = sign_in(address, "wrong"), sign_in(address, TOKEN)
+        bearer = requests.get(f"{address}/", headers={"authorization": f"Bearer {TOKEN}"}, timeout=20)
+        untried = requests.get(f"{address}/", timeout=20)
+
+    assert [401] * EACH == forms
+    assert {429} == {answer.status_code for answer in [*others, form]}
+    assert {"60"} == {answer.headers["retry-after"] for answer in [*others, form]}
+    assert (303, 200, 401) == (right.status_code, bearer.status_code, untried.status_code)
+
+
+def test_a_cookie_of_a_token_that_was_replaced_is_taken_away(locked: str) -> None:
+    """It would be counted as a wrong token on every page."""
+    answer = requests.get(f"{locked}/", cookies={COOKIE: "0" * 64}, timeout=20)
+
+    assert (401, True) == (answer.status_code, f'{COOKIE}=""' in answer.headers["set-cookie"])
+
+
 def test_programs_send_the_token_itself(locked: str) -> None:
     """A script that fetches an answer sends a bearer token, any of those that are accepted."""
     for token in (TOKEN, "another"):
@@ -103,7 +146,7 @@ def test_a_name_that_was_pointed_here_shows_nothing(digest: str) -> None:
 
 def test_without_tokens_nobody_looks_from_elsewhere(tmp_path) -> None:
     """A server that listens to others, and has no tokens, shows nothing to anybody."""
-    with serving(tmp_path, [run_now()], local=False) as (address, _):
+    with serving(tmp_path, [run_now()], access=Access(local=False)) as (address, _):
         assert 403 == requests.get(f"{address}/", timeout=20).status_code
 
 

@@ -9,11 +9,13 @@ from datetime import date, datetime
 from pathlib import Path
 
 import pytest
+import requests
 
 from otel_usage.serve.publish.command import main
 from otel_usage.serve.publish.files import write
 from otel_usage.serve.publish.numbers import Group, months_until
 from otel_usage.serve.store.store import Store
+from tests.serve.store.stores import ServeProcess
 
 from ..questions.databases import event, insert, installation
 
@@ -93,6 +95,34 @@ def test_what_it_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     ):
         assert 2 == main([*words, *more], today=TODAY)
         assert expected in capsys.readouterr().err
+
+
+def test_of_a_server_it_writes_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The files are those of the store itself, byte for byte; months that stand there are not asked for again."""
+    path = tmp_path / "usage.duckdb"
+    fill(path, {"2026-08": 15, "2026-09": 24, "2026-10": 31}, version="<1>")
+    of_store, of_server = tmp_path / "store", tmp_path / "server"
+    assert 0 == main([str(of_store), "--store", str(path)])
+    with ServeProcess(path) as server:
+        words = [str(of_server), "--server", server.url]
+        assert 0 == main([*words, "--question", "active"])
+        content = json.loads((of_server / "active.json").read_text())
+        content["months"]["2026-09"] = []
+        (of_server / "active.json").write_text(json.dumps(content))
+        assert [0, 2, 1] == [
+            main(words), main([*words, "--app", "other"]), main([str(of_server), "--server", "http://127.0.0.1:9"]),
+        ]  # fmt: skip
+        wrong = requests.get(f"{server.url}/published.json?month=2026-99", timeout=30)
+    messages = capsys.readouterr().err
+
+    for file in of_store.iterdir():
+        if not file.name.startswith("active"):
+            assert file.read_bytes() == (of_server / file.name).read_bytes(), file.name
+    assert [] == read(of_server, "active")["months"]["2026-09"]
+    assert read(of_store, "active")["months"]["2026-10"] == read(of_server, "active")["months"]["2026-10"]
+    assert "--app 'other' is not in the store, which has: mycli" in messages
+    assert "can't be reached" in messages
+    assert (400, True) == (wrong.status_code, "is not one of 2026-08" in wrong.text)
 
 
 def test_which_months_are_over() -> None:

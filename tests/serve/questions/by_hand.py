@@ -77,12 +77,19 @@ def versions(events: list[Event], filters: Filters) -> Rows:
             if filters.start <= day <= filters.end:
                 weeks[monday(day)][one] = days[day]["version"]
     total = Counter(version for week in weeks.values() for version in week.values())
-    drawn = sorted(total, key=lambda version: (-total[version], version_key(version)))[:8]
+    week_ago = max(filters.start, filters.end - timedelta(6))
+    lately = [
+        days[max(near)]["version"]
+        for days in days_of_people(events).values()
+        if (near := [day for day in days if week_ago <= day <= filters.end])
+    ]
+    newest = max(lately, key=version_key, default="")
+    drawn = sorted(total, key=lambda version: (version != newest, -total[version], version_key(version)))[:7]
     rows = []
     for week, of in sorted(weeks.items()):
         counts = Counter(of.values())
         rows += [(str(week), v, counts[v], counts[v] / len(of)) for v in sorted(drawn, key=version_key)]
-        if len(total) > 8:
+        if len(total) > 7:
             rest = sum(n for v, n in counts.items() if v not in drawn)
             rows.append((str(week), "other", rest, rest / len(of)))
     return rows

@@ -15,6 +15,7 @@ import pytest
 
 from otel_usage.serve.questions.command import main
 from otel_usage.serve.store.store import Store
+from tests.serve.store.stores import ServeProcess
 
 from .databases import event, insert, installation
 
@@ -87,6 +88,54 @@ def test_of_a_server(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     assert [("/questions/active.csv?app=a%26b", None), ("/questions/active.csv?app=a%26b", "Bearer secret")] == asked
     assert "answers 401: a token is needed" in answered.err
     assert "what,n\n" == answered.out.replace("\r", "")
+
+
+DECLARED = """{"report.upload": {"why": "is uploading worth keeping?", "fields": {"format": ["pdf", "html"]}}}"""
+
+
+def declare(folder: Path) -> list[str]:
+    """Return the options that name a schema of the program."""
+    (folder / "mycli.schema").write_text(DECLARED)
+    return ["--schema", f"mycli={folder / 'mycli.schema'}"]
+
+
+def test_a_declared_event(path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a store by its schema's file, of a server by the schema that it has: the same answer."""
+    upload = event(
+        "2026-11-12",
+        event=9,
+        installation=installation(1),
+        kind="action",
+        name="report.upload",
+        fields={"format": "pdf"},
+    )
+    with Store(path) as store, store.reader() as cursor:
+        insert(cursor, "events", [upload])
+    schema = declare(tmp_path)
+    words = ["event.report.upload", *PERIOD, "--json"]
+
+    assert 0 == main([*words, "--store", path, *schema])
+    of_store = capsys.readouterr().out
+    with ServeProcess(path, *schema) as server:
+        assert 0 == main([*words, "--server", server.url, "--app", "mycli"])
+
+    assert of_store == capsys.readouterr().out
+    answer = json.loads(of_store)
+    assert "is uploading worth keeping?" == answer["title"]
+    assert ["format", "pdf", 1, 1.0, 1, "2026-11-12"] in answer["rows"]
+
+
+def test_a_declared_event_without_its_declaration(
+    path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what is missing: the schema, or a row of it."""
+    assert [2, 2] == [
+        main(["event.report.upload", "--store", path]),
+        main(["event.nothing", "--store", path, *declare(tmp_path)]),
+    ]
+    lines = capsys.readouterr().err.splitlines()
+    assert "name the file with --schema mycli=FILE" in lines[0]
+    assert "is none of what mycli declares: event.report.upload" in lines[1]
 
 
 @pytest.mark.parametrize(

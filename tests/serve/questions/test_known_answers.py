@@ -82,6 +82,21 @@ def test_nothing_is_stored(question: str) -> None:
     assert result.as_csv()
 
 
+def test_the_newest_version_is_drawn_however_few_have_it() -> None:
+    """With more versions than there are colours the newest has one, the most frequent others too; the rest is together."""
+    events = [
+        event("2026-11-09", version=f"1.{n}", installation=installation(100 * n + m), event=100 * n + m)
+        for n in range(9)
+        for m in range(2 if n == 4 else 3)
+    ]
+    events.append(event("2026-11-10", version="1.10", installation=installation(1_000), event=1_000))
+
+    rows = ask("versions", events).rows
+
+    assert [f"1.{n}" for n in (0, 1, 2, 3, 5, 6, 10)] + ["other"] == [row[1] for row in rows]
+    assert [3, 3, 3, 3, 3, 3, 1, 8] == [row[2] for row in rows]
+
+
 def test_versions_and_upgrades() -> None:
     """By week, each installation by its last version; upgrades are of those that were there before the version."""
     result = ask(

@@ -18,6 +18,7 @@ from tests.server.serving import Process
 NOON = datetime(2026, 3, 1, 12)
 ONE = "11111111-1111-4111-8111-111111111111"
 TWO = "22222222-2222-4222-8222-222222222222"
+VIEWER_TOKEN, OLD_VIEWER_TOKEN = "a-token-of-a-viewer", "an-old-token-of-a-viewer"
 USUAL: dict[str, Any] = {
     "app": "mycli",
     "at": NOON,

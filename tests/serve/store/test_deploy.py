@@ -63,6 +63,16 @@ def test_alerts_are_about_metrics_that_there_are() -> None:
     assert named <= {PREFIX + name for name in (*HELP, *SERVE_HELP)}
 
 
+def test_each_alert_has_a_test_of_when_it_is_due() -> None:
+    """promtool, below, is asked for every alert when it is due, and for none where all is well."""
+    rules = yaml.safe_load((DEPLOY / "alerts.yaml").read_text())["groups"][0]["rules"]
+    tests = yaml.safe_load((DEPLOY / "alerts-test.yaml").read_text())["tests"]
+    due = {case["alertname"] for test in tests for case in test.get("alert_rule_test", ()) if case["exp_alerts"]}
+
+    assert {rule["alert"] for rule in rules} == due
+    assert any(test.get("promql_expr_test") for test in tests)
+
+
 def test_the_unit_is_sound() -> None:
     """systemd has no word against it, where there is systemd."""
     if shutil.which("systemd-analyze") is None:

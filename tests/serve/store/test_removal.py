@@ -19,16 +19,18 @@ def test_an_installation_is_erased(tmp_path: Path) -> None:
     """Every row of it in that app goes, rollups too; all others stay, and erasing twice does nothing more."""
     with Store(tmp_path / "s") as store:
         store.write([row(1), row(2, installation=TWO), row(3, app="other"), row(4, installation=None)])
-        counted = [
+        counters = [
             CountRow(1, "mycli", "n", one, False, "1", False, "", 1, {}, at) for at, one in enumerate((ONE, TWO), 1)
         ]
-        store.writer.submit(Batch(counts=counted)).result()
+        store.writer.submit(Batch(counts=counters)).result()
         store.roll_up()
+        counted = store.count_rows("mycli", ONE)
         removed = store.erase("mycli", ONE)
         again = store.erase("mycli", ONE)
         store.roll_up()
 
         assert ({"events": 1, "counts": 1, "installation_days": 1}, {}) == (removed, again)
+        assert (removed, {}) == (counted, store.count_rows("mycli", ONE))
         assert [(2,), (3,), (4,)] == ask(store, "SELECT event FROM events ORDER BY event")
         assert [("mycli", TWO), ("other", ONE)] == ask(
             store, "SELECT app, installation::VARCHAR FROM installation_days ORDER BY 1"

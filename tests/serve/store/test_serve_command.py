@@ -39,8 +39,14 @@ def run(*words: str, **environ: str) -> tuple[int, str, str]:
         (["--token-file", "absent"], "--token-file 'absent' can't be read"),
         (["--token-file", "empty"], "is empty"),
         (["--token-file", "tokens", "--viewer-token-file", "tokens"], "clients' ship with programs"),
+        (
+            ["--viewer-token-file", "short"],
+            "--viewer-token-file 'short': a viewer's token has fewer than 16 characters",
+        ),
+        (["--viewer-token-file", "empty"], "--viewer-token-file 'empty' is empty"),
         (["erase", "mycli", ONE, "--store", "absent"], "--store 'absent' is not there"),
-        (["backup", "--server", "http://127.0.0.1:9"], "can't be reached"),
+        (["erase", "mycli", "no-uuid", "--store", "empty"], "is no store"),
+        (["backup", "--server", "nowhere"], "--server 'nowhere' is no address"),
     ],
 )
 def test_wrong_options_are_named(
@@ -52,12 +58,29 @@ def test_wrong_options_are_named(
         monkeypatch.setenv(variable, "none")
         monkeypatch.delenv(variable)
     Path("empty").write_text("\n")
-    Path("tokens").write_text("same\n")
+    Path("tokens").write_text("the-same-for-both\n")
+    Path("short").write_text("0123456789-token\n0123456789-toke\n")
 
     code = main(words)
 
     assert 2 == code
     assert expected in capsys.readouterr().err
+
+
+def test_a_server_that_is_not_there_or_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """1 where it can't be reached, or is another one's; 2 where what was asked is wrong, with what the server says."""
+    with ServeProcess(tmp_path / "s") as server:
+        codes = [
+            main(["backup", "--server", "http://127.0.0.1:9"]),
+            main(["backup", "--server", f"{server.url}/healthz"]),
+            main(["erase", "mycli", "no-uuid", "--server", server.url]),
+        ]
+    codes.append(main(["erase", "mycli", "no-uuid", "--store", str(tmp_path / "s")]))
+    lines = capsys.readouterr().err.splitlines()
+
+    assert [1, 2, 2, 2] == codes
+    for expected, line in zip(("can't be reached", "answers 404", "is no UUID", "is no UUID"), lines, strict=True):
+        assert expected in line
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
@@ -117,7 +140,7 @@ def test_nobody_looks_from_elsewhere_without_a_token(path: str) -> None:
 
     request = HTTPConnection({"type": "http", "method": "GET", "path": path, "headers": [(b"host", b"localhost")]})
     with pytest.raises(RefusedError) as refused:
-        Access(local=False).admit_reader(request)
+        Access(local=False).admit_stranger(request)
 
     assert 403 == refused.value.status
 

@@ -16,10 +16,10 @@ from tests.collector.harness import metrics, post, resource, traces
 from tests.server.wire import Wire
 from tests.server.wire import request as raw_request
 
-from .stores import ONE, ServeProcess, some_id
+from .stores import OLD_VIEWER_TOKEN, ONE, VIEWER_TOKEN, ServeProcess, some_id
 
 ANY = {"authorization": "Bearer any-app"}
-VIEWER = {"authorization": "Bearer viewer"}
+VIEWER = {"authorization": f"Bearer {VIEWER_TOKEN}"}
 numbers = counter(10_000)  # of runs: each test has its own
 
 
@@ -166,7 +166,7 @@ def test_a_clients_token_opens_nothing_else(
 
 def test_viewers_sign_in_as_browsers_do(shared: ServeProcess) -> None:
     """Either token, as a bearer token or as a password; health asks for none."""
-    basic = {"authorization": "Basic " + b64encode(b"anybody:old-viewer").decode()}
+    basic = {"authorization": "Basic " + b64encode(f"anybody:{OLD_VIEWER_TOKEN}".encode()).decode()}
     answers = [requests.get(f"{shared.url}/metrics", headers=one, timeout=30) for one in (VIEWER, basic)]
     health = requests.get(f"{shared.url}/healthz", timeout=30)
 
@@ -205,6 +205,23 @@ def test_an_installation_is_erased_over_http(shared: ServeProcess) -> None:
         erase(bad)[0] for bad in ({}, [], {"app": "mycli"}, {"app": "mycli", "installation": "1 OR 1"})
     ]
     assert 413 == erase({"app": "x" * 9_000})[0]
+
+
+def test_only_what_may_be_records_counts_as_a_refused_request(shared: ServeProcess) -> None:
+    """Who opens a page that is not there, or looks without a token, loses no records: no alert is due. A wrong path loses them."""
+    before = series(shared, "otel_usage_serve_requests_total")
+    for method, path in (
+        ("GET", "/wp-login.php"),
+        ("GET", "/metrics"),
+        ("POST", "/api/erase"),
+        ("GET", "/questions/x"),
+    ):
+        assert requests.request(method, shared.url + path, json={}, timeout=30).status_code in (401, 404)
+    between = series(shared, "otel_usage_serve_requests_total")
+    for path in ("/v1/logs", "/otlp/v1/traces"):
+        assert 404 == post(shared.port, path, b"x", ANY)[0]
+
+    assert (0, 2) == (between - before, series(shared, "otel_usage_serve_requests_total") - between)
 
 
 def test_labels_of_metrics_are_escaped(shared: ServeProcess) -> None:

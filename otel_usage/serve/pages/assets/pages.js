@@ -36,6 +36,19 @@ function read(figure) {
   return [columns, rows];
 }
 
+// Where the drawing begins: below the legend, whose lines are as many as its names need, and the names of releases.
+function above(figure) {
+  const [columns] = read(figure);
+  const width = figure.querySelector(".chart").clientWidth - 12;
+  let [lines, used] = [1, 0];
+  for (const { name } of columns.slice(1)) {
+    const needed = 14 + 5 + 7.5 * name.length + 16; // its mark, a gap, its letters, the gap to the next
+    if (used && used + needed > width) [lines, used] = [lines + 1, 0];
+    used += needed;
+  }
+  return (figure.dataset.releases.length > 2 ? 48 : 36) + 20 * (lines - 1);
+}
+
 function options(figure) {
   const [columns, rows] = read(figure);
   const stacked = figure.dataset.draw === "stacked";
@@ -74,8 +87,8 @@ function options(figure) {
     animationDuration: 250,
     textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
     aria: { enabled: true, label: { enabled: false }, decal: { show: stacked, decals: patterns(dark) } },
-    grid: { left: 4, right: 12, top: releases.length ? 48 : 36, bottom: 2, outerBoundsMode: "same" },
-    legend: { show: series.length > 1, top: 0, left: 0, type: "plain", icon: "roundRect", itemWidth: 14, itemHeight: 4,
+    grid: { left: 4, right: 12, top: above(figure), bottom: 2, outerBoundsMode: "same" },
+    legend: { show: series.length > 1, top: 0, left: 0, right: 12, type: "plain", icon: "roundRect", itemWidth: 14, itemHeight: 4,
       itemGap: 16, textStyle: { color: colour("--text"), fontSize: 12 } },
     tooltip: {
       trigger: "axis",
@@ -124,7 +137,10 @@ function draw(figure) {
   const chart = echarts.init(place, null, { renderer: "svg" });
   chart.setOption(options(figure));
   drawn.push([chart, figure]);
-  new ResizeObserver(() => chart.resize()).observe(place);
+  new ResizeObserver(() => {
+    chart.resize();
+    chart.setOption({ grid: { top: above(figure) } });
+  }).observe(place);
 }
 
 function redraw() {
