@@ -62,7 +62,6 @@ class Usage(_Methods):
     """
 
     # The methods are in recording/handle.py, and put in here when one is first asked for: see `_complete`.
-
     _recorder = None  # type: Recorder | None
     _current = None  # type: Events | None  # what this process records with, once it has recorded something
     _strict = False
