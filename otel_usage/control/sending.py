@@ -24,7 +24,6 @@ from ..delivery.verdict import VALIDATED
 from ..recording.fingerprint import fingerprint
 from ..settings.check import find_problem
 from ..settings.remembered import SECRET
-from ..spool.layout import CELLS, COUNTED
 from .app import App, ControlError
 from .console import Console
 from .reasons import NO_ANSWER, advise, explain_reason, reason_of
@@ -97,18 +96,11 @@ def _own_command(app: App, settings: Mapping[str, Any]) -> str:
 
 def _amount_waiting(app: App) -> int:
     status = status_of(app)
-    waiting = sum(
+    files = [
         amount["files"] for amount in [status["waiting"], *(d["waiting"] for d in status["destinations"].values())]
-    )
-    return waiting or _files_of_counts(app.spool)
-
-
-def _files_of_counts(spool: str) -> int:
-    """Return how many processes of a service count, or did: what is new of it only a sender can tell."""
-    try:
-        return sum(name.endswith(COUNTED) for name in os.listdir(os.path.join(spool, CELLS)))
-    except OSError:
-        return 0
+    ]
+    counting: int = status["counting"]["processes"]
+    return sum(files) + counting
 
 
 def _drain(settings: Mapping[str, Any], spool: str) -> None:

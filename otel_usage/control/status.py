@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..consent.gate import stored
+from ..delivery.cell_intake import list_counting
 from ..delivery.queue import Queue
 from ..recording.sender_absent import NO_INTERPRETER
 from ..spool.files import list_abandoned, list_files, list_folder
@@ -66,6 +67,7 @@ def status_of(app: App) -> dict[str, Any]:
         "readable": readable,
         "no_sender": no_sender or None,
         "waiting": _waiting_in(app.spool) if readable else amount_of([]),
+        "counting": _counting_in(app.spool) if readable else {"processes": 0, "records": 0},
         "not_before": {"time": iso_time(until_s), "why": blamed},
         "local": _waiting_in(f"{app.spool}/{LOCAL}") if readable else amount_of([]),
         "destinations": {
@@ -116,6 +118,12 @@ def _queue_status(queue: Queue | None, now_s: float) -> dict[str, Any]:
 def _waiting_in(spool: str) -> dict[str, Any]:
     """Return how much waits in *spool*: finished runs, and what will be reported of those that were cut off."""
     return amount_of([(f"{spool}/{NEW}", list_files(f"{spool}/{NEW}")), (f"{spool}/{OPEN}", list_abandoned(spool))])
+
+
+def _counting_in(spool: str) -> dict[str, int]:
+    """Return how many processes of a service have counted since the last sending, and how many counters there are of them."""
+    amounts = list_counting(spool)
+    return {"processes": len(amounts), "records": sum(amounts)}
 
 
 def amount_of(listings: Sequence[tuple[str, Sequence[str]]]) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def print_overview(statuses: Sequence[dict[str, Any]], console: Console) -> None
             mode, by = status["mode"], who(status["layer"], status["source"], status["value"])
         # Each queue holds a copy of what waits for its destination.
         queued = max((d["waiting"]["records"] for d in status["destinations"].values()), default=0)
-        waiting = count_of(status["waiting"]["records"] + queued, "record") if status["readable"] else "not known"
+        records = status["waiting"]["records"] + status["counting"]["records"] + queued
+        waiting = count_of(records, "record") if status["readable"] else "not known"
         rows.append((status["app"], mode, waiting, readable_time(iso_time(max(times, default=0))) or "-", by))
     console.print_table(("program", "telemetry", "waiting", "last sent", "decided by"), rows)
 
@@ -91,6 +92,9 @@ def _consent_rows(app: App, status: dict[str, Any]) -> list[tuple[str, str]]:
 def _queue_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what waits, when it is sent, and how each destination does."""
     rows = [("waiting", amount_in_words(status["waiting"]) if status["readable"] else "not known")]
+    counting = status["counting"]
+    if counting["records"]:
+        rows.append(("counting", f"{count_of(counting['records'], 'counter')} since the last sending"))
     if status["mode"] == "on":
         rows += [("sender", status["no_sender"])] if status["no_sender"] else _next_sending_rows(status)
     if status["local"]["files"]:

@@ -168,6 +168,30 @@ class CellIntake:
         os.rename(path + TAKING, path + TAKEN)
 
 
+def list_counting(spool: str) -> list[int]:
+    """Return, for each process that has counted since the last sending, how many counters it added to. Takes nothing."""
+    amounts = []
+    folder = os.path.join(spool, CELLS)
+    for name in list_files(folder):
+        path = os.path.join(folder, name)
+        if not name.endswith(COUNTED) or name.startswith(HIDDEN):
+            continue
+        try:
+            with open(path, "rb") as file:
+                cells = read_cells(file.read(SIZE + 1))
+            before = [int(n) for n in _read_json(path + TAKEN).get("totals", [])] + [0] * len(cells.names)
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            KeyError,
+            RecursionError,
+        ):  # taken meanwhile; or a sender will set it aside
+            continue
+        amounts.append(sum(total > earlier for total, earlier in zip(cells.totals, before, strict=False)))
+    return [n for n in amounts if n]
+
+
 def _metric(name: dict[str, Any], n: int, begin_ns: int, until_ns: int) -> str:
     """Return one delta sum, as hosts write it. Any: JSON, of a process's own; it is checked as all records are."""
     point = {
