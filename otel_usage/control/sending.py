@@ -96,11 +96,9 @@ def _own_command(app: App, settings: Mapping[str, Any]) -> str:
 
 def _amount_waiting(app: App) -> int:
     status = status_of(app)
-    files = [
-        amount["files"] for amount in [status["waiting"], *(d["waiting"] for d in status["destinations"].values())]
-    ]
-    counting: int = status["counting"]["processes"]
-    return sum(files) + counting
+    amounts = [status["waiting"], *(destination["waiting"] for destination in status["destinations"].values())]
+    waiting: int = sum(amount["files"] for amount in amounts) + status["counting"]["processes"]
+    return waiting
 
 
 def _drain(settings: Mapping[str, Any], spool: str) -> None:
