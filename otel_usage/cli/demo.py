@@ -28,6 +28,7 @@ from ..receiver.vendors import VENDORS
 from ..spool.layout import FORMAT, NEW, QUEUE
 from .demo_page import show_page
 from .demo_report import print_counters, print_ledgers, print_paragraph, print_spans, print_vendors, spans_of
+from .demo_service import KINDS, run_service
 
 # (program, arguments): what a user does in a morning, mistakes included.
 RUNS: Sequence[tuple[str, Sequence[str]]] = (
@@ -44,7 +45,17 @@ RUNS: Sequence[tuple[str, Sequence[str]]] = (
     ("units.py", ("table", "list")),
     ("units.py", ("--help",)),
 )
-TYPED_WORDS = ("secret-plan", "notes.txt", "missing", "bank", "breathe", "my-own-sum", "dne")  # of RUNS: private
+TYPED_WORDS = (
+    "secret-plan",
+    "notes.txt",
+    "missing",
+    "bank",
+    "breathe",
+    "my-own-sum",
+    "dne",
+    "sesame",
+    "kassim",
+)  # private
 NEEDS = {"todo.py": "click", "units.py": "typer"}  # what an example can't run without, and is no dependency of ours
 DEADLINE_S = 60.0
 COST_PAIRS = 7  # runs with telemetry and without, of which the cost is the median difference
@@ -55,9 +66,9 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "demo",
         help="run real programs, and see what their maintainers would learn",
-        description="Start a receiver on this machine, run three small programs (argparse, click, typer) as a user "
-        "would, and show what was recorded, what arrived, what it cost, and, with the extra [server], pages of it, which "
-        "on a terminal stay until Ctrl-C. Needs no account and leaves nothing behind.",
+        description="Start a receiver on this machine, run three small programs (argparse, click, typer) and a service "
+        "as a user would, and show what was recorded, what arrived, what it cost, and, with the extra [server], pages of it, "
+        "which on a terminal stay until Ctrl-C. Needs no account and leaves nothing behind.",
     )
     parser.set_defaults(call=call)
 
@@ -123,6 +134,7 @@ def _environment(folder: Path, address: str) -> dict[str, str]:
         DIGEST_TELEMETRY="on",
         TODO_TELEMETRY="on",
         UNITS_TELEMETRY="on",
+        BOT_TELEMETRY="on",
         COLUMNS="80",
     )
     return environ
@@ -142,6 +154,7 @@ def _run_demo(folder: Path, server: Listener, arrivals: list[Arrival]) -> int:
     print_paragraph(f"A receiver on {server.address} plays an OTLP backend, and {', '.join(VENDORS)}.")
     planned = _runnable()
     _run_programs(planned, work, environ)
+    run_service(examples_folder() / "bot.py", work, environ)
     spans = _await_spans(len(planned), folder, arrivals)
     print_spans(spans)
     print_counters(arrivals)
@@ -150,9 +163,10 @@ def _run_demo(folder: Path, server: Listener, arrivals: list[Arrival]) -> int:
     print_ledgers(folder / "state")
     _print_cost(work, environ)
     runs = sum(span["kind"] == "run" for span in spans)
-    complete = runs == len(planned) and not leaked and not problems
+    served = {span["kind"] for span in spans} >= KINDS
+    complete = runs == len(planned) and served and not leaked and not problems
     if complete:
-        print_paragraph(f"\n{runs} of {len(planned)} runs arrived, once each.")
+        print_paragraph(f"\n{runs} of {len(planned)} runs arrived, once each; and the service's start, work and end.")
     else:
         print_paragraph(f"\n{runs} of {len(planned)} runs arrived; something is wrong: see above.")
     shown = show_page(arrivals, folder, _without_settings(environ), runs=runs)
@@ -187,7 +201,8 @@ def _await_spans(runs: int, folder: Path, arrivals: Sequence[Arrival]) -> list[d
     spans: dict[str, dict[str, Any]] = {}
     while time.monotonic() - start_s < DEADLINE_S:
         spans = {span["spanId"]: span for arrival in list(arrivals) for span in spans_of(arrival)}
-        if sum(span["kind"] == "run" for span in spans.values()) >= runs and not _anything_waits(folder):
+        kinds = [span["kind"] for span in spans.values()]
+        if kinds.count("run") >= runs and {*kinds} >= KINDS and not _anything_waits(folder):
             break
         time.sleep(0.05)
     print_paragraph(f" done after {time.monotonic() - start_s:.1f} s.\n")

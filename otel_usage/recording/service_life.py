@@ -5,8 +5,9 @@ FORMAT  ``starts/<process>-<ticks>``: the version of the service that one start 
 
 ALGORITHM
 1. A service may be many processes: a server and its workers, which come and go. All of one start have one leader: the
-   furthest of their ancestors that is of the same group of processes, and neither a shell nor a supervisor. Where the
-   system does not tell of ancestors, that is the leader of the group.
+   furthest of their ancestors that is of the same group of processes, runs the same interpreter, and is no supervisor: a
+   shell, ``uv run``, tini or make start a service, and are none. Where the system does not tell of ancestors, that is the
+   leader of the group.
 2. The first process that can make the leader's file has started the service: it records the start, and says so in the log.
    A worker that takes the place of another finds the file.
 3. The newest file of another leader says what ran before: a restart; an upgrade if it was another version. If there is
@@ -26,23 +27,29 @@ if TYPE_CHECKING:
     from .write_through import WrittenThrough
 
 MOST_STARTS = 64  # files of starts that are remembered
-# They start a service, and are none.
-SHELLS = frozenset(
-    b"sh bash dash ash zsh ksh fish busybox make runsv s6-supervise supervisord tini dumb-init docker-init catatonit".split()
-)
+SUPERVISORS = frozenset((b"supervisord", b"circusd", b"honcho"))  # of Python's: they start a service, and are none
 
 
 def leader() -> "tuple[int, int]":
     """Return the process that leads this start of the service, and when it began, in ticks (0 if that can't be known)."""
-    pid, group = os.getpid(), os.getpgrp()
+    pid, group, program = os.getpid(), os.getpgrp(), _program_of("self")
     status = status_of(pid)
     if status is None:
         return group, 0
     while True:
         parent = status_of(status[1])
-        if parent is None or parent[2] != group or parent[0] in SHELLS:
+        if parent is None or parent[2] != group or parent[0] in SUPERVISORS or _program_of(status[1]) != program:
             return pid, status[3]
         pid, status = status[1], parent
+
+
+def _program_of(process: object) -> "tuple[int, int] | None":
+    """Return which file a process runs, None where that can't be known. process: its id, or "self"."""
+    try:
+        status = os.stat(f"/proc/{process}/exe")
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def make_folders(recorder: "Recorder") -> None:

@@ -77,6 +77,16 @@ def test_who_still_runs_has_not_crashed(host: Host, locked: bool) -> None:
     assert [{}] == crashes(host)
 
 
+@pytest.mark.parametrize("wrapper", [["nice"], ["timeout", "--foreground", "50"], ["sh", "-c", '"$@"; true', "sh"]])
+def test_what_starts_a_service_does_not_lead_it(host: Host, wrapper: list[str]) -> None:
+    """The service stops, whatever has started it and waits for it in the same group of processes, as ``uv run`` does."""
+    command = [*wrapper, *host.command(program("sys.exit(0)\n"), ())]
+    subprocess.run(command, env=host.environ, cwd=host.tmp, check=True, capture_output=True, start_new_session=True)
+    host.adopt()
+
+    assert 1 == kinds(host).count("stop")
+
+
 GROUP = "from otel_usage.recording import service_end, lasting\nservice_end.GROUPS = (os.environ['T_GROUP'],)\n"
 
 
