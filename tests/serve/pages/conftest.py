@@ -34,9 +34,12 @@ def find_browser() -> str:
     return str(path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A browser that reaches no host but this one."""
+    """A browser that reaches no host but this one.
+
+    While it is driven an event loop counts as running in this thread, where no test of another module could run one.
+    """
     path = find_browser()
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: make install")
     with sync_api.sync_playwright() as playwright:
