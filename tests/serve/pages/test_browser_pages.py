@@ -95,19 +95,20 @@ def test_dates_are_chosen_in_a_form(open_page: Any, digest: str) -> None:
 def test_the_theme_follows_the_system_until_it_is_chosen(open_page: Any, digest: str, scheme: str) -> None:
     """Light or dark as the system says; the choice beats it, is redrawn at once, and lasts over pages."""
     other = {"light": "dark", "dark": "light"}[scheme]
-    colour = "getComputedStyle(document.body).backgroundColor"
+    colour = "body => getComputedStyle(body).backgroundColor"
     page = open_page(f"{digest}/?app=digest", color_scheme=scheme)
     wait_for_charts(page)
-    before = page.evaluate(colour)
+    before = page.locator("body").evaluate(colour)
     line = page.locator(".chart svg path[stroke]").first.evaluate("path => path.closest('svg').innerHTML")
 
     with page.expect_response("**/theme"):
         page.locator(".side").get_by_role("button", name=other.capitalize()).click()
-    after = page.evaluate(colour)
+    after = page.locator("body").evaluate(colour)
     page.get_by_role("link", name="Live").first.click()
+    page.wait_for_url("**/live*")
 
     assert before != after
-    assert after == page.evaluate(colour)
+    assert after == page.locator("body").evaluate(colour)
     assert other == page.locator("html").get_attribute("data-theme")
     page.goto(f"{digest}/?app=digest")
     wait_for_charts(page)
