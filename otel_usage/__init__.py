@@ -73,7 +73,6 @@ class Usage(_Methods):
         self.settings = {}  # type: dict[str, Any]
 
     # While nothing is recorded, the handle itself stands for the action or command that a program enters.
-
     def __enter__(self):
         # type: () -> Usage
         return self
@@ -275,7 +274,6 @@ def _load(name):
 
     A program may replace our files while it runs (``mycli self-update``). Modules of two versions do not fit together:
     so, once the first file that was loaded is another than it was, nothing further is loaded.
-
     RACES  Threads that want one module wait for the one that loads it. A signal handler that interrupts the loading gets
     none: what it records waits in `_late` until all is loaded. What a thread had begun to load when another forked is
     begun anew in the child. Raises ImportError, and whatever the module raises.
@@ -292,7 +290,7 @@ def _load(name):
     locked = lock.acquire(True, _LOCK_S)
     try:
         module, loader = sys.modules.get(whole), _loading.get(whole)
-        if loader == me:
+        if loader == me and module is not None:
             raise ImportError(f"{whole} is being loaded", name=whole)
         if module is None or (loader is not None and loader[0] != me[0]):
             sys.modules.pop(whole, None)
@@ -337,6 +335,8 @@ def _loaded(whole, name):
             raise OSError
     except (OSError, AttributeError, KeyError):  # no bytecode, or stale; a zip file; another implementation
         __import__(whole)
+        return sys.modules[whole]
+    if whole in sys.modules:  # a signal handler has loaded it meanwhile
         return sys.modules[whole]
     from marshal import loads
 
